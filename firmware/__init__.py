@@ -1,0 +1,1 @@
+"""The reconfigurable trigger: fixed point, datapath, payloads, boards and their registers."""

@@ -1,0 +1,1 @@
+"""The simulated board: events, detector conditions, register banks, IPbus and the publisher."""

@@ -1,0 +1,1 @@
+"""Drift monitoring of machine-learned trigger scores."""

@@ -1,0 +1,1 @@
+"""The long-running service around the statistics, the fit and the board."""

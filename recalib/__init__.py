@@ -1,0 +1,1 @@
+"""Trust-region recalibration of the parameters that synthesised firmware can change."""
