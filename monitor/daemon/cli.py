@@ -1,0 +1,220 @@
+"""The command line: the daemon, the simulated board, the model, and the operator's commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import httpx
+
+from monitor.daemon import config as configuration
+
+EX_USAGE = 64
+EX_NO_STREAM = 66
+EX_UNAVAILABLE = 69
+EX_REFUSED = 75
+EX_FAILED = 1
+
+POLL_S = 0.3
+
+
+class Client:
+    """The daemon's HTTP interface, with its refusals turned into exit codes."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=10)
+
+    def get(self, path: str) -> Any:
+        return self._send("GET", path)
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self._send("POST", path, json=body)
+
+    def _send(self, method: str, path: str, **rest: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **rest)
+        except httpx.HTTPError as error:
+            _exit(EX_UNAVAILABLE, f"no daemon at {self._http.base_url}: {error}")
+        if response.is_success:
+            return response.json()
+        codes = {404: EX_NO_STREAM, 409: EX_REFUSED, 422: EX_USAGE, 400: EX_USAGE}
+        try:
+            text = response.json()["error"]
+        except (ValueError, KeyError, TypeError):
+            text = response.text[:200]
+        _exit(codes.get(response.status_code, EX_FAILED), text)
+
+
+def _exit(code: int, text: str) -> NoReturn:
+    click.echo(f"driftd: {text}", err=True)
+    sys.exit(code)
+
+
+def _load(path: Path) -> configuration.Config:
+    try:
+        return configuration.load(path)
+    except configuration.ConfigError as error:
+        _exit(configuration.EX_CONFIG, str(error))
+
+
+def _config_option(function: Any) -> Any:
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--config", "config_path", type=path, default="config.toml", show_default=True)(function)
+
+
+def _url_option(function: Any) -> Any:
+    return click.option(
+        "--url", envvar="DRIFTD_URL", default="http://127.0.0.1:8765", show_default=True, help="The daemon."
+    )(function)
+
+
+def _reason_option(function: Any) -> Any:
+    return click.option("--reason", default="", help="Why; it is kept in the ledger.")(function)
+
+
+@click.group()
+@click.version_option(package_name="driftd")
+def main() -> None:
+    """Keep a machine-learned hardware trigger at its understood working point."""
+
+
+@main.command()
+@_config_option
+def run(config_path: Path) -> None:
+    """Run the daemon until SIGTERM."""
+    from monitor.daemon.service import run as run_service
+
+    sys.exit(run_service(_load(config_path)))
+
+
+@main.command()
+@_config_option
+def check(config_path: Path) -> None:
+    """Validate the configuration and the model packages it names."""
+    from monitor.daemon.service import load_streams
+
+    config = _load(config_path)
+    try:
+        loaded = load_streams(config)
+    except configuration.ConfigError as error:
+        _exit(configuration.EX_CONFIG, str(error))
+    for name, (package, reference) in loaded.items():
+        click.echo(f"{name}: model {package.model.id[:12]}, reference of {reference.m:,.0f} events")
+
+
+@main.command()
+@_url_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(url: str, as_json: bool) -> None:
+    """Say how every stream is doing."""
+    found = Client(url).get("/api/v1/status")
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, board in found["boards"].items():
+        said = "answers" if board["up"] else f"does not answer: {board['error']}"
+        click.echo(f"board {name} ({board['uri']}) {said}")
+    for name, stream in found["streams"].items():
+        last = stream["last"]
+        click.echo(f"{name}: {stream['phase']} ({stream['mode']}), {stream['reason'] or 'nothing to say'}")
+        if last:
+            click.echo(f"  lumi section {last['ls']} of run {last['run']}: {last['text']}")
+        payload = stream["payload"][:12] or "unknown"
+        click.echo(f"  generation {stream['generation']}, payload {payload}; {stream['datapath']}")
+        if stream["proposal"]:
+            click.echo(f"  proposal {stream['proposal'][:12]} waits for approval")
+
+
+@main.command()
+@click.argument("stream")
+@click.option("--dry-run", is_flag=True, help="Fit and judge, but write nothing.")
+@click.option("--wait", is_flag=True, help="Wait for the end; exit 0 only if it was confirmed.")
+@_reason_option
+@_url_option
+def recalibrate(stream: str, dry_run: bool, wait: bool, reason: str, url: str) -> None:
+    """Collect events and re-calibrate STREAM now."""
+    client = Client(url)
+    before = client.get(f"/api/v1/streams/{stream}")
+    client.post(f"/api/v1/streams/{stream}/recalibrate", dry_run=dry_run, reason=reason)
+    if not wait:
+        click.echo(f"{stream}: collecting events")
+        return
+    said = ""
+    while True:
+        time.sleep(POLL_S)
+        now = client.get(f"/api/v1/streams/{stream}")
+        if now["phase"] != said:
+            said = now["phase"]
+            click.echo(f"{stream}: {said}")
+        if said in ("watching", "awaiting_approval", "rolled_back", "frozen", "fault"):
+            break
+    click.echo(now["reason"])
+    proposal = client.get(f"/api/v1/streams/{stream}/proposals")[:1]
+    if dry_run:
+        sys.exit(0 if proposal and proposal[0]["accepted"] else EX_FAILED)
+    done = said == "watching" and now["generation"] > before["generation"]
+    sys.exit(0 if done or said == "awaiting_approval" else EX_FAILED)
+
+
+def _decide(word: str, proposal: str, reason: str, url: str) -> None:
+    client = Client(url)
+    streams = client.get("/api/v1/status")["streams"]
+    for name, stream in streams.items():
+        if len(proposal) >= 4 and stream["proposal"].startswith(proposal):
+            now = client.post(f"/api/v1/streams/{name}/{word}", proposal=proposal, reason=reason)
+            click.echo(f"{name}: {now['phase']}")
+            return
+    _exit(EX_REFUSED, f"no stream waits for a decision on proposal {proposal!r}")
+
+
+@main.command()
+@click.argument("proposal")
+@_reason_option
+@_url_option
+def approve(proposal: str, reason: str, url: str) -> None:
+    """Let the waiting PROPOSAL (4 characters of its name or more) go to the board."""
+    _decide("approve", proposal, reason, url)
+
+
+@main.command()
+@click.argument("proposal")
+@_reason_option
+@_url_option
+def reject(proposal: str, reason: str, url: str) -> None:
+    """Turn the waiting PROPOSAL (4 characters of its name or more) down."""
+    _decide("reject", proposal, reason, url)
+
+
+@main.command()
+@click.argument("stream")
+@click.option("--to", default="nominal", show_default=True, help="A payload of the ledger, or nominal.")
+@_reason_option
+@_url_option
+def rollback(stream: str, to: str, reason: str, url: str) -> None:
+    """Put an earlier payload of STREAM back, as a new generation."""
+    now = Client(url).post(f"/api/v1/streams/{stream}/rollback", to=to, reason=reason)
+    click.echo(f"{stream}: {now['phase']}")
+
+
+@main.command()
+@click.argument("stream")
+@_reason_option
+@_url_option
+def freeze(stream: str, reason: str, url: str) -> None:
+    """Write nothing to STREAM's board until it is unfrozen; monitoring goes on."""
+    now = Client(url).post(f"/api/v1/streams/{stream}/freeze", reason=reason)
+    click.echo(f"{stream}: {now['phase']}")
+
+
+@main.command()
+@click.argument("stream")
+@_reason_option
+@_url_option
+def unfreeze(stream: str, reason: str, url: str) -> None:
+    """Let the loop of STREAM act again."""
+    now = Client(url).post(f"/api/v1/streams/{stream}/unfreeze", reason=reason)
+    click.echo(f"{stream}: {now['phase']}")

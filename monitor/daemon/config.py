@@ -1,0 +1,195 @@
+"""Configuration: one TOML file, every fault in it named at once."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from monitor.daemon.loop import Mode, Rules
+
+EX_CONFIG = 78
+"""Exit code of a bad configuration (sysexits.h)."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; ``faults`` names every fault."""
+
+    def __init__(self, path: Path, faults: list[str]) -> None:
+        self.faults = faults
+        lines = "".join(f"\n  {fault}" for fault in faults)
+        super().__init__(f"{path}: {len(faults)} fault{'s' * (len(faults) != 1)}{lines}")
+
+
+def _endpoint(address: str) -> str:
+    parts = urlsplit(address)
+    if parts.scheme not in {"tcp", "ipc", "inproc"} or not (parts.netloc or parts.path):
+        raise ValueError(f"{address!r} is no ZeroMQ address; expected tcp://host:port or ipc://path")
+    return address
+
+
+def _board_uri(uri: str) -> str:
+    parts = urlsplit(uri)
+    if parts.scheme not in {"ipbusudp-2.0", "ipbustcp-2.0", "chtcp-2.0"} or not parts.netloc:
+        raise ValueError(
+            f"{uri!r} is no uHAL URI; expected ipbusudp-2.0://host:port, ipbustcp-2.0://host:port"
+            " or chtcp-2.0://hub:10203?target=host:port"
+        )
+    return uri
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+BoardUri = Annotated[str, AfterValidator(_board_uri)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Http(_Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+
+
+class Ingest(_Section):
+    """``block_scores``: scores in a block of the detectors; ``late_ls``: how long a closed LS takes late batches."""
+
+    receive_high_water_mark: Positive = 10_000
+    block_scores: Positive = 20_000
+    late_ls: Positive = 2
+    silent_s: Annotated[float, Field(gt=0)] = 60.0
+
+
+class Detect(_Section):
+    """When a difference is a drift: significant, large enough, and seen long enough."""
+
+    detectors: tuple[str, ...] = ("e_mixture", "e_rate", "adwin_kl", "page_hinkley_kl")
+    tolerated_kl: Annotated[float, Field(ge=0)] = 0.002
+    rate_tolerance: Fraction = 0.1
+    p_value: Fraction = 1e-6
+    consecutive_ls: Positive = 2
+    min_scores: Positive = 2_000
+    target_run_length_h: Annotated[float, Field(gt=0)] = 720.0
+
+
+class Recalibrate(_Section):
+    """Which knobs the fit may turn and how far; see ``recalib`` for what each number does."""
+
+    knobs: tuple[str, ...] = ("input_scale", "threshold")
+    min_events: Positive = 20_000
+    min_accepts: Positive = 400
+    memory_events: Positive = 400_000
+    max_move: Fraction = 0.25
+    min_retention: Annotated[float, Field(ge=0, le=1)] = 0.3
+    deadline_s: Annotated[float, Field(gt=0)] = 120.0
+    seed: int = 1
+
+
+class Push(_Section):
+    preview_prescale: Annotated[int, Field(ge=0)] = 4
+    preview_accepts: Positive = 1000
+    arm_margin_ls: Annotated[int, Field(ge=2)] = 2
+
+
+class Waits(_Section):
+    """Lengths of the loop's waits, in lumi sections."""
+
+    warm_ls: Positive = Rules.warm_ls
+    collect_max_ls: Positive = Rules.collect_max_ls
+    approval_max_ls: Positive = Rules.approval_max_ls
+    preview_max_ls: Positive = Rules.preview_max_ls
+    latch_max_ls: Positive = Rules.latch_max_ls
+    confirm_ls: Positive = Rules.confirm_ls
+    confirm_max_ls: Positive = Rules.confirm_max_ls
+    cooldown_ls: Positive = Rules.cooldown_ls
+    backoff_ls: Positive = Rules.backoff_ls
+    backoff_max_ls: Positive = Rules.backoff_max_ls
+
+    def rules(self) -> Rules:
+        return Rules(**self.model_dump())
+
+
+class Board(_Section):
+    uri: BoardUri
+    deadline_s: Annotated[float, Field(gt=0, le=60)] = 2.0
+    address_table: Path | None = None
+
+
+class Stream(_Section):
+    package: Path
+    board: Name
+    addresses: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
+    pattern: Literal["pull", "sub"] = "pull"
+    hold: Literal["distribution", "rate"] = "distribution"
+    mode: Mode = Mode.AUTO
+    detect: Detect = Detect()
+    recalibrate: Recalibrate = Recalibrate()
+    push: Push = Push()
+    waits: Waits = Waits()
+
+
+class Config(_Section):
+    """The whole configuration; relative paths are relative to the file's folder."""
+
+    state_dir: Path = Path("var")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    http: Http = Http()
+    ingest: Ingest = Ingest()
+    boards: Annotated[dict[Name, Board], Field(min_length=1)]
+    streams: Annotated[dict[Name, Stream], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _boards_exist(self) -> Self:
+        missing = [
+            f"streams.{name}.board: no board {stream.board!r}; there is {', '.join(self.boards)}"
+            for name, stream in self.streams.items()
+            if stream.board not in self.boards
+        ]
+        if missing:
+            raise ValueError("; ".join(missing))
+        return self
+
+
+def _rooted(data: Any, folder: Path) -> Any:
+    """Make the paths of a raw configuration absolute; anything malformed is left to the validation."""
+    if not isinstance(data, dict):
+        return data
+    rooted = {
+        key: str(folder / value)
+        if key in {"state_dir", "package", "address_table"} and isinstance(value, str)
+        else _rooted(value, folder)
+        for key, value in data.items()
+    }
+    return rooted
+
+
+def load(path: Path) -> Config:
+    """Read and validate a configuration file.
+
+    Raises:
+        ConfigError: the file is missing, is no TOML, or has faults; all are named.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(path, [f"is no TOML: {error}"]) from None
+    data.setdefault("state_dir", "var")
+    try:
+        return Config.model_validate(_rooted(data, path.resolve().parent))
+    except ValidationError as error:
+        raise ConfigError(path, [_fault(item) for item in error.errors()]) from None
+
+
+def _fault(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"] if part != "[key]")
+    text = item["msg"].removeprefix("Value error, ")
+    given = f" (given {item['input']!r})" if isinstance(item["input"], str | int | float | bool) else ""
+    return f"{where}: {text}{given}" if where else text

@@ -1,0 +1,136 @@
+"""The receiver thread: sockets in, counted windows and a sample of events out.
+
+All state of the streams lives in this one thread. Others ask it with `Receiver.ask`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Literal, TypeVar
+
+import structlog
+import zmq
+
+from firmware.errors import WireError
+from firmware.wire import decode
+from monitor.daemon.stream import StreamMonitor
+
+log = structlog.get_logger()
+T = TypeVar("T")
+SOURCES_KEPT = 256
+"""Sources named in the counts of malformed messages; a sender cannot make the daemon grow without bound."""
+
+
+class Receiver:
+    """Receives, decodes and counts; never lets a bad message through or be stopped by one.
+
+    Args:
+        streams: monitors by stream name.
+        widths: number of event inputs by stream name.
+        sockets: (address, pattern, stream) of each subscription; equal addresses share a socket.
+        high_water_mark: messages a socket may hold back.
+    """
+
+    def __init__(
+        self,
+        streams: Mapping[str, StreamMonitor],
+        widths: Mapping[str, int],
+        sockets: list[tuple[str, Literal["pull", "sub"], str]],
+        high_water_mark: int,
+    ) -> None:
+        self.streams = streams
+        self.malformed: dict[tuple[str, str], int] = {}
+        self.last_message: dict[str, float] = {}
+        self.messages = 0
+        self._widths = widths
+        self._context = zmq.Context()
+        self._sockets = self._open(sockets, high_water_mark)
+        self._asked: deque[Callable[[], None]] = deque()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Count what has arrived, then end; at most a few seconds."""
+        self._stop.set()
+        self._thread.join(timeout=4)
+        self._context.destroy(linger=0)
+
+    def ask(self, question: Callable[[], T]) -> Future[T]:
+        """Run ``question`` in the receiver thread, between two messages."""
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(question())
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._asked.append(run)
+        return answer
+
+    def _open(
+        self, subscriptions: list[tuple[str, Literal["pull", "sub"], str]], high_water_mark: int
+    ) -> list[zmq.Socket[bytes]]:
+        sockets: dict[tuple[str, str], zmq.Socket[bytes]] = {}
+        for address, pattern, stream in subscriptions:
+            socket = sockets.get((address, pattern))
+            if socket is None:
+                kind = zmq.PULL if pattern == "pull" else zmq.SUB
+                socket = sockets[(address, pattern)] = self._context.socket(kind)
+                socket.set(zmq.RCVHWM, high_water_mark)
+                socket.connect(address)
+            if pattern == "sub":
+                socket.set(zmq.SUBSCRIBE, stream.encode())
+        return list(sockets.values())
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        for socket in self._sockets:
+            poller.register(socket, zmq.POLLIN)
+        while True:
+            ready = poller.poll(50)
+            for socket, _ in ready:
+                self._drain(socket)
+            while self._asked:
+                self._asked.popleft()()
+            if self._stop.is_set() and not ready:
+                return
+
+    def _drain(self, socket: zmq.Socket[bytes]) -> None:
+        """Take what waits, up to a bound, so that no socket and no question starves."""
+        for _ in range(256):
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._take(frames)
+
+    def _take(self, frames: list[bytes]) -> None:
+        self.messages += 1
+        try:
+            batch = decode(frames, self._widths)
+        except WireError as error:
+            self._malformed(error, frames[0][:64].decode("utf-8", "backslashreplace"))
+            return
+        stream = batch.header.stream
+        self.last_message[stream] = time.monotonic()
+        try:
+            self.streams[stream].add(batch)
+        except Exception as error:
+            log.exception("batch not counted", stream=stream, source=batch.header.source)
+            self._malformed(WireError("internal", repr(error)), stream)
+
+    def _malformed(self, error: WireError, topic: str) -> None:
+        key = (error.cause, topic)
+        if key not in self.malformed:
+            if len(self.malformed) >= SOURCES_KEPT:
+                key = (error.cause, "other")
+            log.warning("malformed message", cause=error.cause, topic=topic, why=error.why)
+        self.malformed[key] = self.malformed.get(key, 0) + 1

@@ -1,0 +1,622 @@
+"""The one place that decides: a pure function from (state, event) to (state, commands).
+
+The service carries the commands out and feeds what became of them back as events.
+An operation that takes time carries the ``task`` number under which it was begun;
+what comes back under an older number is ignored, so a late answer can never move
+a loop that has gone on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+
+
+class Phase(StrEnum):
+    """Where a stream's loop stands."""
+
+    WARMING = "warming"
+    WATCHING = "watching"
+    COLLECTING = "collecting"
+    FITTING = "fitting"
+    GATING = "gating"
+    AWAITING_APPROVAL = "awaiting_approval"
+    STAGING = "staging"
+    PREVIEWING = "previewing"
+    ARMED = "armed"
+    CONFIRMING = "confirming"
+    ROLLED_BACK = "rolled_back"
+    FROZEN = "frozen"
+    FAULT = "fault"
+
+
+class Mode(StrEnum):
+    """Who lets a payload go to the board: the gates, a human, or nobody."""
+
+    AUTO = "auto"
+    SUPERVISED = "supervised"
+    SHADOW = "shadow"
+
+
+Level = Literal["ok", "watch", "drift", "thin"]
+Moment = tuple[int, int]
+"""(run, lumi section)."""
+
+NEVER: Moment = (0, 0)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Lengths of the loop's waits, in lumi sections."""
+
+    warm_ls: int = 3
+    collect_max_ls: int = 20
+    approval_max_ls: int = 200
+    preview_max_ls: int = 20
+    latch_max_ls: int = 6
+    confirm_ls: int = 3
+    confirm_max_ls: int = 12
+    cooldown_ls: int = 3
+    backoff_ls: int = 5
+    backoff_max_ls: int = 160
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the loop of one stream remembers.
+
+    ``payload``, ``generation`` and ``epoch`` are what the board was last seen to run;
+    ``candidate`` is the payload on its way there under ``target_generation``.
+    Waits are told in ``clock``, the number of lumi sections closed: numbers of lumi sections
+    begin anew with each run.
+    """
+
+    mode: Mode = Mode.AUTO
+    phase: Phase = Phase.WARMING
+    task: int = 0
+    clock: int = 0
+    entered: int = 0
+    quiet: int = 0
+    onset: Moment = NEVER
+    latched: Moment = NEVER
+    payload: str = ""
+    previous: str = ""
+    generation: int = -1
+    epoch: int = -1
+    candidate: str = ""
+    proposal: str = ""
+    target_generation: int = -1
+    target_ls: int = -1
+    rolling_back: bool = False
+    asked: bool = False
+    dry_run: bool = False
+    retries: int = 0
+    not_before: int = 0
+    reason: str = ""
+
+
+# What happened.
+
+
+@dataclass(frozen=True)
+class LsClosed:
+    """A lumi section was counted. ``sample_ready``: enough events kept for the work at hand."""
+
+    at: Moment
+    level: Level
+    epoch: int
+    generation: int
+    onset: Moment = NEVER
+    sample_ready: bool = False
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Wall time passed; the stream may be silent."""
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    task: int
+    stage: Literal["fitting", "gating"]
+
+
+@dataclass(frozen=True)
+class FitDone:
+    task: int
+    proposal: str
+    payload: str
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Staged:
+    task: int
+
+
+@dataclass(frozen=True)
+class Previewed:
+    task: int
+    good: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class ArmedAt:
+    task: int
+    target_ls: int
+
+
+@dataclass(frozen=True)
+class Latched:
+    task: int
+    at: Moment
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    task: int
+    outcome: Literal["good", "harmful", "undecided"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An operation failed. ``unknown``: the board's state is not known any more."""
+
+    task: int
+    reason: str
+    unknown: bool = False
+
+
+@dataclass(frozen=True)
+class BoardSeen:
+    """The board was read. ``armed``: a swap to ``target_generation`` still stands."""
+
+    epoch: int
+    generation: int
+    payload: str
+    since: Moment = NEVER
+    armed: bool = False
+
+
+@dataclass(frozen=True)
+class Recalibrate:
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Approve:
+    proposal: str
+
+
+@dataclass(frozen=True)
+class Reject:
+    proposal: str
+
+
+@dataclass(frozen=True)
+class Rollback:
+    payload: str
+
+
+@dataclass(frozen=True)
+class Freeze:
+    pass
+
+
+@dataclass(frozen=True)
+class Unfreeze:
+    pass
+
+
+Operator = Recalibrate | Approve | Reject | Rollback | Freeze | Unfreeze
+Event = (
+    LsClosed
+    | Tick
+    | FitProgress
+    | FitDone
+    | Staged
+    | Previewed
+    | ArmedAt
+    | Latched
+    | Judged
+    | Failed
+    | BoardSeen
+    | Operator
+)
+
+
+# What is to be done.
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Keep events from ``since`` on for the fit; ``NEVER``: as far back as the present payload reaches."""
+
+    since: Moment
+
+
+@dataclass(frozen=True)
+class Fit:
+    task: int
+    since: Moment
+
+
+@dataclass(frozen=True)
+class Stage:
+    task: int
+    payload: str
+    generation: int
+
+
+@dataclass(frozen=True)
+class StartPreview:
+    task: int
+
+
+@dataclass(frozen=True)
+class PollPreview:
+    task: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class Arm:
+    task: int
+
+
+@dataclass(frozen=True)
+class PollLatch:
+    task: int
+
+
+@dataclass(frozen=True)
+class Judge:
+    task: int
+    since: Moment
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Abort:
+    """Disarm; the active bank stays untouched."""
+
+
+@dataclass(frozen=True)
+class Reconcile:
+    """Read the board and say what it runs."""
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Monitor against what this payload should give; ``proposal`` holds its prediction, if it has one."""
+
+    payload: str
+    proposal: str
+    generation: int
+    epoch: int
+    since: Moment
+
+
+@dataclass(frozen=True)
+class Announce:
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """An operator's command does not fit the state."""
+
+    reason: str
+
+
+Command = (
+    Collect
+    | Fit
+    | Stage
+    | StartPreview
+    | PollPreview
+    | Arm
+    | PollLatch
+    | Judge
+    | Abort
+    | Reconcile
+    | Adopt
+    | Announce
+    | Refuse
+)
+Outcome = tuple[State, list[Command]]
+
+ALLOWED: dict[type[Operator], frozenset[Phase]] = {
+    Recalibrate: frozenset({Phase.WATCHING, Phase.ROLLED_BACK}),
+    Approve: frozenset({Phase.AWAITING_APPROVAL}),
+    Reject: frozenset({Phase.AWAITING_APPROVAL}),
+    Rollback: frozenset(
+        {Phase.WARMING, Phase.WATCHING, Phase.AWAITING_APPROVAL, Phase.CONFIRMING, Phase.ROLLED_BACK}
+    ),
+    Freeze: frozenset(Phase) - {Phase.FROZEN},
+    Unfreeze: frozenset({Phase.FROZEN}),
+}
+
+WRITING = frozenset({Phase.STAGING, Phase.PREVIEWING, Phase.ARMED})
+"""Phases in which the board's shadow bank may be touched or the swap may be armed."""
+
+
+def step(state: State, event: Event, rules: Rules) -> Outcome:
+    """Return the state after ``event`` and what is to be done about it."""
+    if getattr(event, "task", state.task) != state.task:
+        return state, []
+    match event:
+        case LsClosed():
+            return _ls_closed(state, event, rules)
+        case Tick():
+            return state, _poll(state)
+        case FitProgress() if state.phase in (Phase.FITTING, Phase.GATING):
+            return replace(state, phase=Phase(event.stage)), []
+        case FitDone() if state.phase in (Phase.FITTING, Phase.GATING):
+            return _fit_done(state, event, rules)
+        case Staged() if state.phase is Phase.STAGING:
+            if state.rolling_back:
+                return state, [Arm(state.task)]
+            return _enter(state, Phase.PREVIEWING), [StartPreview(state.task)]
+        case Previewed() if state.phase is Phase.PREVIEWING:
+            if event.good:
+                return state, [Arm(state.task)]
+            return _give_up(state, rules, f"preview: {event.reason}")
+        case ArmedAt() if state.phase in (Phase.STAGING, Phase.PREVIEWING):
+            text = f"armed for lumi section {event.target_ls}"
+            armed = _enter(state, Phase.ARMED, target_ls=event.target_ls, reason=text)
+            return armed, [Announce("info", text)]
+        case Latched() if state.phase is Phase.ARMED:
+            return _latched(state, event.at, event.epoch, rules)
+        case Judged() if state.phase is Phase.CONFIRMING:
+            return _judged(state, event, rules)
+        case Failed():
+            return _failed(state, event, rules)
+        case BoardSeen():
+            return _board_seen(state, event, rules)
+        case Recalibrate() | Approve() | Reject() | Rollback() | Freeze() | Unfreeze():
+            return _operator(state, event, rules)
+        case _:
+            return state, []
+
+
+def _enter(state: State, phase: Phase, **changes: object) -> State:
+    return replace(state, phase=phase, entered=state.clock, quiet=0, **changes)  # type: ignore[arg-type]
+
+
+def _let_go(state: State, phase: Phase, reason: str) -> State:
+    """Drop whatever was under way; results that still come in are of an older task."""
+    return _enter(
+        state,
+        phase,
+        task=state.task + 1,
+        candidate="",
+        proposal="",
+        target_generation=-1,
+        target_ls=-1,
+        rolling_back=False,
+        asked=False,
+        dry_run=False,
+        reason=reason,
+    )
+
+
+def _rest(state: State, wait: int) -> State:
+    return replace(state, not_before=max(state.not_before, state.clock + wait))
+
+
+def _back_off(state: State, rules: Rules) -> State:
+    wait = min(rules.backoff_ls << min(state.retries, 16), rules.backoff_max_ls)
+    return replace(_rest(state, wait), retries=state.retries + 1)
+
+
+def _give_up(state: State, rules: Rules, reason: str) -> Outcome:
+    later = _back_off(state, rules)
+    commands: list[Command] = [Abort()] if state.phase in WRITING else []
+    text = f"{reason}; no new attempt for {later.not_before - later.clock} lumi sections"
+    return _let_go(later, Phase.WATCHING, text), [*commands, Announce("warning", text)]
+
+
+def _poll(state: State) -> list[Command]:
+    if state.phase is Phase.ARMED:
+        return [PollLatch(state.task)]
+    if state.phase is Phase.FAULT:
+        return [Reconcile()]
+    return []
+
+
+def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
+    if event.epoch == state.epoch and event.generation < state.generation:
+        return state, []  # late, of a payload that is no longer active
+    state = replace(state, clock=state.clock + 1)
+    awaited = state.phase is Phase.ARMED and event.generation == state.target_generation
+    if event.epoch != state.epoch or (event.generation != state.generation and not awaited):
+        return state, [Reconcile()]
+    waited = state.clock - state.entered
+    match state.phase:
+        case Phase.WARMING:
+            state = replace(state, quiet=state.quiet + (event.level != "thin"))
+            if state.quiet < rules.warm_ls:
+                return state, []
+            return _enter(state, Phase.WATCHING, reason="warmed up"), []
+        case Phase.WATCHING if event.level == "drift" and state.clock >= state.not_before:
+            return _collect(state, event.onset, event.text)
+        case Phase.COLLECTING:
+            return _collecting(state, event, waited, rules)
+        case Phase.AWAITING_APPROVAL if waited > rules.approval_max_ls:
+            return _give_up(state, rules, f"proposal {state.proposal[:12]} expired unapproved")
+        case Phase.PREVIEWING:
+            return state, [PollPreview(state.task, last=waited >= rules.preview_max_ls)]
+        case Phase.ARMED if waited > rules.latch_max_ls:
+            return _fault(state, f"no swap seen {waited} lumi sections after arming")
+        case Phase.CONFIRMING:
+            return _confirming(state, event, waited, rules)
+        case Phase.ROLLED_BACK if state.clock >= state.not_before:
+            return _let_go(state, Phase.WATCHING, "watching again after the rollback"), []
+        case _:
+            return state, _poll(state)
+
+
+def _collect(state: State, onset: Moment, reason: str, **asked: bool) -> Outcome:
+    state = _enter(state, Phase.COLLECTING, onset=onset, reason=reason, **asked)
+    return state, [Collect(onset), Announce("warning", reason)]
+
+
+def _collecting(state: State, event: LsClosed, waited: int, rules: Rules) -> Outcome:
+    state = replace(state, quiet=state.quiet + 1 if event.level == "ok" else 0)
+    if state.quiet >= rules.cooldown_ls and not state.asked:
+        text = "the drift went away by itself"
+        return _let_go(state, Phase.WATCHING, text), [Announce("info", text)]
+    if event.sample_ready:
+        state = _enter(state, Phase.FITTING, task=state.task + 1)
+        return state, [Fit(state.task, state.onset)]
+    if waited >= rules.collect_max_ls:
+        return _give_up(state, rules, f"too few events within {waited} lumi sections for a fit")
+    return state, []
+
+
+def _fit_done(state: State, event: FitDone, rules: Rules) -> Outcome:
+    name = event.proposal[:12]
+    if state.dry_run or state.mode is Mode.SHADOW:
+        why = "dry run" if state.dry_run else "shadow mode"
+        verdict = "passes its gates" if event.accepted else f"is rejected: {event.reason}"
+        text = f"proposal {name} {verdict}; {why}, nothing is written"
+        rested = state if state.dry_run else _back_off(state, rules)
+        return _let_go(rested, Phase.WATCHING, text), [Announce("info", text)]
+    if not event.accepted:
+        return _give_up(state, rules, f"proposal {name} rejected: {event.reason}")
+    state = replace(state, proposal=event.proposal, candidate=event.payload)
+    if state.mode is Mode.SUPERVISED:
+        text = f"proposal {name} waits for approval: {event.reason}"
+        return _enter(state, Phase.AWAITING_APPROVAL, reason=text), [Announce("warning", text)]
+    return _stage(state, event.payload, event.reason)
+
+
+def _stage(state: State, payload: str, reason: str, rolling_back: bool = False) -> Outcome:
+    state = _enter(
+        state,
+        Phase.STAGING,
+        task=state.task + 1,
+        candidate=payload,
+        proposal="" if rolling_back else state.proposal,
+        target_generation=state.generation + 1,
+        rolling_back=rolling_back,
+        reason=reason,
+    )
+    return state, [Stage(state.task, payload, state.target_generation)]
+
+
+def _latched(state: State, at: Moment, epoch: int, rules: Rules) -> Outcome:
+    state = replace(
+        state,
+        previous=state.payload,
+        payload=state.candidate,
+        generation=state.target_generation,
+        epoch=epoch,
+        latched=at,
+    )
+    adopt = Adopt(state.payload, state.proposal, state.generation, state.epoch, at)
+    text = f"generation {state.generation} active since run {at[0]}, lumi section {at[1]}"
+    if state.rolling_back:
+        state = _let_go(_back_off(state, rules), Phase.ROLLED_BACK, f"rolled back; {text}")
+    else:
+        state = _enter(state, Phase.CONFIRMING, task=state.task + 1, reason=text)
+    return state, [adopt, Announce("info", state.reason)]
+
+
+def _confirming(state: State, event: LsClosed, waited: int, rules: Rules) -> Outcome:
+    if waited >= rules.confirm_max_ls:
+        text = f"generation {state.generation} could not be judged within {waited} lumi sections"
+        return _let_go(_rest(state, rules.cooldown_ls), Phase.WATCHING, text), [Announce("warning", text)]
+    if waited >= rules.confirm_ls and event.sample_ready:
+        return state, [Judge(state.task, state.latched, state.previous, state.payload)]
+    return state, []
+
+
+def _judged(state: State, event: Judged, rules: Rules) -> Outcome:
+    if event.outcome == "undecided":
+        return state, []
+    if event.outcome == "harmful":
+        after, commands = _stage(state, state.previous, f"rolling back: {event.reason}", rolling_back=True)
+        return after, [Announce("error", after.reason), *commands]
+    text = f"generation {state.generation} confirmed: {event.reason}"
+    rested = replace(_rest(state, rules.cooldown_ls), retries=0)
+    return _let_go(rested, Phase.WATCHING, text), [Announce("info", text)]
+
+
+def _fault(state: State, reason: str) -> Outcome:
+    return _enter(state, Phase.FAULT, reason=reason), [Announce("error", reason), Reconcile()]
+
+
+def _failed(state: State, event: Failed, rules: Rules) -> Outcome:
+    if state.phase is Phase.ARMED or (event.unknown and state.phase in WRITING):
+        return _fault(state, event.reason)
+    if state.phase is Phase.CONFIRMING:
+        return state, [Announce("warning", event.reason)]
+    if state.phase in (Phase.FITTING, Phase.GATING, *WRITING):
+        return _give_up(state, rules, event.reason)
+    return state, []
+
+
+def _board_seen(state: State, event: BoardSeen, rules: Rules) -> Outcome:
+    seen = (event.epoch, event.generation, event.payload)
+    same = seen == (state.epoch, state.generation, state.payload)
+    swapped = seen == (state.epoch, state.target_generation, state.candidate)
+    if state.phase is Phase.FAULT and swapped:
+        return _latched(state, event.since, event.epoch, rules)
+    if state.phase is Phase.FAULT and same:
+        if event.armed:
+            return _enter(state, Phase.ARMED), [PollLatch(state.task)]
+        return _give_up(state, rules, "the board still runs the old payload")
+    if same or (state.phase is Phase.ARMED and swapped):
+        return state, []
+    text = f"board runs generation {event.generation} of epoch {event.epoch}, payload {event.payload[:12]}"
+    aborts: list[Command] = [Abort()] if state.phase in WRITING else []
+    phase = Phase.FROZEN if state.phase is Phase.FROZEN else Phase.WARMING
+    state = replace(
+        _let_go(state, phase, text),
+        previous=state.payload,
+        payload=event.payload,
+        generation=event.generation,
+        epoch=event.epoch,
+    )
+    adopt = Adopt(event.payload, "", event.generation, event.epoch, event.since)
+    return state, [*aborts, adopt, Announce("warning", text)]
+
+
+def _operator(state: State, event: Operator, rules: Rules) -> Outcome:
+    allowed = ALLOWED[type(event)]
+    if state.phase not in allowed:
+        names = ", ".join(sorted(allowed))
+        return state, [Refuse(f"not possible while {state.phase}; possible while {names}")]
+    match event:
+        case Recalibrate():
+            return _collect(state, NEVER, "asked for by an operator", asked=True, dry_run=event.dry_run)
+        case Approve() | Reject() if event.proposal != state.proposal:
+            text = f"the proposal that waits is {state.proposal[:12]}, not {event.proposal[:12]}"
+            return state, [Refuse(text)]
+        case Approve():
+            return _stage(state, state.candidate, "approved by an operator")
+        case Reject():
+            return _give_up(state, rules, f"proposal {state.proposal[:12]} rejected by an operator")
+        case Rollback() if state.mode is Mode.SHADOW:
+            return state, [Refuse("nothing is written in shadow mode")]
+        case Rollback() if event.payload == state.payload:
+            return state, [Refuse(f"payload {event.payload[:12]} is the active one")]
+        case Rollback():
+            return _stage(state, event.payload, "rollback by an operator", rolling_back=True)
+        case Freeze():
+            commands: list[Command] = [Abort()] if state.phase in WRITING | {Phase.FAULT} else []
+            text = "frozen by an operator"
+            return _let_go(state, Phase.FROZEN, text), [*commands, Announce("warning", text)]
+        case Unfreeze():
+            text = "unfrozen by an operator"
+            return _let_go(state, Phase.WARMING, text), [Announce("info", text), Reconcile()]

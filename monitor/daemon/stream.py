@@ -1,0 +1,336 @@
+"""One stream's counting: windows per lumi section and generation, detectors, and the reports they end in.
+
+Everything here lives in the receiver thread; what leaves it is an immutable `LsReport`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from firmware.wire import CROSSINGS, Batch, Header
+from monitor.daemon.config import Detect, Ingest
+from monitor.stats.detectors import Detector
+from monitor.stats.divergence import Divergence, compare
+from monitor.stats.reference import Reference
+
+Counts = npt.NDArray[np.int64]
+Probabilities = npt.NDArray[np.float64]
+EXPECTATIONS_KEPT = 16
+RECENT = 4096
+"""Sequence numbers a source may be late by and still be told from a duplicate."""
+
+
+@dataclass
+class Accounting:
+    """What became of every message of one (source, run): counted once, or reported."""
+
+    received: int = 0
+    lost: int = 0
+    duplicates: int = 0
+    late: int = 0
+    next_seq: int | None = None
+    missing: dict[int, None] = field(default_factory=dict)
+
+    def accept(self, seq: int) -> bool:
+        """Count a message in; False if it is a duplicate."""
+        if self.next_seq is None or seq >= self.next_seq:
+            gap = range(self.next_seq if self.next_seq is not None else seq, seq)
+            self.lost += len(gap)
+            self.missing.update(dict.fromkeys(gap[-RECENT:]))
+            while len(self.missing) > RECENT:
+                del self.missing[next(iter(self.missing))]
+            self.next_seq = seq + 1
+        elif seq in self.missing:
+            del self.missing[seq]
+            self.lost -= 1
+        else:
+            self.duplicates += 1
+            return False
+        self.received += 1
+        return True
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """What a window belongs to; counts of different keys are never mixed."""
+
+    run: int
+    ls: int
+    epoch: int
+    generation: int
+
+
+@dataclass
+class _Open:
+    """A window that still takes batches; ``block`` is what the detectors have not seen yet."""
+
+    counts: Counts
+    above: Counts
+    block: Counts
+    pileup_sum: float = 0.0
+    pileup_weight: int = 0
+    cuts: tuple[int, ...] = ()
+
+    @property
+    def n(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def pileup(self) -> float | None:
+        return self.pileup_sum / self.pileup_weight if self.pileup_weight else None
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A detector's state at the end of a lumi section."""
+
+    detector: str
+    drift: bool
+    statistic: float
+    text: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class LsReport:
+    """A closed lumi section of one stream and generation.
+
+    ``counts`` (B,) on the reference's bins; ``above`` (n_cuts,) exceedances of the cuts active then;
+    ``expected`` (B,) what the active payload should give at this pile-up, known to the precision of
+    ``expected_m`` events; ``divergence`` is against ``expected``, ``to_reference`` against p_ref.
+    """
+
+    key: Key
+    counts: Counts
+    above: Counts
+    pileup: float | None
+    cuts: tuple[int, ...]
+    expected: Probabilities
+    expected_m: float
+    expected_rates: Probabilities
+    divergence: Divergence
+    to_reference: Divergence
+    alarms: tuple[Alarm, ...]
+    t_ns: int
+
+    @property
+    def n(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def rates(self) -> Probabilities:
+        return np.asarray(self.above / max(self.n, 1), dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """What a payload should give: p_ref at the pile-up, times ``ratio`` (B,) where a knob leaves p(s) changed."""
+
+    cuts: tuple[int, ...]
+    ratio: Probabilities | None = None
+    m: float = np.inf
+
+    def at(self, reference: Reference, pileup: float | None) -> tuple[Probabilities, float]:
+        """Expected probabilities (B,) and the number of events behind them."""
+        base = reference.expected(pileup)
+        if self.ratio is None:
+            return base.p, base.m
+        p = base.p * self.ratio
+        return p / p.sum(), 1.0 / (1.0 / base.m + 1.0 / self.m)
+
+
+class StreamMonitor:
+    """Counts the batches of one stream and closes its lumi sections.
+
+    A lumi section closes when every source that is in the run has moved past it, or when one is
+    two ahead; late batches are then added to its window, but no detector sees them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reference: Reference,
+        cuts: Sequence[int],
+        detectors: Mapping[str, Detector],
+        ingest: Ingest,
+        detect: Detect,
+        close: Callable[[LsReport], None],
+        sample: Callable[[Batch], None],
+    ) -> None:
+        self.name = name
+        self.reference = reference
+        self.detectors = detectors
+        self.accounts: dict[tuple[str, int], Accounting] = {}
+        self.skipped: dict[str, int] = {}
+        self.scores = 0
+        self._ingest = ingest
+        self._detect = detect
+        self._close = close
+        self._sample = sample
+        self._nominal = Expectation(tuple(cuts))
+        self._expectations: dict[tuple[int, int], Expectation] = {}
+        self._masks: dict[tuple[str, int], npt.NDArray[np.bool_]] = {}
+        self._open: dict[Key, _Open] = {}
+        self._closed: dict[Key, _Open] = {}
+        self._at: dict[tuple[str, int], int] = {}
+        self._active: tuple[int, int] | None = None
+        self._seen: tuple[int, int] = (0, 0)
+
+    def expect(self, epoch: int, generation: int, expectation: Expectation) -> None:
+        """From this generation on, test against ``expectation``."""
+        self._expectations[(epoch, generation)] = expectation
+        while len(self._expectations) > EXPECTATIONS_KEPT:
+            del self._expectations[next(iter(self._expectations))]
+
+    def add(self, batch: Batch) -> None:
+        """Count one message.
+
+        Messages without use are counted in ``skipped`` by cause: ``no_mask`` (scores of all crossings
+        before the bunch mask is known), ``stale`` (of a lumi section that is long closed).
+        """
+        header = batch.header
+        source = (header.source, header.run)
+        account = self.accounts.get(source)
+        if account is None:
+            account = self._new_source(source)
+        if not account.accept(header.seq):
+            return
+        if header.kind == "begin" and batch.mask is not None:
+            self._masks[source] = batch.mask
+        if header.kind == "batch":
+            self._count(batch, source, account)
+        self._advance(source, header)
+
+    def _new_source(self, source: tuple[str, int]) -> Accounting:
+        run = source[1]
+        for old in [known for known in self._at if known[1] < run]:
+            del self._at[old]
+            self._masks.pop(old, None)
+        account = self.accounts[source] = Accounting()
+        return account
+
+    def _count(self, batch: Batch, source: tuple[str, int], account: Accounting) -> None:
+        header = batch.header
+        codes = batch.codes
+        if header.dtype == "f4":
+            codes = np.minimum(codes / self.reference.lsb, self.reference.binning.edges[-1] - 1).astype(np.uint32)
+        if header.bx_class == "all":
+            mask = self._masks.get(source)
+            if mask is None:
+                return self._skip("no_mask")
+            mask = np.tile(mask, header.n // CROSSINGS)
+            counted = codes[mask]
+            batch = _of_colliding(batch, mask)
+        else:
+            counted = codes
+        key = Key(header.run, header.ls, header.epoch, header.generation)
+        window = self._open.get(key)
+        if window is None:
+            window = self._window(key, source, account)
+            if window is None:
+                return self._skip("stale")
+        counts = self.reference.binning.count(counted)
+        window.counts += counts
+        window.above += [np.count_nonzero(counted > cut) for cut in window.cuts]
+        if header.pileup is not None:
+            window.pileup_sum += header.pileup * counted.size
+            window.pileup_weight += counted.size
+        self.scores += counted.size
+        if batch.events is not None:
+            self._sample(batch)
+        if key in self._open:
+            window.block += counts
+            if window.block.sum() >= self._ingest.block_scores:
+                self._detect_on(key, window)
+
+    def _skip(self, cause: str) -> None:
+        self.skipped[cause] = self.skipped.get(cause, 0) + 1
+
+    def _window(self, key: Key, source: tuple[str, int], account: Accounting) -> _Open | None:
+        newest = max(self._at.values(), default=key.ls)
+        if key in self._closed:
+            account.late += 1
+            return self._closed[key]
+        if key.ls < newest - self._ingest.late_ls:
+            return None
+        expectation = self._expectations.get((key.epoch, key.generation), self._nominal)
+        zeros = np.zeros(self.reference.binning.size, np.int64)
+        above = np.zeros(len(expectation.cuts), np.int64)
+        window = _Open(zeros, above, zeros.copy(), cuts=expectation.cuts)
+        if key.ls < self._at.get(source, key.ls):
+            account.late += 1
+        self._open[key] = window
+        return window
+
+    def _detect_on(self, key: Key, window: _Open) -> None:
+        identity = (key.epoch, key.generation)
+        if identity != self._active and (key.run, key.ls) >= self._seen:
+            self._active = identity
+            for detector in self.detectors.values():
+                detector.reset()
+        if identity == self._active:
+            self._seen = max(self._seen, (key.run, key.ls))
+            p, m = self._expectation(key).at(self.reference, window.pileup)
+            for detector in self.detectors.values():
+                detector.update(window.block, p, m)
+        window.block = np.zeros_like(window.block)
+
+    def _expectation(self, key: Key) -> Expectation:
+        return self._expectations.get((key.epoch, key.generation), self._nominal)
+
+    def _advance(self, source: tuple[str, int], header: Header) -> None:
+        position = header.ls + (header.kind == "end")
+        if position <= self._at.get(source, -1):
+            return
+        self._at[source] = position
+        newest, slowest = max(self._at.values()), min(self._at.values())
+        run = header.run
+        done = [key for key in self._open if key.run < run or key.ls < slowest or key.ls <= newest - 2]
+        for key in sorted(done):
+            self._finish(key, header.t_ns)
+        for key in [key for key in self._closed if key.run < run or key.ls < newest - self._ingest.late_ls]:
+            del self._closed[key]
+
+    def _finish(self, key: Key, t_ns: int) -> None:
+        window = self._closed[key] = self._open.pop(key)
+        if window.block.sum():
+            self._detect_on(key, window)
+        expectation = self._expectation(key)
+        base = self.reference.expected(window.pileup)
+        p, m = expectation.at(self.reference, window.pileup)
+        alarms = tuple(
+            Alarm(name, detector.drift_detected, float(detector.statistic))
+            for name, detector in self.detectors.items()
+        )
+        for name, detector in self.detectors.items():
+            if detector.drift_detected:
+                self.detectors[name].reset()
+        self._close(
+            LsReport(
+                key=key,
+                counts=window.counts.copy(),
+                above=window.above.copy(),
+                pileup=window.pileup,
+                cuts=window.cuts,
+                expected=p,
+                expected_m=m,
+                expected_rates=self.reference.rates_of(base.p),
+                divergence=compare(window.counts, p, m),
+                to_reference=compare(window.counts, base.p, base.m),
+                alarms=alarms,
+                t_ns=t_ns,
+            )
+        )
+
+
+def _of_colliding(batch: Batch, mask: npt.NDArray[np.bool_]) -> Batch:
+    """Leave out the sampled events of crossings that do not collide."""
+    if batch.events is None or batch.index is None or batch.inclusion is None:
+        return batch
+    keep = mask[batch.index]
+    arrays: Any = (batch.events[keep], batch.index[keep], batch.inclusion[keep])
+    return Batch(batch.header, batch.codes, *arrays)

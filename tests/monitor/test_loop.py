@@ -1,0 +1,292 @@
+"""The loop, explored: every state that events can lead to, and what it must never do in any of them."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from monitor.daemon.loop import (
+    ALLOWED,
+    WRITING,
+    Abort,
+    Adopt,
+    Approve,
+    Arm,
+    ArmedAt,
+    BoardSeen,
+    Command,
+    Event,
+    Failed,
+    Fit,
+    FitDone,
+    FitProgress,
+    Freeze,
+    Judge,
+    Judged,
+    Latched,
+    LsClosed,
+    Mode,
+    Phase,
+    PollLatch,
+    Previewed,
+    Recalibrate,
+    Reconcile,
+    Refuse,
+    Reject,
+    Rollback,
+    Rules,
+    Stage,
+    Staged,
+    StartPreview,
+    State,
+    Tick,
+    Unfreeze,
+    step,
+)
+
+RULES = Rules(
+    warm_ls=1,
+    collect_max_ls=2,
+    approval_max_ls=2,
+    preview_max_ls=2,
+    latch_max_ls=2,
+    confirm_ls=1,
+    confirm_max_ls=2,
+    cooldown_ls=1,
+    backoff_ls=1,
+    backoff_max_ls=2,
+)
+START = State(payload="nominal", generation=0, epoch=1)
+
+
+def events(state: State) -> Iterator[Event]:
+    """Everything that can happen to a loop in ``state``, told relative to it."""
+    at = (1, state.clock + 1)
+    for generation in {state.generation, state.generation - 1, state.target_generation, 99}:
+        for level in ("ok", "drift"):
+            for ready in (False, True):
+                yield LsClosed(at, level, state.epoch, generation, onset=(1, 1), sample_ready=ready)
+    yield LsClosed(at, "ok", state.epoch + 1, 0)
+    yield Tick()
+    task = state.task
+    yield FitProgress(task, "gating")
+    for accepted in (True, False):
+        yield FitDone(task, "proposal", "candidate", accepted, "")
+    yield Staged(task)
+    yield Previewed(task, True, "")
+    yield Previewed(task, False, "off")
+    yield ArmedAt(task, 7)
+    yield Latched(task, at, state.epoch)
+    yield Judged(task, "good", "")
+    yield Judged(task, "harmful", "")
+    yield Judged(task, "undecided", "")
+    yield Failed(task, "broke")
+    yield Failed(task, "silent", unknown=True)
+    yield BoardSeen(state.epoch, state.generation, state.payload)
+    yield BoardSeen(state.epoch, state.generation, state.payload, armed=True)
+    yield BoardSeen(state.epoch, state.target_generation, state.candidate)
+    yield BoardSeen(state.epoch + 1, 0, "nominal")
+    yield Recalibrate()
+    yield Recalibrate(dry_run=True)
+    yield Approve(state.proposal)
+    yield Approve("another")
+    yield Reject(state.proposal)
+    yield Rollback("nominal")
+    yield Freeze()
+    yield Unfreeze()
+
+
+def normal(state: State) -> State:
+    """The state without what only counts up: two states alike in this behave alike."""
+    return replace(
+        state,
+        task=0,
+        clock=0,
+        entered=min(state.clock - state.entered, 5),
+        quiet=min(state.quiet, 3),
+        not_before=max(0, state.not_before - state.clock),
+        retries=min(state.retries, 3),
+        generation=0,
+        target_generation=0 if state.target_generation < 0 else 1 + state.target_generation - state.generation,
+        target_ls=0,
+        epoch=0,
+        onset=(0, 0),
+        latched=(0, 0),
+        reason="",
+    )
+
+
+Edge = tuple[State, Event, State, list[Command]]
+
+
+def explore(mode: Mode) -> list[Edge]:
+    start = replace(START, mode=mode)
+    seen = {normal(start)}
+    todo = deque([start])
+    edges: list[Edge] = []
+    while todo:
+        state = todo.popleft()
+        for event in events(state):
+            after, commands = step(state, event, RULES)
+            edges.append((state, event, after, commands))
+            key = normal(after)
+            if key not in seen:
+                seen.add(key)
+                todo.append(after)
+    return edges
+
+
+@pytest.fixture(scope="module", params=list(Mode))
+def edges(request: pytest.FixtureRequest) -> list[Edge]:
+    return explore(request.param)
+
+
+def test_every_state_is_reached(edges: list[Edge]) -> None:
+    reached = {after.phase for _, _, after, _ in edges}
+    mode = edges[0][0].mode
+    writes = {Phase.STAGING, Phase.PREVIEWING, Phase.ARMED, Phase.CONFIRMING, Phase.ROLLED_BACK, Phase.FAULT}
+    never = {
+        Mode.AUTO: {Phase.AWAITING_APPROVAL},
+        Mode.SUPERVISED: set(),
+        Mode.SHADOW: {Phase.AWAITING_APPROVAL, *writes},
+    }
+    assert set(Phase) - reached == never[mode]
+
+
+def test_a_frozen_stream_is_never_written(edges: list[Edge]) -> None:
+    writes = (Stage, StartPreview, Arm)
+    for state, event, after, commands in edges:
+        if state.phase is Phase.FROZEN:
+            assert not any(isinstance(command, writes) for command in commands), event
+            assert after.phase is Phase.FROZEN or isinstance(event, Unfreeze)
+
+
+def test_the_board_is_armed_only_after_a_good_preview_or_for_a_rollback(edges: list[Edge]) -> None:
+    for state, event, _, commands in edges:
+        if any(isinstance(command, Arm) for command in commands):
+            previewed = state.phase is Phase.PREVIEWING and isinstance(event, Previewed) and event.good
+            undone = state.phase is Phase.STAGING and state.rolling_back and isinstance(event, Staged)
+            assert previewed or undone
+
+
+def test_a_payload_is_staged_only_with_passed_gates_or_by_a_human_or_to_undo_harm(edges: list[Edge]) -> None:
+    for state, event, after, commands in edges:
+        if not any(isinstance(command, Stage) for command in commands):
+            continue
+        by_gates = isinstance(event, FitDone) and event.accepted and state.mode is Mode.AUTO and not state.dry_run
+        by_human = isinstance(event, Approve | Rollback)
+        undone = isinstance(event, Judged) and event.outcome == "harmful"
+        assert by_gates or by_human or undone
+        assert after.phase is Phase.STAGING
+
+
+def test_leaving_a_writing_phase_without_a_swap_disarms_the_board(edges: list[Edge]) -> None:
+    for state, event, after, commands in edges:
+        left = state.phase in WRITING and after.phase not in WRITING | {Phase.FAULT}
+        if left and not isinstance(event, Latched):
+            assert any(isinstance(command, Abort) for command in commands), (state.phase, event)
+
+
+def test_what_belongs_to_an_older_task_changes_nothing(edges: list[Edge]) -> None:
+    for state, event, _, _ in edges:
+        task = getattr(event, "task", None)
+        if task is not None:
+            assert step(state, replace(event, task=task - 1), RULES) == (state, [])
+
+
+def test_a_command_that_does_not_fit_is_refused_with_the_reason_and_changes_nothing(edges: list[Edge]) -> None:
+    orders = tuple(ALLOWED)
+    for state, event, after, commands in edges:
+        if isinstance(event, orders) and state.phase not in ALLOWED[type(event)]:
+            assert after == state
+            assert [type(command) for command in commands] == [Refuse]
+            assert str(state.phase) in commands[0].reason  # type: ignore[union-attr]
+
+
+def test_from_everywhere_there_is_a_way_back_to_watching(edges: list[Edge]) -> None:
+    backwards: dict[State, set[State]] = {}
+    for state, _, after, _ in edges:
+        backwards.setdefault(normal(after), set()).add(normal(state))
+    todo = [key for key in backwards if key.phase is Phase.WATCHING]
+    good = set(todo)
+    while todo:
+        for before in backwards.get(todo.pop(), ()):
+            if before not in good:
+                good.add(before)
+                todo.append(before)
+    assert {normal(state) for state, _, _, _ in edges} <= good
+
+
+def test_a_new_identity_on_the_board_is_always_adopted_or_was_on_its_way(edges: list[Edge]) -> None:
+    for state, _, after, commands in edges:
+        if (state.epoch, state.generation, state.payload) != (after.epoch, after.generation, after.payload):
+            assert any(isinstance(command, Adopt) for command in commands)
+
+
+def run(state: State, *happened: Event) -> tuple[State, list[Command]]:
+    commands: list[Command] = []
+    for event in happened:
+        state, more = step(state, event, RULES)
+        commands += more
+    return state, commands
+
+
+def closed(state: State, **changes: object) -> LsClosed:
+    base = LsClosed((1, state.clock + 1), "ok", state.epoch, state.generation)
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_a_drift_runs_through_to_a_confirmed_payload() -> None:
+    state, _ = run(START, closed(START))
+    assert state.phase is Phase.WATCHING
+    state, _ = run(state, closed(state, level="drift", onset=(1, 3)))
+    state, commands = run(state, closed(state, level="drift", sample_ready=True))
+    assert commands == [Fit(state.task, (1, 3))]
+    state, commands = run(state, FitDone(state.task, "p", "new", True, "good"))
+    assert commands == [Stage(state.task, "new", 1)]
+    state, _ = run(state, Staged(state.task), Previewed(state.task, True, ""), ArmedAt(state.task, 9))
+    assert state.phase is Phase.ARMED
+    state, commands = run(state, closed(state, generation=1))
+    assert commands == [PollLatch(state.task)]
+    state, commands = run(state, Latched(state.task, (1, 9), 1))
+    assert Adopt("new", "p", 1, 1, (1, 9)) in commands
+    state, commands = run(state, closed(state, sample_ready=True))
+    assert commands == [Judge(state.task, (1, 9), "nominal", "new")]
+    state, _ = run(state, Judged(state.task, "good", "restored"))
+    assert (state.phase, state.payload, state.generation, state.retries) == (Phase.WATCHING, "new", 1, 0)
+
+
+def test_a_harmful_payload_is_rolled_back_as_a_new_generation() -> None:
+    state = replace(START, phase=Phase.CONFIRMING, payload="bad", previous="good", generation=4, task=3)
+    state, commands = run(state, Judged(3, "harmful", "rate"))
+    assert Stage(state.task, "good", 5) in commands
+    state, commands = run(state, Staged(state.task))
+    assert commands == [Arm(state.task)]
+    state, _ = run(state, ArmedAt(state.task, 9), Latched(state.task, (1, 9), 1))
+    assert (state.phase, state.payload, state.generation) == (Phase.ROLLED_BACK, "good", 5)
+
+
+def test_retries_back_off_exponentially_up_to_a_limit() -> None:
+    rules = Rules(backoff_ls=5, backoff_max_ls=18)
+    waits = []
+    state = replace(START, phase=Phase.FITTING)
+    for _ in range(4):
+        state, _ = step(replace(state, phase=Phase.FITTING), Failed(state.task, "worker died"), rules)
+        waits.append(state.not_before - state.clock)
+        state = replace(state, clock=state.not_before)
+    assert waits == [5, 10, 18, 18]
+
+
+def test_a_late_lumi_section_of_the_old_generation_is_no_reason_to_reconcile() -> None:
+    state = replace(START, phase=Phase.CONFIRMING, generation=2)
+    assert run(state, closed(state, generation=1)) == (state, [])
+
+
+def test_a_foreign_generation_makes_the_loop_read_the_board_and_adopt_what_it_finds() -> None:
+    state = replace(START, phase=Phase.WATCHING)
+    state, commands = run(state, closed(state, generation=7))
+    assert commands == [Reconcile()]
+    state, commands = run(state, BoardSeen(1, 7, "foreign", since=(1, 5)))
+    assert (state.phase, state.payload, state.generation) == (Phase.WARMING, "foreign", 7)
+    assert Adopt("foreign", "", 7, 1, (1, 5)) in commands
