@@ -1,0 +1,204 @@
+"""The registers of one stream: an active bank, a shadow bank, and the swap between them."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from firmware.addresses import ACTIVE, SHADOW
+from firmware.model import Model
+from firmware.payload import Payload
+from firmware.sim.ipbus import BusError
+
+Words = npt.NDArray[np.uint32]
+
+IDLE, ARMED, REFUSED_CRC, REFUSED_LATE, REFUSED_GENERATION = range(5)
+ARM, DISARM = 1, 2
+
+ARM_GENERATION, ARM_TARGET, ARM_CRC, ARM_COMMAND, ARM_STATUS = range(0x10, 0x15)
+PREVIEW_PRESCALE, PREVIEW_EVENTS, PREVIEW_CLEAR = range(0x18, 0x1B)
+PREVIEW_ACCEPTS, COUNTERS, COUNTERS_ACCEPTS = 0x20, 0x40, 0x50
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a lumi section counted, of colliding crossings; `dropped` counts the run's messages."""
+
+    ls: int
+    generation: int
+    events: int
+    dropped: int
+    accepts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Which events to try on the shadow bank, as it was at `revision`."""
+
+    picks: slice
+    payload: Payload
+    revision: int
+
+
+class Bank:
+    """The register space of one stream and its behaviour, without I/O.
+
+    Addresses are word offsets from the stream's base. The host writes the shadow bank and arms it
+    for a lumi section; `begin_ls` swaps the banks at the first section that is not before the target.
+    Arming takes a copy of generation and target, so that these registers may be written again. Any
+    shadow write disarms, and so does an arm command that is refused.
+    """
+
+    _phase: int
+    _preview_events: int
+    _preview_accepts: npt.NDArray[np.int64]
+
+    def __init__(self, model: Model, nominal: Payload) -> None:
+        self._identity = np.frombuffer(bytes.fromhex(model.id), ">u4").tolist()
+        self._n_cuts = model.n_cuts
+        self._nominal = nominal
+        self._revision = 0
+        self.ls = 0
+        self.boot()
+
+    def boot(self) -> None:
+        """Power on: nominal registers in both banks, generation 0, counters cleared."""
+        self._banks = [self._nominal.words.copy(), self._nominal.words.copy()]
+        self.active = self._nominal
+        self.active_bank = 0
+        self.generation = 0
+        self.latched_ls = 0
+        self.counts = Counts(0, 0, 0, 0, (0,) * self._n_cuts)
+        self._arm = dict.fromkeys((ARM_GENERATION, ARM_TARGET, ARM_CRC), 0)
+        self._armed = (0, 0)
+        self._status = IDLE
+        self._prescale = 0
+        self._clear_preview()
+
+    def begin_ls(self, ls: int) -> None:
+        """Start lumi section `ls`, with the armed registers if their time has come."""
+        self.ls = ls
+        generation, target = self._armed
+        if self._status != ARMED or ls < target:
+            return
+        self.active_bank = 1 - self.active_bank
+        self.active = self._payload(self._banks[self.active_bank])
+        self.generation = generation
+        self.latched_ls = ls
+        self._status = IDLE
+        self._revision += 1
+
+    def trial(self, n: int) -> Trial | None:
+        """Which of the next n events to try on the shadow bank; None without preview."""
+        if not self._prescale:
+            return None
+        picks = slice(-self._phase % self._prescale, n, self._prescale)
+        self._phase = (self._phase + n) % self._prescale
+        return Trial(picks, self._payload(self._shadow), self._revision)
+
+    def count_trial(self, trial: Trial, accepts: npt.NDArray[np.bool_]) -> None:
+        """Count the accept bits (n, n_cuts) of a trial, unless shadow or counters changed meanwhile."""
+        if trial.revision == self._revision:
+            self._preview_events += len(accepts)
+            self._preview_accepts += accepts.sum(axis=0)
+
+    def read(self, offset: int, n: int) -> Sequence[int]:
+        """n words from `offset` on.
+
+        Raises:
+            BusError: if one of them is no readable register.
+        """
+        start, block = next((start, block) for start, block in _READABLE if start <= offset)
+        words = block(self)
+        if offset + n > start + len(words):
+            raise BusError(f"{n} words at {offset:#x} are not readable")
+        return [int(word) for word in words[offset - start : offset - start + n]]
+
+    def write(self, offset: int, words: Sequence[int]) -> None:
+        """Write words from `offset` on; all of them or none.
+
+        Raises:
+            BusError: if one of them is no writable register.
+        """
+        end = offset + len(words)
+        if offset >= SHADOW and end <= SHADOW + self._shadow.size:
+            self._shadow[offset - SHADOW : end - SHADOW] = words
+            self._revision += 1
+            if self._status == ARMED:
+                self._status = IDLE
+        elif _WRITABLE.issuperset(range(offset, end)):
+            for register, word in zip(range(offset, end), words, strict=True):
+                self._write_register(register, word)
+        else:
+            raise BusError(f"{len(words)} words at {offset:#x} are not writable")
+
+    def _write_register(self, register: int, word: int) -> None:
+        if register == ARM_COMMAND:
+            self._command(word)
+        elif register == PREVIEW_PRESCALE:
+            self._prescale, self._phase = word, 0
+        elif register == PREVIEW_CLEAR:
+            self._clear_preview()
+        else:
+            self._arm[register] = word
+
+    def _command(self, word: int) -> None:
+        if word == ARM:
+            self._status = self._judge()
+            self._armed = self._arm[ARM_GENERATION], self._arm[ARM_TARGET]
+        elif word == DISARM:
+            self._status = IDLE
+
+    def _judge(self) -> int:
+        if self._arm[ARM_CRC] != _crc(self._shadow):
+            return REFUSED_CRC
+        if self._arm[ARM_TARGET] <= self.ls:
+            return REFUSED_LATE
+        if self._arm[ARM_GENERATION] <= self.generation:
+            return REFUSED_GENERATION
+        return ARMED
+
+    def _clear_preview(self) -> None:
+        self._revision += 1
+        self._phase = 0
+        self._preview_events = 0
+        self._preview_accepts = np.zeros(self._n_cuts, np.int64)
+
+    @property
+    def _shadow(self) -> Words:
+        return self._banks[1 - self.active_bank]
+
+    def _payload(self, words: Words) -> Payload:
+        """The payload that the registers make of bank words: bits above a register's width are not there."""
+        fields = self._nominal.layout.fields
+        kept = [field.type.pack(field.type.unpack(words[field.words])) for field in fields]
+        return Payload(self._nominal.model_id, self._nominal.layout, np.concatenate(kept))
+
+    def _state(self) -> list[int]:
+        active, shadow = self._banks[self.active_bank], self._shadow
+        state = [self.active_bank, self.generation, self.latched_ls, _crc(active), _crc(shadow)]
+        return [*self._identity, len(active), *state]
+
+    def _counters(self) -> list[int]:
+        counts = self.counts
+        return [counts.ls, counts.generation, counts.events, counts.dropped]
+
+
+def _crc(words: Words) -> int:
+    return zlib.crc32(words.astype("<u4").tobytes())
+
+
+_READABLE: tuple[tuple[int, Callable[[Bank], Words | Sequence[int]]], ...] = (
+    (ACTIVE, lambda bank: bank._banks[bank.active_bank]),
+    (SHADOW, lambda bank: bank._shadow),
+    (COUNTERS_ACCEPTS, lambda bank: bank.counts.accepts),
+    (COUNTERS, Bank._counters),
+    (PREVIEW_ACCEPTS, lambda bank: bank._preview_accepts.tolist()),
+    (PREVIEW_PRESCALE, lambda bank: (bank._prescale, bank._preview_events)),
+    (ARM_STATUS, lambda bank: (bank._status,)),
+    (ARM_GENERATION, lambda bank: tuple(bank._arm.values())),
+    (0, Bank._state),
+)
+_WRITABLE = {ARM_GENERATION, ARM_TARGET, ARM_CRC, ARM_COMMAND, PREVIEW_PRESCALE, PREVIEW_CLEAR}

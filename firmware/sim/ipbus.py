@@ -1,0 +1,200 @@
+"""An IPbus 2.0 target over UDP.
+
+Packets of 32-bit words, in the byte order of the request: a packet header
+(version 2 | packet id 16 bits | 0xF | type), then for control packets transactions of
+(version 2 | transaction id 12 bits | words 8 bits | type 4 bits | info code 4 bits), base address, data.
+"""
+
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from enum import IntEnum
+from typing import Protocol, Self
+
+from firmware.errors import FirmwareError
+
+STATUS, RESEND = 1, 2
+BAD_HEADER, READ_ERROR, WRITE_ERROR = 1, 4, 5
+MTU = 1500
+BUFFERS = 16
+STATUS_WORDS = 16
+HISTORY = 4
+WORD = 0xFFFFFFFF
+DATAGRAM = 1 << 16
+
+
+class Transaction(IntEnum):
+    READ = 0
+    WRITE = 1
+    READ_FIFO = 2
+    WRITE_FIFO = 3
+    RMW_BITS = 4
+    RMW_SUM = 5
+
+
+class BusError(FirmwareError):
+    """No register there, or not one that may be read or written so."""
+
+
+class RegisterSpace(Protocol):
+    """What lies behind the bus: consecutive 32-bit words, all of them or a BusError."""
+
+    def read(self, address: int, n: int) -> Sequence[int]: ...
+
+    def write(self, address: int, words: Sequence[int]) -> None: ...
+
+
+class Target:
+    """Turns a request packet into its reply packet, with the packet ids of the reliability mechanism.
+
+    Id 0 is always executed. The expected id is executed and its reply kept; the id of a kept reply gets
+    that reply again without a second execution; any other id is dropped. A transaction that fails ends
+    its packet: those behind it are neither executed nor answered.
+    """
+
+    def __init__(self, space: RegisterSpace) -> None:
+        self._space = space
+        self._last_id = 0
+        self._replies: deque[tuple[int, bytes]] = deque(maxlen=BUFFERS)
+        self._received: deque[int] = deque([0] * HISTORY, HISTORY)
+        self._sent: deque[int] = deque([0] * HISTORY, HISTORY)
+
+    def reply(self, packet: bytes) -> bytes | None:
+        """The reply packet; None where the packet is to be dropped."""
+        order = _byte_order(packet)
+        if order is None:
+            return None
+        words = struct.unpack(f"{order}{len(packet) // 4}I", packet)
+        packet_id, kind = words[0] >> 8 & 0xFFFF, words[0] & 0xF
+        if kind == STATUS:
+            return self._status(order) if len(words) == STATUS_WORDS else None
+        if kind == RESEND:
+            return self._kept(packet_id)
+        self._received.append(words[0])
+        if packet_id and packet_id != self._next_id():
+            return self._kept(packet_id)
+        answer = [words[0], *self._execute(words)]
+        self._sent.append(words[0])
+        reply = struct.pack(f"{order}{len(answer)}I", *answer)
+        if packet_id:
+            self._last_id = packet_id
+            self._replies.append((packet_id, reply))
+        return reply
+
+    def _next_id(self) -> int:
+        return self._last_id % 0xFFFF + 1
+
+    def _kept(self, packet_id: int) -> bytes | None:
+        return next((reply for kept, reply in self._replies if kept == packet_id), None)
+
+    def _status(self, order: str) -> bytes:
+        expected = 0x200000F0 | self._next_id() << 8
+        words = [0x200000F1, MTU, BUFFERS, expected, 0, 0, 0, 0, *self._received, *self._sent]
+        return struct.pack(f"{order}{STATUS_WORDS}I", *words)
+
+    def _execute(self, words: tuple[int, ...]) -> Iterator[int]:
+        at = 1
+        while at < len(words):
+            header = words[at]
+            n, kind = header >> 8 & 0xFF, header >> 4 & 0xF
+            end = at + 2 + _data_words(kind, n)
+            if header >> 28 != 2 or header & 0xF != 0xF or kind > max(Transaction) or end > len(words):
+                yield header & ~0xFF0F | BAD_HEADER
+                return
+            try:
+                data = self._transact(kind, n, words[at + 1], words[at + 2 : end])
+            except BusError:
+                writes = kind in (Transaction.WRITE, Transaction.WRITE_FIFO)
+                yield header & ~0xFF0F | (WRITE_ERROR if writes else READ_ERROR)
+                return
+            yield header & ~0xF
+            yield from data
+            at = end
+
+    def _transact(self, kind: int, n: int, address: int, data: tuple[int, ...]) -> Sequence[int]:
+        space = self._space
+        match kind:
+            case Transaction.READ:
+                return space.read(address, n)
+            case Transaction.READ_FIFO:
+                return [word for _ in range(n) for word in space.read(address, 1)]
+            case Transaction.WRITE:
+                space.write(address, data)
+            case Transaction.WRITE_FIFO:
+                for word in data:
+                    space.write(address, [word])
+            case _:
+                (old,) = space.read(address, 1)
+                new = old & data[0] | data[1] if kind == Transaction.RMW_BITS else old + data[0]
+                space.write(address, [new & WORD])
+                return [old]
+        return []
+
+
+def _data_words(kind: int, n: int) -> int:
+    match kind:
+        case Transaction.WRITE | Transaction.WRITE_FIFO:
+            return n
+        case Transaction.RMW_BITS:
+            return 2
+        case Transaction.RMW_SUM:
+            return 1
+    return 0
+
+
+class Server:
+    """Serves a register space on a UDP port from a thread of its own, from construction until `close`."""
+
+    def __init__(self, space: RegisterSpace, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._target = Target(space)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((host, port))
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="ipbus", daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self._socket.getsockname()
+        return host, port
+
+    @property
+    def uri(self) -> str:
+        return "ipbusudp-2.0://{}:{}".format(*self.address)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
+            waker.sendto(b"", self.address)
+        self._thread.join()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _serve(self) -> None:
+        while not self._closed:
+            packet, peer = self._socket.recvfrom(DATAGRAM)
+            reply = self._target.reply(packet)
+            if reply is not None:
+                with suppress(OSError):
+                    self._socket.sendto(reply, peer)
+
+
+def _byte_order(packet: bytes) -> str | None:
+    """The struct prefix of the packet's byte order, None if it is no IPbus 2.0 packet."""
+    if len(packet) < 4 or len(packet) % 4:
+        return None
+    for order in "<>":
+        (header,) = struct.unpack_from(f"{order}I", packet)
+        if header >> 24 == 0x20 and header & 0xF0 == 0xF0 and header & 0xF <= RESEND:
+            return order
+    return None

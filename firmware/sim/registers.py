@@ -1,0 +1,69 @@
+"""The whole register space of the simulated board: the info block and one bank per stream."""
+
+import secrets
+import threading
+from collections.abc import Sequence
+
+from firmware.addresses import MAGIC, STREAM_SPAN, VERSION
+from firmware.sim.bank import Bank
+from firmware.sim.ipbus import BusError
+
+
+class Registers:
+    """Shared by the bus and the trigger: whoever touches the banks holds `lock`."""
+
+    def __init__(self, banks: Sequence[Bank], run: int, ls_orbits: int) -> None:
+        self.lock = threading.RLock()
+        self.run = run
+        self.ls_orbits = ls_orbits
+        self.ls = 0
+        self.orbit = 0
+        self.epoch = _new_epoch()
+        self._banks = banks
+
+    def boot(self) -> None:
+        """Power cycle: a new epoch, nominal registers, and the clock of the machine goes on."""
+        with self.lock:
+            self.epoch = _new_epoch()
+            for bank in self._banks:
+                bank.boot()
+
+    def begin_ls(self, ls: int) -> None:
+        with self.lock:
+            self.ls = ls
+            for bank in self._banks:
+                bank.begin_ls(ls)
+
+    def read(self, address: int, n: int) -> Sequence[int]:
+        with self.lock:
+            if address >= STREAM_SPAN:
+                return self._bank(address).read(address % STREAM_SPAN, n)
+            info = (
+                MAGIC,
+                VERSION,
+                self.epoch,
+                self.run,
+                self.ls,
+                self.orbit,
+                self.ls_orbits,
+                len(self._banks),
+            )
+            if address + n > len(info):
+                raise BusError(f"{n} words at {address:#x} are not readable")
+            return info[address : address + n]
+
+    def write(self, address: int, words: Sequence[int]) -> None:
+        with self.lock:
+            if address < STREAM_SPAN:
+                raise BusError(f"{address:#x} is not writable")
+            self._bank(address).write(address % STREAM_SPAN, words)
+
+    def _bank(self, address: int) -> Bank:
+        stream = address // STREAM_SPAN - 1
+        if stream >= len(self._banks):
+            raise BusError(f"{address:#x} is beyond the last stream")
+        return self._banks[stream]
+
+
+def _new_epoch() -> int:
+    return secrets.randbits(31)

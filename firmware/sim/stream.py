@@ -1,0 +1,86 @@
+"""One trigger algorithm on the simulated board: it decides, counts, and picks events to publish."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from firmware.emulator import Words
+from firmware.package import Package
+from firmware.payload import Payload
+from firmware.sim.bank import Bank, Counts
+
+Execute = Callable[[npt.NDArray[Any], Payload], Words]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which events are published.
+
+    Each event with the probability 1/`prescale`, and those whose code is above `tail_code` (None: the
+    loosest nominal cut) always.
+    """
+
+    prescale: int = 100
+    tail_code: int | None = None
+
+
+class Stream:
+    """A package in operation: its registers, its counters, its sample of events."""
+
+    def __init__(
+        self, package: Package, execute: Execute, sampling: Sampling, seed: np.random.SeedSequence
+    ) -> None:
+        cuts = package.nominal.raw("cuts")
+        self.name = package.model.name
+        self.bank = Bank(package.model, package.nominal)
+        self.dtype = "u2" if package.model.code_type.width <= 16 else "u4"
+        self.messages = 0
+        self.dropped = 0
+        self.events = 0
+        self.accepts = np.zeros(len(cuts), np.int64)
+        self._execute = execute
+        self._zero_bias = 1 / sampling.prescale
+        self._tail_code = int(cuts.min()) if sampling.tail_code is None else sampling.tail_code
+        self._random = np.random.Generator(np.random.PCG64(seed))
+        self._before = (0, self.accepts.copy())
+
+    def begin_ls(self) -> None:
+        self._before = (self.events, self.accepts.copy())
+
+    def end_ls(self, ls: int) -> None:
+        """Put the lumi section's counts into the registers."""
+        events, accepts = self._before
+        self.bank.counts = Counts(
+            ls,
+            self.bank.generation,
+            self.events - events,
+            self.dropped,
+            tuple((self.accepts - accepts).tolist()),
+        )
+
+    def decide(self, events: npt.NDArray[np.int16], lock: RLock) -> tuple[npt.NDArray[np.uint32], int]:
+        """Run n colliding crossings, and the preview where it is on.
+
+        Returns their codes (n,) and the code of an empty crossing. `lock` guards the bank.
+        """
+        empty = np.zeros((1, events.shape[1]), events.dtype)
+        words = self._execute(np.concatenate((events, empty)), self.bank.active)
+        self.events += len(events)
+        self.accepts += words.accepts[:-1].sum(axis=0)
+        with lock:
+            trial = self.bank.trial(len(events))
+        if trial is not None:
+            tried = self._execute(events[trial.picks], trial.payload)
+            with lock:
+                self.bank.count_trial(trial, tried.accepts)
+        return words.codes[:-1], int(words.codes[-1])
+
+    def sample(self, codes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """The indices of the events to publish, and their inclusion probabilities."""
+        tail = codes > self._tail_code
+        index = np.flatnonzero(tail | (self._random.random(len(codes)) < self._zero_bias))
+        return index, np.where(tail[index], 1, self._zero_bias).astype(np.float32)
