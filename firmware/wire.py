@@ -50,7 +50,7 @@ class Header:
     `seq` counts all kinds of message per (source, stream, run); `orbit` is the first orbit of the
     scores and `pileup` the measured mean of the lumi section. With `bx_class` "all" the `n` scores
     are whole orbits from crossing 0 on and the receiver applies the bunch mask; with "colliding"
-    the masked crossings are already left out. `filled` and `ls_orbits` belong to "begin", `totals`
+    the masked crossings are already left out. Fields that are not named here are ignored. `filled` and `ls_orbits` belong to "begin", `totals`
     to "end", `events` to "batch".
     """
 
@@ -123,6 +123,14 @@ def decode(frames: Sequence[Frame], widths: Mapping[str, int] | None = None) -> 
     if len(frames) < 2:
         raise WireError("frames", f"{len(frames)} frames, expected a topic, a header and data")
     header = _header(frames[1])
+    try:
+        return _body(header, frames, widths)
+    except WireError as error:
+        error.source = header.source
+        raise
+
+
+def _body(header: Header, frames: Sequence[Frame], widths: Mapping[str, int] | None) -> Batch:
     if frames[0] != header.stream.encode():
         raise WireError("header", f"topic {bytes(frames[0])[:64]!r} is not the header's {header.stream!r}")
     if widths is not None:
@@ -152,8 +160,8 @@ def _batch(header: Header, frames: Sequence[Frame]) -> Batch:
     if block.dtype == "f4":
         _check_finite(events, "events")
     index = _array(frames[4], U4, block.n, "index")
-    if block.n and (index[-1] >= n or not (index[1:] > index[:-1]).all()):
-        raise WireError("range", f"index does not rise strictly within the {n} scores")
+    if block.n and index.max() >= n:
+        raise WireError("range", f"index {index.max()} is beyond the {n} scores")
     inclusion = _array(frames[5], F4, block.n, "inclusion")
     _check_finite(inclusion, "inclusion")
     if block.n and not (inclusion.min() > 0 and inclusion.max() <= 1):
@@ -201,9 +209,9 @@ def _header(frame: Frame) -> Header:
         raise WireError("header", f"header is a {type(fields).__name__}, expected a map")
     if fields.get("v") != VERSION:
         raise WireError("version", f"wire version {fields.get('v')!r:.40}, expected {VERSION}")
+    fields = {"kind": "batch"} | {name: value for name, value in fields.items() if name in _CHECKS}
     for name, value in fields.items():
-        check = _CHECKS.get(name)
-        if check is None or not check(value):
+        if not _CHECKS[name](value):
             raise WireError(name if name in ("kind", "dtype") else "header", f"{name!r:.40} = {value!r:.40}")
     _check_kind(fields)
     if block := fields.get("events"):
@@ -212,7 +220,7 @@ def _header(frame: Frame) -> Header:
 
 
 def _check_kind(fields: Mapping[str, Any]) -> None:
-    kind = fields.get("kind", "batch")
+    kind = fields["kind"]
     if missing := _REQUIRED[kind] - fields.keys():
         raise WireError("header", f"no {', '.join(sorted(missing))} in a {kind!r} message")
     if not fields.keys() <= _ALLOWED[kind]:

@@ -218,3 +218,135 @@ def unfreeze(stream: str, reason: str, url: str) -> None:
     """Let the loop of STREAM act again."""
     now = Client(url).post(f"/api/v1/streams/{stream}/unfreeze", reason=reason)
     click.echo(f"{stream}: {now['phase']}")
+
+
+@main.command()
+@click.option("--package", "packages", type=click.Path(path_type=Path), multiple=True, default=["var/axol1tl.driftd"])
+@click.option("--publish", multiple=True, default=["tcp://127.0.0.1:5555"], show_default=True, help="To bind.")
+@click.option("--pattern", type=click.Choice(["push", "pub"]), default="push", show_default=True)
+@click.option("--ipbus-port", type=int, default=50001, show_default=True, help="UDP.")
+@click.option("--control", default="tcp://127.0.0.1:5556", show_default=True, help="For the world's operator.")
+@click.option("--source", default="board", show_default=True)
+@click.option("--run", "run_number", type=int, default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--orbits-per-ls", type=int, default=40, show_default=True, help="2556 colliding crossings each.")
+@click.option("--ls-seconds", type=float, default=1.5, show_default=True, help="0: as fast as it can.")
+@click.option("--duration-ls", type=int, default=0, show_default=True, help="0: until it is stopped.")
+@click.option("--orbits-per-message", type=int, default=4, show_default=True)
+@click.option("--zero-bias-prescale", type=int, default=8, show_default=True, help="Of the sampled events.")
+@click.option("--execution", type=click.Choice(["numpy", "compiled"]), default="numpy", show_default=True)
+@click.option("--condition", "conditions", multiple=True, help="In force from the start.")
+def board(
+    packages: tuple[Path, ...],
+    run_number: int,
+    zero_bias_prescale: int,
+    **settings: Any,
+) -> None:
+    """Run the simulated board: crossings, trigger, score publisher, registers over IPbus."""
+    from firmware.errors import FirmwareError
+    from firmware.sim.board import BoardSettings, run_board
+    from firmware.sim.stream import Sampling
+
+    try:
+        run_board(
+            BoardSettings(
+                packages=packages, run=run_number, sampling=Sampling(zero_bias_prescale), **settings
+            ),
+            ready=lambda status: click.echo(json.dumps(status)),
+        )
+    except FirmwareError as error:
+        _exit(EX_FAILED, str(error))
+
+
+@main.command()
+@click.argument("text")
+@click.option("--control", default="tcp://127.0.0.1:5556", show_default=True, help="Of the simulated board.")
+def condition(text: str, control: str) -> None:
+    """Change the world around the simulated board: "jet_energy_scale=-0.08", "ageing=0.3 ramp=20", "clear"."""
+    from monitor.daemon.demo import DemoFailed, operate
+
+    order = {"do": "clear"} if text == "clear" else {"do": "condition", "text": text}
+    try:
+        click.echo(json.dumps(operate(control, **order)))
+    except DemoFailed as error:
+        _exit(EX_FAILED, str(error))
+
+
+@main.group()
+def model() -> None:
+    """Make and look at model packages."""
+
+
+@model.command()
+@click.option("--out", type=click.Path(path_type=Path), default="var/axol1tl.driftd", show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+def train(out: Path, seed: int) -> None:
+    """Train the project's own model on generated events and pack it; instant if it is there already."""
+    from recalib.train import TrainSettings, build_package
+
+    package = build_package(out, TrainSettings(seed=seed), progress=lambda text: click.echo(text, err=True))
+    click.echo(f"{out}: model {package.model.id[:12]}")
+
+
+@model.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def inspect(path: Path) -> None:
+    """Say what is in a package, after checking every hash."""
+    from firmware.errors import FirmwareError
+    from firmware.package import Package
+    from monitor.stats.binning import StatsError
+    from monitor.stats.reference import Reference
+
+    try:
+        package = Package.load(path)
+        reference = Reference.from_bytes(package.reference)
+    except (FirmwareError, StatsError) as error:
+        _exit(EX_FAILED, str(error))
+    layers = " → ".join(str(len(layer.weight)) for layer in package.model.layers)
+    click.echo(f"stream     {package.model.name}")
+    click.echo(f"package    {package.id}")
+    click.echo(f"model      {package.model.id}")
+    click.echo(f"network    {layers} → {package.model.n_latent}, {package.model.score.kind}")
+    click.echo(f"registers  {package.model.layout.n_words} words")
+    click.echo(f"payload    {package.nominal.id}, cuts {package.nominal.raw('cuts').tolist()}")
+    click.echo(f"reference  {reference.m:,.0f} events, target rates {list(reference.target_rates)}")
+    click.echo(f"lineage    {json.dumps(package.lineage, sort_keys=True)}")
+
+
+@main.command()
+@click.option("--folder", type=click.Path(path_type=Path), default="var/demo", show_default=True)
+@click.option("--serve", is_flag=True, help="Keep board and daemon running at the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
+def demo(folder: Path, serve: bool, as_json: bool) -> None:
+    """Show the closed loop: a jet-scale drift on a simulated board, and its correction."""
+    from monitor.daemon.demo import run as run_demo
+
+    sys.exit(run_demo(folder, serve, as_json))
+
+
+@main.group()
+def bench() -> None:
+    """Measure the figures that the project claims."""
+
+
+@bench.command()
+@click.option("--package", type=click.Path(path_type=Path), default="var/axol1tl.driftd", show_default=True)
+@click.option("--events", type=int, default=100_000, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def emulate(package: Path, events: int, as_json: bool) -> None:
+    """Run the datapath's executions against each other, for the nominal and 20 random payloads."""
+    from monitor.daemon import bench as figures
+    from recalib.train import TrainSettings, build_package
+
+    found = figures.emulate(build_package(package, TrainSettings()), package.parent / "build", events)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, rate in found["events_per_s"].items():
+        click.echo(f"{name:10} {rate:>12,} events/s")
+    words, mismatches = found["words_compared"], found["mismatches"]
+    click.echo(f"{mismatches} of {words:,} words differ ({events:,} events, {found['payloads']} payloads)")
+
+
+if __name__ == "__main__":
+    main()

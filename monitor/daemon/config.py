@@ -18,10 +18,10 @@ EX_CONFIG = 78
 class ConfigError(Exception):
     """The configuration cannot be used; ``faults`` names every fault."""
 
-    def __init__(self, path: Path, faults: list[str]) -> None:
+    def __init__(self, where: object, faults: list[str]) -> None:
         self.faults = faults
         lines = "".join(f"\n  {fault}" for fault in faults)
-        super().__init__(f"{path}: {len(faults)} fault{'s' * (len(faults) != 1)}{lines}")
+        super().__init__(f"{where}: {len(faults)} fault{'s' * (len(faults) != 1)}{lines}")
 
 
 def _endpoint(address: str) -> str:
@@ -67,15 +67,25 @@ class Ingest(_Section):
 
 
 class Detect(_Section):
-    """When a difference is a drift: significant, large enough, and seen long enough."""
+    """When a difference is a drift: significant, large enough, and seen long enough.
 
-    detectors: tuple[str, ...] = ("e_mixture", "e_rate", "adwin_kl", "page_hinkley_kl")
+    ``detectors``: settings by name. The false alarms of the e-detectors together come
+    ``target_run_length_h`` apart at ``colliding_hz``; the others promise nothing.
+    """
+
+    detectors: dict[str, dict[str, float]] = {
+        "e_mixture": {},
+        "e_rate": {},
+        "adwin_kl": {"delta": 0.0002},
+        "page_hinkley_kl": {"delta": 0.5, "threshold": 30},
+    }
     tolerated_kl: Annotated[float, Field(ge=0)] = 0.002
     rate_tolerance: Fraction = 0.1
     p_value: Fraction = 1e-6
     consecutive_ls: Positive = 2
     min_scores: Positive = 2_000
     target_run_length_h: Annotated[float, Field(gt=0)] = 720.0
+    colliding_hz: Annotated[float, Field(gt=0)] = 28.7e6
 
 
 class Recalibrate(_Section):

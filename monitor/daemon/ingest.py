@@ -1,16 +1,14 @@
 """The receiver thread: sockets in, counted windows and a sample of events out.
 
-All state of the streams lives in this one thread. Others ask it with `Receiver.ask`.
+All counting is done in this one thread; what others read of it are totals that only grow.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from typing import Literal, TypeVar
+from collections.abc import Mapping
+from typing import Literal
 
 import structlog
 import zmq
@@ -20,7 +18,6 @@ from firmware.wire import decode
 from monitor.daemon.stream import StreamMonitor
 
 log = structlog.get_logger()
-T = TypeVar("T")
 SOURCES_KEPT = 256
 """Sources named in the counts of malformed messages; a sender cannot make the daemon grow without bound."""
 
@@ -49,7 +46,6 @@ class Receiver:
         self._widths = widths
         self._context = zmq.Context()
         self._sockets = self._open(sockets, high_water_mark)
-        self._asked: deque[Callable[[], None]] = deque()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
 
@@ -61,19 +57,6 @@ class Receiver:
         self._stop.set()
         self._thread.join(timeout=4)
         self._context.destroy(linger=0)
-
-    def ask(self, question: Callable[[], T]) -> Future[T]:
-        """Run ``question`` in the receiver thread, between two messages."""
-        answer: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                answer.set_result(question())
-            except Exception as error:
-                answer.set_exception(error)
-
-        self._asked.append(run)
-        return answer
 
     def _open(
         self, subscriptions: list[tuple[str, Literal["pull", "sub"], str]], high_water_mark: int
@@ -98,13 +81,11 @@ class Receiver:
             ready = poller.poll(50)
             for socket, _ in ready:
                 self._drain(socket)
-            while self._asked:
-                self._asked.popleft()()
             if self._stop.is_set() and not ready:
                 return
 
     def _drain(self, socket: zmq.Socket[bytes]) -> None:
-        """Take what waits, up to a bound, so that no socket and no question starves."""
+        """Take what waits, up to a bound, so that no socket starves."""
         for _ in range(256):
             try:
                 frames = socket.recv_multipart(zmq.NOBLOCK)
@@ -117,7 +98,7 @@ class Receiver:
         try:
             batch = decode(frames, self._widths)
         except WireError as error:
-            self._malformed(error, frames[0][:64].decode("utf-8", "backslashreplace"))
+            self._malformed(error, error.source or frames[0][:64].decode("utf-8", "backslashreplace"))
             return
         stream = batch.header.stream
         self.last_message[stream] = time.monotonic()
@@ -125,12 +106,13 @@ class Receiver:
             self.streams[stream].add(batch)
         except Exception as error:
             log.exception("batch not counted", stream=stream, source=batch.header.source)
-            self._malformed(WireError("internal", repr(error)), stream)
+            self._malformed(WireError("internal", repr(error)), batch.header.source)
 
-    def _malformed(self, error: WireError, topic: str) -> None:
-        key = (error.cause, topic)
+    def _malformed(self, error: WireError, source: str) -> None:
+        """Count by cause and source; the topic stands for a source that could not be read."""
+        key = (error.cause, source)
         if key not in self.malformed:
             if len(self.malformed) >= SOURCES_KEPT:
                 key = (error.cause, "other")
-            log.warning("malformed message", cause=error.cause, topic=topic, why=error.why)
+            log.warning("malformed message", cause=error.cause, source=source, why=error.why)
         self.malformed[key] = self.malformed.get(key, 0) + 1

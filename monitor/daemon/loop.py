@@ -134,7 +134,10 @@ class FitDone:
 
 @dataclass(frozen=True)
 class Staged:
+    """The shadow bank holds the candidate; it is to become active as ``generation``."""
+
     task: int
+    generation: int
 
 
 @dataclass(frozen=True)
@@ -251,7 +254,6 @@ class Fit:
 class Stage:
     task: int
     payload: str
-    generation: int
 
 
 @dataclass(frozen=True)
@@ -363,6 +365,7 @@ def step(state: State, event: Event, rules: Rules) -> Outcome:
         case FitDone() if state.phase in (Phase.FITTING, Phase.GATING):
             return _fit_done(state, event, rules)
         case Staged() if state.phase is Phase.STAGING:
+            state = replace(state, target_generation=event.generation)
             if state.rolling_back:
                 return state, [Arm(state.task)]
             return _enter(state, Phase.PREVIEWING), [StartPreview(state.task)]
@@ -507,11 +510,10 @@ def _stage(state: State, payload: str, reason: str, rolling_back: bool = False) 
         task=state.task + 1,
         candidate=payload,
         proposal="" if rolling_back else state.proposal,
-        target_generation=state.generation + 1,
         rolling_back=rolling_back,
         reason=reason,
     )
-    return state, [Stage(state.task, payload, state.target_generation)]
+    return state, [Stage(state.task, payload)]
 
 
 def _latched(state: State, at: Moment, epoch: int, rules: Rules) -> Outcome:

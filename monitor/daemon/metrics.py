@@ -107,17 +107,17 @@ class ServiceCollector(Collector):
             "driftd_messages_skipped", "Sound messages that could not be counted.", labels=["stream", "cause"]
         )
         malformed = CounterMetricFamily(
-            "driftd_messages_malformed", "Messages that are no batch.", labels=["cause", "topic"]
+            "driftd_messages_malformed", "Messages that are no batch.", labels=["cause", "source"]
         )
         for stream, monitor in receiver.streams.items():
             scores.add_metric([stream], monitor.scores)
-            for (source, totals) in monitor.totals().items():
+            for source, totals in monitor.totals().items():
                 for name, family in by_source.items():
                     family.add_metric([stream, source], getattr(totals, name))
             for cause, count in monitor.skipped.copy().items():
                 skipped.add_metric([stream, cause], count)
-        for (cause, topic), count in receiver.malformed.copy().items():
-            malformed.add_metric([cause, topic], count)
+        for (cause, source), count in receiver.malformed.copy().items():
+            malformed.add_metric([cause, source], count)
         yield from (scores, *by_source.values(), skipped, malformed)
 
     def _of_parts(self) -> Iterator[Metric]:

@@ -11,16 +11,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from firmware.wire import CROSSINGS, Batch, Header
-from monitor.daemon.config import Detect, Ingest
+from monitor.daemon.config import Ingest
+from monitor.stats.binning import StatsError, to_codes
 from monitor.stats.detectors import Detector
 from monitor.stats.divergence import Divergence, compare
 from monitor.stats.reference import Reference
 
+log = structlog.get_logger()
+
 Counts = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 EXPECTATIONS_KEPT = 16
+SOURCES_KEPT = 256
+"""Sources of a stream that are counted; what more of them send is skipped as ``too_many_sources``."""
 RECENT = 4096
 """Sequence numbers a source may be late by and still be told from a duplicate."""
 
@@ -54,6 +60,15 @@ class Accounting:
         self.received += 1
         return True
 
+    def plus(self, other: Accounting) -> Accounting:
+        """The totals of both, without the sequence."""
+        return Accounting(
+            self.received + other.received,
+            self.lost + other.lost,
+            self.duplicates + other.duplicates,
+            self.late + other.late,
+        )
+
 
 @dataclass(frozen=True, order=True)
 class Key:
@@ -75,10 +90,7 @@ class _Open:
     pileup_sum: float = 0.0
     pileup_weight: int = 0
     cuts: tuple[int, ...] = ()
-
-    @property
-    def n(self) -> int:
-        return int(self.counts.sum())
+    alarmed: set[str] = field(default_factory=set)
 
     @property
     def pileup(self) -> float | None:
@@ -87,12 +99,11 @@ class _Open:
 
 @dataclass(frozen=True)
 class Alarm:
-    """A detector's state at the end of a lumi section."""
+    """A detector at the end of a lumi section, and whether it raised an alarm within."""
 
     detector: str
     drift: bool
     statistic: float
-    text: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +168,6 @@ class StreamMonitor:
         cuts: Sequence[int],
         detectors: Mapping[str, Detector],
         ingest: Ingest,
-        detect: Detect,
         close: Callable[[LsReport], None],
         sample: Callable[[Batch], None],
     ) -> None:
@@ -168,12 +178,12 @@ class StreamMonitor:
         self.skipped: dict[str, int] = {}
         self.scores = 0
         self._ingest = ingest
-        self._detect = detect
         self._close = close
         self._sample = sample
         self._nominal = Expectation(tuple(cuts))
         self._expectations: dict[tuple[int, int], Expectation] = {}
         self._masks: dict[tuple[str, int], npt.NDArray[np.bool_]] = {}
+        self._past: dict[str, Accounting] = {}
         self._open: dict[Key, _Open] = {}
         self._closed: dict[Key, _Open] = {}
         self._at: dict[tuple[str, int], int] = {}
@@ -190,26 +200,43 @@ class StreamMonitor:
         """Count one message.
 
         Messages without use are counted in ``skipped`` by cause: ``no_mask`` (scores of all crossings
-        before the bunch mask is known), ``stale`` (of a lumi section that is long closed).
+        before the bunch mask is known), ``stale`` (of a lumi section that is long closed),
+        ``score_range`` (scores beyond the model's bits), ``too_many_sources``.
         """
         header = batch.header
         source = (header.source, header.run)
-        account = self.accounts.get(source)
+        account = self.accounts.get(source) or self._new_source(source)
         if account is None:
-            account = self._new_source(source)
+            return self._skip("too_many_sources")
         if not account.accept(header.seq):
             return
         if header.kind == "begin" and batch.mask is not None:
             self._masks[source] = batch.mask
         if header.kind == "batch":
-            self._count(batch, source, account)
+            try:
+                self._count(batch, source, account)
+            except StatsError as error:
+                self._skip("score_range")
+                log.warning("scores not counted", stream=self.name, source=header.source, why=str(error))
         self._advance(source, header)
+        return None
 
-    def _new_source(self, source: tuple[str, int]) -> Accounting:
-        run = source[1]
-        for old in [known for known in self._at if known[1] < run]:
-            del self._at[old]
+    def totals(self) -> dict[str, Accounting]:
+        """By source, over all runs."""
+        totals = self._past.copy()
+        for (source, _), account in self.accounts.copy().items():
+            totals[source] = totals.get(source, Accounting()).plus(account)
+        return totals
+
+    def _new_source(self, source: tuple[str, int]) -> Accounting | None:
+        name, run = source
+        if name not in self._past and len(self._past) >= SOURCES_KEPT:
+            return None
+        past = self._past.setdefault(name, Accounting())
+        for old in [known for known in self.accounts if known[0] == name and known[1] < run]:
+            past = self._past[name] = past.plus(self.accounts.pop(old))
             self._masks.pop(old, None)
+            self._at.pop(old, None)
         account = self.accounts[source] = Accounting()
         return account
 
@@ -217,7 +244,7 @@ class StreamMonitor:
         header = batch.header
         codes = batch.codes
         if header.dtype == "f4":
-            codes = np.minimum(codes / self.reference.lsb, self.reference.binning.edges[-1] - 1).astype(np.uint32)
+            codes = to_codes(codes, self.reference.lsb, self.reference.binning.bits)
         if header.bx_class == "all":
             mask = self._masks.get(source)
             if mask is None:
@@ -227,13 +254,13 @@ class StreamMonitor:
             batch = _of_colliding(batch, mask)
         else:
             counted = codes
+        counts = self.reference.binning.count(counted)
         key = Key(header.run, header.ls, header.epoch, header.generation)
         window = self._open.get(key)
         if window is None:
             window = self._window(key, source, account)
             if window is None:
                 return self._skip("stale")
-        counts = self.reference.binning.count(counted)
         window.counts += counts
         window.above += [np.count_nonzero(counted > cut) for cut in window.cuts]
         if header.pileup is not None:
@@ -251,18 +278,17 @@ class StreamMonitor:
         self.skipped[cause] = self.skipped.get(cause, 0) + 1
 
     def _window(self, key: Key, source: tuple[str, int], account: Accounting) -> _Open | None:
-        newest = max(self._at.values(), default=key.ls)
         if key in self._closed:
             account.late += 1
             return self._closed[key]
-        if key.ls < newest - self._ingest.late_ls:
+        run, positions = self._positions()
+        if key.run < run or (positions and key.ls < max(positions) - self._ingest.late_ls):
             return None
         expectation = self._expectations.get((key.epoch, key.generation), self._nominal)
-        zeros = np.zeros(self.reference.binning.size, np.int64)
+        zeros = np.zeros(self.reference.binning.n_bins, np.int64)
         above = np.zeros(len(expectation.cuts), np.int64)
         window = _Open(zeros, above, zeros.copy(), cuts=expectation.cuts)
-        if key.ls < self._at.get(source, key.ls):
-            account.late += 1
+        account.late += key.ls < self._at.get(source, key.ls)
         self._open[key] = window
         return window
 
@@ -275,25 +301,33 @@ class StreamMonitor:
         if identity == self._active:
             self._seen = max(self._seen, (key.run, key.ls))
             p, m = self._expectation(key).at(self.reference, window.pileup)
-            for detector in self.detectors.values():
+            for name, detector in self.detectors.items():
                 detector.update(window.block, p, m)
+                if detector.drift_detected:
+                    window.alarmed.add(name)
         window.block = np.zeros_like(window.block)
 
     def _expectation(self, key: Key) -> Expectation:
         return self._expectations.get((key.epoch, key.generation), self._nominal)
+
+    def _positions(self) -> tuple[int, list[int]]:
+        """The newest run and the lumi section that each of its sources has reached."""
+        run = max((run for _, run in self._at), default=0)
+        return run, [ls for (_, of), ls in self._at.items() if of == run]
 
     def _advance(self, source: tuple[str, int], header: Header) -> None:
         position = header.ls + (header.kind == "end")
         if position <= self._at.get(source, -1):
             return
         self._at[source] = position
-        newest, slowest = max(self._at.values()), min(self._at.values())
-        run = header.run
-        done = [key for key in self._open if key.run < run or key.ls < slowest or key.ls <= newest - 2]
-        for key in sorted(done):
-            self._finish(key, header.t_ns)
-        for key in [key for key in self._closed if key.run < run or key.ls < newest - self._ingest.late_ls]:
-            del self._closed[key]
+        run, positions = self._positions()
+        newest, slowest = max(positions), min(positions)
+        for key in sorted(self._open):
+            if key.run < run or key.ls < slowest or key.ls <= newest - 2:
+                self._finish(key, header.t_ns)
+        for key in sorted(self._closed):
+            if key.run < run or key.ls < newest - self._ingest.late_ls:
+                del self._closed[key]
 
     def _finish(self, key: Key, t_ns: int) -> None:
         window = self._closed[key] = self._open.pop(key)
@@ -303,12 +337,11 @@ class StreamMonitor:
         base = self.reference.expected(window.pileup)
         p, m = expectation.at(self.reference, window.pileup)
         alarms = tuple(
-            Alarm(name, detector.drift_detected, float(detector.statistic))
+            Alarm(name, name in window.alarmed, float(detector.statistic))
             for name, detector in self.detectors.items()
         )
-        for name, detector in self.detectors.items():
-            if detector.drift_detected:
-                self.detectors[name].reset()
+        for name in window.alarmed:
+            self.detectors[name].reset()
         self._close(
             LsReport(
                 key=key,

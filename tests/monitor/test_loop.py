@@ -73,7 +73,7 @@ def events(state: State) -> Iterator[Event]:
     yield FitProgress(task, "gating")
     for accepted in (True, False):
         yield FitDone(task, "proposal", "candidate", accepted, "")
-    yield Staged(task)
+    yield Staged(task, state.generation + 1)
     yield Previewed(task, True, "")
     yield Previewed(task, False, "off")
     yield ArmedAt(task, 7)
@@ -244,8 +244,8 @@ def test_a_drift_runs_through_to_a_confirmed_payload() -> None:
     state, commands = run(state, closed(state, level="drift", sample_ready=True))
     assert commands == [Fit(state.task, (1, 3))]
     state, commands = run(state, FitDone(state.task, "p", "new", True, "good"))
-    assert commands == [Stage(state.task, "new", 1)]
-    state, _ = run(state, Staged(state.task), Previewed(state.task, True, ""), ArmedAt(state.task, 9))
+    assert commands == [Stage(state.task, "new")]
+    state, _ = run(state, Staged(state.task, 1), Previewed(state.task, True, ""), ArmedAt(state.task, 9))
     assert state.phase is Phase.ARMED
     state, commands = run(state, closed(state, generation=1))
     assert commands == [PollLatch(state.task)]
@@ -260,8 +260,8 @@ def test_a_drift_runs_through_to_a_confirmed_payload() -> None:
 def test_a_harmful_payload_is_rolled_back_as_a_new_generation() -> None:
     state = replace(START, phase=Phase.CONFIRMING, payload="bad", previous="good", generation=4, task=3)
     state, commands = run(state, Judged(3, "harmful", "rate"))
-    assert Stage(state.task, "good", 5) in commands
-    state, commands = run(state, Staged(state.task))
+    assert Stage(state.task, "good") in commands
+    state, commands = run(state, Staged(state.task, 5))
     assert commands == [Arm(state.task)]
     state, _ = run(state, ArmedAt(state.task, 9), Latched(state.task, (1, 9), 1))
     assert (state.phase, state.payload, state.generation) == (Phase.ROLLED_BACK, "good", 5)

@@ -1,0 +1,163 @@
+"""What a board that holds the registers can be asked, whatever it is reached through."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware.errors import BoardUnreachable
+from firmware.process import ProcessError, Remote
+
+BankName = Literal["active", "shadow"]
+Words = NDArray[np.uint32]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CALL_DEADLINE_S = 2.0
+START_DEADLINE_S = 20.0
+
+
+class ArmStatus(IntEnum):
+    IDLE = 0
+    ARMED = 1
+    REFUSED_CRC = 2
+    REFUSED_LATE = 3
+    REFUSED_GENERATION = 4
+
+
+@dataclass(frozen=True)
+class Identity:
+    magic: int
+    version: int
+    epoch: int
+    model_id: str
+    n_words: int
+
+
+@dataclass(frozen=True)
+class BoardState:
+    """One stream at one moment; the generation and target of `arm` mean something while it is armed."""
+
+    epoch: int
+    run: int
+    ls: int
+    generation: int
+    latched_ls: int
+    active_crc: int
+    shadow_crc: int
+    arm_status: int
+    arm_generation: int
+    arm_target_ls: int
+
+    @property
+    def armed(self) -> bool:
+        return self.arm_status == ArmStatus.ARMED
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the last complete lumi section counted, of colliding crossings.
+
+    `dropped` are messages that the publisher could not send.
+    """
+
+    ls: int
+    generation: int
+    events: int
+    accepts: tuple[int, ...]
+    dropped: int
+
+
+class Board(Protocol):
+    """After any BoardError the state of the board is unknown: what was asked may have happened. Read it."""
+
+    def identify(self, stream: str) -> Identity: ...
+
+    def state(self, stream: str) -> BoardState: ...
+
+    def write_shadow(self, stream: str, words: Words) -> None:
+        """Send a whole bank. That it returns says nothing: read the bank back."""
+
+    def read_bank(self, stream: str, bank: BankName) -> Words: ...
+
+    def preview(self, stream: str, prescale: int) -> None:
+        """Run every `prescale`-th colliding event through the shadow bank too, counting from 0; 0 stops."""
+
+    def previewed(self, stream: str) -> tuple[int, tuple[int, ...]]:
+        """Events and accepts per cut since `preview`."""
+
+    def arm(self, stream: str, generation: int, target_ls: int, crc: int) -> None:
+        """Ask for the swap. Whether the board will do it stands in its state."""
+
+    def disarm(self, stream: str) -> None: ...
+
+    def counters(self, stream: str) -> Counters: ...
+
+    def close(self) -> None: ...
+
+
+class RemoteBoard:
+    """A board whose driver lives in a process of its own and answers within a deadline.
+
+    Raises:
+        BoardUnreachable: by every method, if the driver is silent or dies; the next call starts another.
+    """
+
+    def __init__(
+        self,
+        driver: Callable[..., Board],
+        *args: object,
+        name: str = "board",
+        deadline: float = CALL_DEADLINE_S,
+    ) -> None:
+        self._remote = Remote(driver, *args, name=name, start_deadline=START_DEADLINE_S)
+        self._deadline = deadline
+
+    @property
+    def pid(self) -> int | None:
+        return self._remote.pid
+
+    @property
+    def rss_bytes(self) -> int:
+        return self._remote.rss_bytes
+
+    def identify(self, stream: str) -> Identity:
+        return self._call(Board.identify, stream)
+
+    def state(self, stream: str) -> BoardState:
+        return self._call(Board.state, stream)
+
+    def write_shadow(self, stream: str, words: Words) -> None:
+        self._call(Board.write_shadow, stream, words)
+
+    def read_bank(self, stream: str, bank: BankName) -> Words:
+        return self._call(Board.read_bank, stream, bank)
+
+    def preview(self, stream: str, prescale: int) -> None:
+        self._call(Board.preview, stream, prescale)
+
+    def previewed(self, stream: str) -> tuple[int, tuple[int, ...]]:
+        return self._call(Board.previewed, stream)
+
+    def arm(self, stream: str, generation: int, target_ls: int, crc: int) -> None:
+        self._call(Board.arm, stream, generation, target_ls, crc)
+
+    def disarm(self, stream: str) -> None:
+        self._call(Board.disarm, stream)
+
+    def counters(self, stream: str) -> Counters:
+        return self._call(Board.counters, stream)
+
+    def close(self) -> None:
+        self._remote.close()
+
+    def _call(self, method: Callable[Concatenate[Any, P], T], *args: P.args, **_: P.kwargs) -> T:
+        try:
+            answer: T = self._remote.call(method.__name__, *args, deadline=self._deadline)
+            return answer
+        except ProcessError as error:
+            raise BoardUnreachable(str(error)) from error

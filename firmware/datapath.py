@@ -1,0 +1,110 @@
+"""The C++ source around the hls4ml core."""
+
+from string import Template
+
+from firmware.fixed import Fixed
+from firmware.model import Model
+
+TERMS = {
+    "sum_of_squares": "term_t term = latent[j] * latent[j];",
+    "squared_distance": "auto d = latent[j] - from_raw<latent_t>(center[j]); term_t term = d * d;",
+    "linear": "term_t term = latent[j];",
+}
+
+SOURCE = Template("""\
+#include <cstddef>
+#include <cstdint>
+#include "firmware/$project.cpp"
+
+typedef $latent_t latent_t;
+typedef $latent_raw_t latent_raw_t;
+typedef $term_t term_t;
+typedef $sum_t sum_t;
+typedef $code_t code_t;
+typedef $output_scale_t output_scale_t;
+typedef $output_offset_t output_offset_t;
+
+static const int64_t center[$n_latent] = {$center};
+
+template <class T> static T from_raw(int64_t raw) {
+    T number;
+    number.range() = ap_int<64>(raw);
+    return number;
+}
+
+template <class T> static uint32_t to_code(const T &number) {
+    return number.range().to_uint();
+}
+
+template <class T> static void load(T *to, const uint32_t *from, int size) {
+    for (int i = 0; i < size; i++)
+        to[i] = from_raw<T>(int32_t(from[i]));
+}
+
+extern "C" __attribute__((visibility("default"))) void
+driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *codes, uint32_t *core_codes,
+           int64_t *latents, uint8_t *accepts) {
+    $ports
+    output_scale_t output_scale = from_raw<output_scale_t>(words[$output_scale]);
+    output_offset_t output_offset = from_raw<output_offset_t>(int32_t(words[$output_offset]));
+    const uint32_t *cuts = words + $cuts, *lut = words + $lut;
+
+    for (size_t i = 0; i < n; i++) {
+        $input_t event[$n_features];
+        for (int j = 0; j < $n_features; j++)
+            event[j] = events[i * $n_features + j];
+        latent_t latent[$n_latent];
+        $project(event, latent, $arguments);
+
+        sum_t score = 0;
+        for (int j = 0; j < $n_latent; j++) {
+            $term
+            score += term;
+            latent_raw_t raw = latent[j].range();
+            latents[i * $n_latent + j] = raw.to_int64();
+        }
+        code_t calibrated = score * output_scale + output_offset;
+        uint32_t code = to_code(calibrated);
+        if (code < $lut_size)
+            code = lut[code];
+        core_codes[i] = to_code(score);
+        codes[i] = code;
+        for (int k = 0; k < $n_cuts; k++)
+            accepts[i * $n_cuts + k] = code > cuts[k];
+    }
+}
+""")
+
+
+def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
+    layout, score, latent = model.layout, model.score, model.latent.result_type
+    return SOURCE.substitute(
+        project=project,
+        input_t=spelling(model.input_type),
+        latent_t=spelling(latent),
+        latent_raw_t=Fixed(latent.width, latent.width, latent.signed),
+        term_t=spelling(score.term_type),
+        sum_t=spelling(score.sum_type),
+        code_t=spelling(model.code_type),
+        output_scale_t=spelling(model.output.scale_type),
+        output_offset_t=spelling(model.output.offset_type),
+        n_features=model.n_features,
+        n_latent=model.n_latent,
+        n_cuts=model.n_cuts,
+        lut_size=1 << model.lut_bits,
+        center=", ".join(map(str, score.center or ())),
+        term=TERMS[score.kind],
+        ports="\n    ".join(
+            f"{type} {field}[{layout[field].size}];\n"
+            f"    load({field}, words + {layout[field].address}, {layout[field].size});"
+            for field, type in ports
+        ),
+        arguments=", ".join(field for field, _ in ports),
+        **{name: layout[name].address for name in ("output_scale", "output_offset", "cuts", "lut")},
+    )
+
+
+def spelling(type: Fixed) -> str:
+    """The spelling without short forms: hls4ml takes a two-bit `ap_int` for a ternary weight."""
+    u = "" if type.signed else "u"
+    return f"ap_{u}fixed<{type.width},{type.integer},AP_{type.rounding},AP_{type.overflow}>"

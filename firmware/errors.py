@@ -1,0 +1,68 @@
+"""The one exception tree of the firmware package."""
+
+
+class FirmwareError(Exception):
+    """Anything that goes wrong between a model and its registers."""
+
+
+class FixedPointError(FirmwareError, ValueError):
+    """A fixed-point type that cannot be spelt, or a number that it cannot hold."""
+
+
+class ModelError(FirmwareError):
+    """A network whose shapes or types do not fit together, or events that it cannot take."""
+
+
+class PayloadError(FirmwareError):
+    """Register words that do not fit their layout."""
+
+
+class PackageError(FirmwareError):
+    """A model package that is damaged, incomplete or of an unknown format."""
+
+
+class AddressTableError(FirmwareError):
+    """An address table that cannot be read or lacks what a board must offer."""
+
+
+class CompilerMissing(FirmwareError):
+    """No C++ compiler for the compiled datapath."""
+
+
+class CompilationError(FirmwareError):
+    """The C++ datapath could not be built."""
+
+
+class BoardError(FirmwareError):
+    """Talking to a board failed: the state of the board is unknown."""
+
+
+class BoardUnreachable(BoardError):
+    """The board did not answer within the deadline."""
+
+
+class IdentityError(FirmwareError):
+    """The board runs another model or layout than the payload was made for."""
+
+
+class TransactionError(FirmwareError):
+    """A payload transaction stopped at `step`."""
+
+    def __init__(self, step: str, why: str) -> None:
+        super().__init__(f"{step}: {why}")
+        self.step = step
+        self.why = why
+
+
+class WireError(FirmwareError):
+    """A message that is not a batch; `cause` is a short label out of a bounded set.
+
+    `source` is the sender, where the message let itself be read that far.
+    """
+
+    source = ""
+
+    def __init__(self, cause: str, why: str) -> None:
+        super().__init__(f"{cause}: {why}")
+        self.cause = cause
+        self.why = why

@@ -1,0 +1,305 @@
+"""A frozen network and the registers around it, all in firmware integers."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from firmware import axol1tl
+from firmware.errors import FixedPointError, ModelError
+from firmware.fixed import WORD_BITS, Fixed, Integers
+from firmware.parts import Dense, Feature, Normalisation, Registers, Score
+from firmware.payload import Layout
+
+__all__ = ["Dense", "Feature", "Model", "Normalisation", "Registers", "Score"]
+
+SCORES = ("sum_of_squares", "squared_distance", "linear")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The datapath of a reconfigurable trigger model.
+
+    input registers → normalisation → dense layers → latent registers → score → output registers
+    → LUT (codes below 2^lut_bits) → cuts (accept when code > cut).
+    With scales of 1, offsets of 0 and LUT entry i = i the registers change nothing.
+
+    Raises:
+        ModelError: if shapes or types do not fit together; the text names the part.
+    """
+
+    name: str
+    features: tuple[Feature, ...]
+    input: Registers
+    normalisation: Normalisation
+    layers: tuple[Dense, ...]
+    latent: Registers
+    score: Score
+    output: Registers
+    lut_bits: int
+    n_cuts: int
+
+    def __post_init__(self) -> None:
+        _check_input(self)
+        _check_layers(self)
+        _check_score(self)
+
+    @property
+    def n_features(self) -> int:
+        return len(self.features)
+
+    @property
+    def n_latent(self) -> int:
+        return int(self.layers[-1].weight.shape[1])
+
+    @property
+    def code_type(self) -> Fixed:
+        return self.output.result_type
+
+    @property
+    def lsb(self) -> float:
+        """The score of one code."""
+        return self.code_type.lsb
+
+    @property
+    def input_type(self) -> Fixed:
+        """The smallest integer type that holds every feature."""
+        types = [feature.type for feature in self.features]
+        signed = any(t.signed for t in types)
+        width = max(t.width + (signed and not t.signed) for t in types)
+        return Fixed(width, width, signed)
+
+    @cached_property
+    def layout(self) -> Layout:
+        code = Fixed(self.code_type.width, self.code_type.width, signed=False)
+        return Layout.build(
+            [
+                ("input_scale", self.n_features, self.input.scale_type),
+                ("input_offset", self.n_features, self.input.offset_type),
+                ("latent_scale", self.n_latent, self.latent.scale_type),
+                ("latent_offset", self.n_latent, self.latent.offset_type),
+                ("output_scale", 1, self.output.scale_type),
+                ("output_offset", 1, self.output.offset_type),
+                ("cuts", self.n_cuts, code),
+                ("lut", 1 << self.lut_bits, code),
+            ]
+        )
+
+    @cached_property
+    def limits(self) -> tuple[Integers, Integers]:
+        """The lowest and the highest number that each feature can take."""
+        types = [feature.type for feature in self.features]
+        return np.array([t.min_raw for t in types]), np.array([t.max_raw for t in types])
+
+    def in_range(self, events: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of the events (n, n_features) the firmware's inputs can carry, as (n,)."""
+        low, high = self.limits
+        return np.asarray(((events >= low) & (events <= high)).all(axis=1))
+
+    def check_events(self, events: NDArray[Any]) -> None:
+        """
+        Raises:
+            ModelError: unless events are integers of shape (n, n_features), within each feature's range.
+        """
+        if events.ndim != 2 or events.shape[1] != self.n_features or events.dtype.kind not in "iu":
+            raise ModelError(
+                f"events of shape {events.shape}, {events.dtype}: expected integers (n, {self.n_features})"
+            )
+        bad = np.flatnonzero(~self.in_range(events))
+        if bad.size:
+            event = events[bad[0]]
+            column = int(np.flatnonzero((event < self.limits[0]) | (event > self.limits[1]))[0])
+            feature = self.features[column]
+            raise ModelError(f"event {bad[0]}: {feature.name} = {event[column]} is outside {feature.type}")
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 of architecture, types and weights."""
+        description, arrays = self.to_arrays()
+        digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+        for name in sorted(arrays):
+            digest.update(f"{name}{arrays[name].shape}".encode())
+            digest.update(arrays[name].astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """A JSON-able description, and the arrays that it leaves out."""
+        arrays: dict[str, NDArray[Any]] = {
+            "normalisation.shift": self.normalisation.shift,
+            "normalisation.offset": self.normalisation.offset,
+        }
+        for i, layer in enumerate(self.layers):
+            arrays |= {f"layers.{i}.weight": layer.weight, f"layers.{i}.bias": layer.bias}
+        description = _describe(self)
+        assert isinstance(description, dict)
+        return description, arrays
+
+    @classmethod
+    def from_arrays(cls, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The model that `to_arrays` described.
+
+        Raises:
+            ModelError: if a part is missing or does not fit.
+        """
+        try:
+            return cls(
+                name=description["name"],
+                features=tuple(Feature(**_types(feature)) for feature in description["features"]),
+                input=Registers(**_types(description["input"])),
+                normalisation=Normalisation(
+                    arrays["normalisation.shift"],
+                    arrays["normalisation.offset"],
+                    **_types(description["normalisation"]),
+                ),
+                layers=tuple(
+                    Dense(arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"], **_types(layer))
+                    for i, layer in enumerate(description["layers"])
+                ),
+                latent=Registers(**_types(description["latent"])),
+                score=Score(**_types(description["score"])),
+                output=Registers(**_types(description["output"])),
+                lut_bits=description["lut_bits"],
+                n_cuts=description["n_cuts"],
+            )
+        except (KeyError, TypeError, AttributeError, FixedPointError) as error:
+            raise ModelError(f"no description of a model: {error!r}") from error
+
+    @classmethod
+    def axol1tl(
+        cls,
+        name: str,
+        weights: Sequence[ArrayLike],
+        biases: Sequence[ArrayLike],
+        shift: ArrayLike,
+        offset: ArrayLike,
+        lut_bits: int = 12,
+        n_cuts: int = 5,
+    ) -> Self:
+        """A model with the types of CMS's AXOL1TL v4, from float weights of its three layers.
+
+        Weights (n_in, n_out) and biases are rounded to the grid; `shift` and `offset` (57,) are the input
+        normalisation, whose offset the firmware floors. Inputs are MET, 4 e/γ, 4 µ and 10 jets, each with
+        pt, η and φ as global-trigger integers.
+        """
+        return cls(
+            name,
+            axol1tl.FEATURES,
+            axol1tl.INPUT,
+            axol1tl.normalisation(shift, offset),
+            axol1tl.layers(weights, biases),
+            axol1tl.LATENT,
+            axol1tl.SCORE,
+            axol1tl.OUTPUT,
+            lut_bits,
+            n_cuts,
+        )
+
+
+@contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Say which part of the model a type fault belongs to."""
+    try:
+        yield
+    except FixedPointError as error:
+        raise ModelError(f"{part}: {error}") from error
+
+
+def _expect(shape: tuple[int, ...], expected: tuple[int, ...], part: str) -> None:
+    if shape != expected:
+        raise ModelError(f"{part} has shape {shape}, expected {expected}")
+
+
+def _check_input(model: Model) -> None:
+    names = [feature.name for feature in model.features]
+    if not names or len(set(names)) != len(names):
+        raise ModelError("features must be one or more, each with a name of its own")
+    for feature in model.features:
+        if feature.type.frac:
+            raise ModelError(f"feature {feature.name}: {feature.type} is no integer type")
+        _check_registers("input", model.input, feature.type)
+    n = model.normalisation
+    _expect(n.shift.shape, (model.n_features,), "normalisation.shift")
+    _expect(n.offset.shape, (model.n_features,), "normalisation.offset")
+    with _named("normalisation"):
+        _ = model.input.result_type + n.offset_type, n.subtract_type * n.scale_type
+
+
+def _check_layers(model: Model) -> None:
+    if not model.layers:
+        raise ModelError("a model needs at least one dense layer")
+    given, n_in = model.normalisation.result_type, model.n_features
+    for i, layer in enumerate(model.layers):
+        n_out = layer.bias.size
+        _expect(layer.weight.shape, (n_in, n_out), f"layers.{i}.weight")
+        _expect(layer.bias.shape, (n_out,), f"layers.{i}.bias")
+        with _named(f"layers.{i}"):
+            layer.weight_type.pack(layer.weight)
+            layer.bias_type.pack(layer.bias)
+            _ = given * layer.weight_type + layer.accum_type
+        given, n_in = layer.result_type, n_out
+    _check_registers("latent", model.latent, given)
+
+
+def _check_score(model: Model) -> None:
+    score, latent, code = model.score, model.latent.result_type, model.output.result_type
+    if score.kind not in SCORES:
+        raise ModelError(f"score {score.kind!r} is none of {', '.join(SCORES)}")
+    if score.sum_type.signed or score.sum_type.width > WORD_BITS:
+        raise ModelError(f"score: {score.sum_type} is no unsigned type of up to {WORD_BITS} bits")
+    if (score.center is not None) != (score.kind == "squared_distance"):
+        raise ModelError("score: a center belongs to squared_distance, and to it alone")
+    with _named("score"):
+        if score.center is not None:
+            _expect((len(score.center),), (model.n_latent,), "score.center")
+            latent.pack(score.center)
+            latent = latent + latent
+        _ = latent * latent, score.sum_type + score.term_type
+    if (code.width, code.integer, code.signed) != (score.sum_type.width, score.sum_type.integer, False):
+        raise ModelError(f"output: the result {code} differs in size from the score {score.sum_type}")
+    _check_registers("output", model.output, score.sum_type)
+    if not 0 <= model.lut_bits <= code.width:
+        raise ModelError(f"lut_bits {model.lut_bits} is outside 0 to {code.width}")
+    if model.n_cuts < 1:
+        raise ModelError("a model needs at least one cut")
+
+
+def _check_registers(part: str, registers: Registers, given: Fixed) -> None:
+    """Registers must be able to change nothing, and their exact result must fit the integers."""
+    with _named(part):
+        registers.exact(given)
+    if max(registers.scale_type.width, registers.offset_type.width) > WORD_BITS:
+        raise ModelError(f"{part}: a register is wider than a word of {WORD_BITS} bits")
+    if not registers.scale_type.holds(Fixed(1, 1, signed=False)):
+        raise ModelError(f"{part}: a scale of {registers.scale_type} cannot be 1")
+    if not registers.result_type.holds(given):
+        raise ModelError(f"{part}: {registers.result_type} cannot hold every {given}")
+
+
+def _describe(value: Any) -> Any:
+    """Dataclasses as dictionaries, types in their spelling, arrays left out."""
+    match value:
+        case Fixed():
+            return str(value)
+        case tuple():
+            return [_describe(item) for item in value]
+        case None | str() | bool() | int():
+            return value
+    return {
+        name: _describe(item)
+        for name, item in vars(value).items()
+        if name in value.__match_args__ and not isinstance(item, np.ndarray)
+    }
+
+
+def _types(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a dataclass, with types and tuples read back."""
+    return {
+        name: Fixed.parse(item) if name.endswith("type") else tuple(item) if isinstance(item, list) else item
+        for name, item in description.items()
+    }

@@ -1,0 +1,154 @@
+"""The model package: everything that belongs to one model, in one verified zip."""
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware.errors import FirmwareError, PackageError
+from firmware.model import Model
+from firmware.payload import Payload
+
+FORMAT = 1
+MAX_BYTES = 1 << 30
+MANIFEST = "manifest.json"
+ARRAYS = "arrays/"
+
+
+@dataclass(frozen=True, eq=False)
+class Package:
+    """The travelling model: network, nominal payload, address table, reference, golden vectors, lineage.
+
+    `reference` is opaque here. `golden_codes` are the codes of `golden_events` under the nominal payload.
+
+    Raises:
+        PackageError: if the payload is made for another model or the golden vectors do not fit.
+    """
+
+    model: Model
+    nominal: Payload
+    address_table: str
+    reference: bytes
+    golden_events: NDArray[Any]
+    golden_codes: NDArray[Any]
+    lineage: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.nominal.model_id != self.model.id or self.nominal.layout != self.model.layout:
+            raise PackageError(
+                f"the nominal payload is made for model {self.nominal.model_id}, not {self.model.id}"
+            )
+        try:
+            self.model.check_events(self.golden_events)
+        except FirmwareError as error:
+            raise PackageError(f"golden events: {error}") from error
+        if self.golden_codes.shape != (len(self.golden_events),):
+            raise PackageError(f"{self.golden_codes.shape} golden codes for {len(self.golden_events)} events")
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 of the manifest, which names the content of every member."""
+        return hashlib.sha256(_manifest(self._members())).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write the zip; the same content gives the same bytes."""
+        members = self._members()
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in sorted((members | {MANIFEST: _manifest(members)}).items()):
+                archive.writestr(zipfile.ZipInfo(name), data)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read and verify a package.
+
+        Raises:
+            PackageError: if the file is no zip, of another format, or a member is changed, missing or
+                not listed; the text names it.
+        """
+        members = _verified(path)
+        try:
+            arrays = {
+                name.removeprefix(ARRAYS).removesuffix(".npy"): np.load(io.BytesIO(data), allow_pickle=False)
+                for name, data in members.items()
+                if name.startswith(ARRAYS)
+            }
+            model = Model.from_arrays(json.loads(members["model.json"]), arrays)
+            return cls(
+                model=model,
+                nominal=Payload.from_bytes(model.layout, model.id, members["nominal.bin"]),
+                address_table=members["address_table.xml"].decode(),
+                reference=members["reference.bin"],
+                golden_events=arrays["golden.events"],
+                golden_codes=arrays["golden.codes"],
+                lineage=json.loads(members["lineage.json"]),
+            )
+        except (KeyError, ValueError, FirmwareError) as error:
+            raise PackageError(f"{path} holds no usable package: {error}") from error
+
+    def _members(self) -> dict[str, bytes]:
+        description, arrays = self.model.to_arrays()
+        arrays |= {"golden.events": self.golden_events, "golden.codes": self.golden_codes}
+        return {
+            "model.json": _json(description),
+            "nominal.bin": self.nominal.to_bytes(),
+            "address_table.xml": self.address_table.encode(),
+            "reference.bin": self.reference,
+            "lineage.json": _json(self.lineage),
+            **{f"{ARRAYS}{name}.npy": _npy(array) for name, array in arrays.items()},
+        }
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True).encode()
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _manifest(members: dict[str, bytes]) -> bytes:
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
+    return _json({"format": FORMAT, "sha256": hashes})
+
+
+def _verified(path: Path) -> dict[str, bytes]:
+    """The members of the zip, each with the hash that the manifest gives it."""
+    members = _read(path)
+    try:
+        manifest = json.loads(members.pop(MANIFEST))
+        version, hashes = manifest["format"], dict(manifest["sha256"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PackageError(f"{path} has no readable {MANIFEST}: {error!r}") from error
+    if version != FORMAT:
+        raise PackageError(f"{path} is of format {version}, expected {FORMAT}")
+    for name in sorted(hashes.keys() | members.keys()):
+        if name not in members:
+            raise PackageError(f"{path}: member {name} is missing")
+        if hashlib.sha256(members[name]).hexdigest() != hashes.get(name):
+            raise PackageError(f"{path}: member {name} is changed")
+    return members
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    name = ""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                raise PackageError(f"{path} unpacks to more than {MAX_BYTES} bytes")
+            members = {}
+            for name in archive.namelist():
+                members[name] = archive.read(name)
+            return members
+    except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
+        where = f": member {name} is changed" if name else ""
+        raise PackageError(f"{path} is no readable package{where} ({error})") from error

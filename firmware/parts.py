@@ -1,0 +1,103 @@
+"""The parts of a model: features, registers, normalisation, layers and score."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from firmware.errors import ModelError
+from firmware.fixed import Fixed, Integers
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input of the network; features of the same `object` are calibrated together."""
+
+    name: str
+    object: str
+    kind: str
+    type: Fixed
+
+
+@dataclass(frozen=True)
+class Registers:
+    """A reconfigurable step: y = result_type(x · scale + offset)."""
+
+    scale_type: Fixed
+    offset_type: Fixed
+    result_type: Fixed
+
+    def exact(self, given: Fixed) -> Fixed:
+        return given * self.scale_type + self.offset_type
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """The frozen step behind the input registers, in three casts and one value per feature.
+
+    t = subtract_type(x - offset), u = shift_type(t · 2^-shift), y = result_type(u).
+    """
+
+    shift: Integers
+    offset: Integers
+    subtract_type: Fixed
+    shift_type: Fixed
+    result_type: Fixed
+
+    def __post_init__(self) -> None:
+        _freeze(self, "shift", "offset")
+
+    @property
+    def scale_type(self) -> Fixed:
+        """The smallest type that holds every 2^-shift."""
+        integer = 1 - int(self.shift.min())
+        return Fixed(integer + int(self.shift.max()), integer, signed=False)
+
+    @property
+    def offset_type(self) -> Fixed:
+        """The smallest signed type that holds every -offset."""
+        width = int(np.abs(self.offset).max()).bit_length() + 1
+        return Fixed(width, width)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A dense layer of raw `weight` (n_in, n_out) and `bias` (n_out,).
+
+    Each product and the bias are cast into `accum_type`, as are the partial sums, bias first.
+    """
+
+    weight: Integers
+    bias: Integers
+    weight_type: Fixed
+    bias_type: Fixed
+    accum_type: Fixed
+    result_type: Fixed
+    relu: bool
+
+    def __post_init__(self) -> None:
+        _freeze(self, "weight", "bias")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the calibrated latent values become one unsigned code, the raw of `sum_type`.
+
+    The terms z_j², (z_j - center_j)² or z_j are cast into `term_type` and summed in `sum_type`.
+    `center` holds raws of the latent result type, for `squared_distance` alone.
+    """
+
+    kind: str
+    center: tuple[int, ...] | None
+    term_type: Fixed
+    sum_type: Fixed
+
+
+def _freeze(part: object, *names: str) -> None:
+    """Put read-only int64 copies in place of the named arrays."""
+    for name in names:
+        array = np.array(getattr(part, name))
+        if array.dtype.kind not in "iu":
+            raise ModelError(f"{type(part).__name__}.{name} must hold integers, not {array.dtype}")
+        array = array.astype(np.int64)
+        array.flags.writeable = False
+        object.__setattr__(part, name, array)

@@ -1,0 +1,45 @@
+"""Comparing what a board says with what it should say."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from firmware.addresses import MAGIC, VERSION
+from firmware.board import Board, Identity, Words
+from firmware.errors import IdentityError
+from firmware.payload import Layout, Payload
+
+
+def check_identity(board: Board, stream: str, model_id: str, layout: Layout) -> Identity:
+    """Whether the board runs this model.
+
+    Raises:
+        IdentityError: naming each register that differs.
+    """
+    identity = board.identify(stream)
+    expected = {"magic": MAGIC, "version": VERSION, "model_id": model_id, "n_words": layout.n_words}
+    found = asdict(identity)
+    differences = [
+        f"{name} is {found[name]!r}, expected {value!r}"
+        for name, value in expected.items()
+        if found[name] != value
+    ]
+    if differences:
+        raise IdentityError(f"{stream} is not what the payload is for: " + "; ".join(differences))
+    return identity
+
+
+def difference(payload: Payload, read: Words) -> str | None:
+    """How many words differ and which is the first, None if none does."""
+    expected = payload.words
+    if read.shape != expected.shape:
+        return f"{read.size} words, expected {expected.size}"
+    wrong = np.flatnonzero(read != expected)
+    if not wrong.size:
+        return None
+    first = int(wrong[0])
+    field = next(field for field in payload.layout.fields if first < field.words.stop)
+    return (
+        f"{wrong.size} of {expected.size} words, first {field.name}[{first - field.address}] "
+        f"= {read[first]:#010x}, expected {expected[first]:#010x}"
+    )

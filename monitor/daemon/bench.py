@@ -1,0 +1,66 @@
+"""Figures of the product, each measured by a command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firmware.emulator import Emulator, Words
+from firmware.hls import CompiledDatapath, compiler
+from firmware.package import Package
+from firmware.payload import Payload
+from firmware.sim.events import Generator, digitise
+
+CHUNK = 50_000
+PAYLOADS = 21
+
+
+def random_payload(package: Package, random: np.random.Generator) -> Payload:
+    """Every register somewhere else: scales within 20 %, small offsets, a monotone table, other cuts."""
+    nominal = package.nominal
+    scales = {
+        name: nominal.value(name) * np.exp(random.uniform(-0.2, 0.2, nominal.layout[name].size))
+        for name in ("input_scale", "latent_scale", "output_scale")
+    }
+    offsets = {
+        name: random.uniform(-2, 2, nominal.layout[name].size)
+        for name in ("input_offset", "latent_offset", "output_offset")
+    }
+    lut = np.sort(random.integers(0, nominal.layout["lut"].size, nominal.layout["lut"].size))
+    cuts = np.sort(random.integers(1, nominal.layout["lut"].size, package.model.n_cuts))
+    return nominal.replace_values(**scales, **offsets).replace(lut=lut, cuts=cuts)
+
+
+def emulate(package: Package, cache: Path, events: int) -> dict[str, Any]:
+    """Events per second of each execution, and the words on which they differ over nominal and random payloads."""
+    drawn = digitise(Generator(7).draw(events, np.random.default_rng(7).uniform(10, 65, events)))
+    runs: dict[str, Callable[..., Words]] = {"numpy": Emulator(package.model).run}
+    if compiler() is not None:
+        runs["compiled"] = CompiledDatapath(package.model, cache).run
+    random = np.random.default_rng(7)
+    payloads = [package.nominal, *(random_payload(package, random) for _ in range(PAYLOADS - 1))]
+    seconds = dict.fromkeys(runs, 0.0)
+    mismatches = words = 0
+    for payload in payloads:
+        for start in range(0, events, CHUNK):
+            answers = []
+            for name, run in runs.items():
+                began = time.perf_counter()
+                answers.append(run(drawn[start : start + CHUNK], payload))
+                seconds[name] += time.perf_counter() - began
+            for other in answers[1:]:
+                for part in ("codes", "core_codes", "latent", "accepts"):
+                    mine, theirs = getattr(answers[0], part), getattr(other, part)
+                    words += mine.size
+                    mismatches += int((mine != theirs).sum())
+    return {
+        "events": events,
+        "payloads": len(payloads),
+        "events_per_s": {name: round(events * len(payloads) / spent) for name, spent in seconds.items()},
+        "words_compared": words,
+        "mismatches": mismatches,
+    }

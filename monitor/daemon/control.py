@@ -1,0 +1,566 @@
+"""One stream's loop at work: feeds it what happens and carries out what it says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+from prometheus_client import Histogram
+
+from firmware.board import BoardState
+from firmware.errors import BoardError, FirmwareError
+from firmware.ledger import Ledger, LedgerError
+from firmware.package import Package
+from firmware.payload import Payload
+from firmware.process import ProcessError, Remote
+from firmware.readback import check_identity
+from firmware.standing import Outcome
+from firmware.transaction import Preview, Transaction
+from firmware.wire import Batch
+from monitor.daemon import loop
+from monitor.daemon.boards import BoardLink
+from monitor.daemon.config import Detect, Ingest, Stream
+from monitor.daemon.loop import NEVER, Moment, Phase
+from monitor.daemon.policy import Policy, Verdict
+from monitor.daemon.stream import Expectation, LsReport, StreamMonitor
+from monitor.stats.detectors import Detector, make_detector
+from monitor.stats.reference import Reference
+from recalib.errors import RecalibError
+from recalib.proposal import Proposal
+from recalib.sample import EventSample, Sampler
+from recalib.worker import FitRequest, FitSettings, JudgeRequest
+
+log = structlog.get_logger()
+
+HISTORY_LS = 2000
+PREVIEW_SIGMAS = 4.0
+
+
+def detectors(detect: Detect, reference: Reference) -> dict[str, Detector]:
+    """The configured detectors; the e-detectors share the run length that is promised.
+
+    Raises:
+        StatsError: an unknown detector, or settings it does not take.
+    """
+    promising = [name for name in detect.detectors if name.startswith("e_")]
+    run_length = detect.target_run_length_h * 3600 * detect.colliding_hz * len(promising)
+    shared = {"target_run_length": run_length, "tolerated": detect.tolerated_kl}
+    return {
+        name: make_detector(name, reference, **(shared if name in promising else {}) | settings)
+        for name, settings in detect.detectors.items()
+    }
+
+
+class StreamControl:
+    """Runs the loop of one stream. Everything but the counting happens in the event loop's thread."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Stream,
+        ingest: Ingest,
+        package: Package,
+        reference: Reference,
+        board: BoardLink,
+        worker: Remote,
+        ledger: Ledger,
+        cache: Path,
+        fit_seconds: Histogram,
+        close: Callable[[str, LsReport], None],
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.package = package
+        self.reference = reference
+        self.rules = settings.waits.rules()
+        self.state = loop.State(mode=settings.mode)
+        self.last: dict[str, Any] = {}
+        self.ls_closed = 0
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.datapath = "not built yet"
+        self._board = board
+        self._worker = worker
+        self._ledger = ledger
+        self._cache = cache
+        self._fit_seconds = fit_seconds
+        self._policy = Policy(settings.detect, settings.hold, reference)
+        self._sampler = Sampler(settings.recalibrate.memory_events, settings.recalibrate.seed)
+        self._reports: deque[tuple[LsReport, Verdict]] = deque(maxlen=HISTORY_LS)
+        self._payloads: dict[str, Payload] = {package.nominal.id: package.nominal}
+        self._transaction: Transaction | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._log = log.bind(stream=name)
+        ledger.add_payload(name, package.nominal, "nominal")
+        self.monitor = StreamMonitor(
+            name,
+            reference,
+            [int(cut) for cut in package.nominal.raw("cuts")],
+            detectors(settings.detect, reference),
+            ingest,
+            close=lambda report: close(name, report),
+            sample=self._keep,
+        )
+
+    async def startup(self) -> None:
+        """Read the board, and have the worker ready before it is needed."""
+        if self._was_frozen():
+            self.feed(loop.Freeze())
+        await self._end_unfinished()
+        self._begin("reconcile", self._reconcile(), poll=True)
+        try:
+            self.datapath = await asyncio.to_thread(
+                self._worker.call, "warm_up", self._cache, deadline=self.settings.recalibrate.deadline_s
+            )
+        except (FirmwareError, RecalibError) as error:
+            self.datapath = f"the fit's worker did not start: {error}"
+            self._log.error("no worker", why=str(error))
+
+    async def shutdown(self) -> None:
+        """Leave no swap armed behind."""
+        for task in self._tasks.values():
+            task.cancel()
+        if self.state.phase in loop.WRITING:
+            await self._abort()
+
+    def feed(self, event: loop.Event) -> str:
+        """Move the loop; the reason if ``event`` was a command that is refused, else nothing."""
+        before = self.state
+        self.state, commands = loop.step(before, event, self.rules)
+        if self.state.phase is not before.phase:
+            self._log.info("phase", phase=str(self.state.phase), was=str(before.phase), why=self.state.reason)
+            data = {"was": before.phase, "event": type(event).__name__, "reason": self.state.reason}
+            self._ledger.add_event(self.name, "phase", "info", str(self.state.phase), data)
+        refused = ""
+        for command in commands:
+            if isinstance(command, loop.Refuse):
+                refused = command.reason
+            else:
+                self._carry_out(command)
+        return refused
+
+    def order(self, event: loop.Operator, reason: str) -> str:
+        """An operator's command; the reason if it is refused, else nothing."""
+        proposal = self.state.proposal
+        refused = self.feed(event)
+        word = type(event).__name__.lower()
+        level = "warning" if refused else "info"
+        text = f"{word} refused: {refused}" if refused else word
+        self._ledger.add_event(self.name, f"order {word}", level, text, {"reason": reason, **asdict(event)})
+        if isinstance(event, loop.Approve | loop.Reject) and not refused:
+            self._ledger.decide(proposal, word, "operator", reason)
+        return refused
+
+    def on_ls(self, report: LsReport) -> None:
+        """Judge a closed lumi section and tell the loop."""
+        self.ls_closed += 1
+        verdict = self._policy.assess(report)
+        self._reports.append((report, verdict))
+        key = report.key
+        self.last = {
+            "run": key.run,
+            "ls": key.ls,
+            "generation": key.generation,
+            "n": report.n,
+            "pileup": report.pileup,
+            "level": verdict.level,
+            "text": verdict.text,
+            "kl": report.to_reference.kl_corrected,
+            "psi": report.to_reference.psi_corrected,
+            "kl_expected": report.divergence.kl_corrected,
+            "p_value": report.divergence.p_value,
+            "rates": report.rates.tolist(),
+            "ratios": list(verdict.ratios),
+            "cuts": list(report.cuts),
+            "detectors": {alarm.detector: alarm.statistic for alarm in report.alarms},
+            "t_ns": report.t_ns,
+        }
+        if verdict.level in ("watch", "drift"):
+            self._log.warning(verdict.text, ls=key.ls, level=verdict.level)
+        since = self.state.latched if self.state.phase is Phase.CONFIRMING else self._collected_since()
+        self.feed(
+            loop.LsClosed(
+                at=(key.run, key.ls),
+                level=verdict.level,
+                epoch=key.epoch,
+                generation=key.generation,
+                onset=verdict.onset,
+                sample_ready=self._enough(since),
+                text=verdict.text,
+            )
+        )
+
+    def find_payload(self, name: str) -> str | None:
+        """The id of a payload of the ledger by any unique beginning of it, or of ``nominal``."""
+        if name == "nominal":
+            return self.package.nominal.id
+        try:
+            return self._ledger.payload(name, self.name).id
+        except LedgerError:
+            return None
+
+    def status(self) -> dict[str, Any]:
+        state = self.state
+        registers = []
+        if state.payload in self._payloads:
+            changes = self.package.nominal.diff(self._payloads[state.payload])
+            registers = [asdict(change) for change in changes[:200]]
+        return {
+            "phase": state.phase,
+            "mode": state.mode,
+            "hold": self.settings.hold,
+            "reason": state.reason,
+            "generation": state.generation,
+            "epoch": state.epoch,
+            "payload": state.payload,
+            "previous": state.previous,
+            "proposal": state.proposal if state.phase is Phase.AWAITING_APPROVAL else "",
+            "target_ls": state.target_ls,
+            "ls_closed": self.ls_closed,
+            "last": self.last,
+            "registers": registers,
+            "datapath": self.datapath,
+            "board": self._board.name,
+            "outcomes": {f"{operation} {outcome}": n for (operation, outcome), n in self.outcomes.items()},
+        }
+
+    def windows(self, limit: int) -> list[dict[str, Any]]:
+        """The last lumi sections, oldest first, with their counts per bin."""
+        return [
+            {
+                "run": report.key.run,
+                "ls": report.key.ls,
+                "epoch": report.key.epoch,
+                "generation": report.key.generation,
+                "n": report.n,
+                "pileup": report.pileup,
+                "counts": report.counts.tolist(),
+                "expected": report.expected.tolist(),
+                "edges": self.reference.binning.edges.tolist(),
+                "kl": report.to_reference.kl_corrected,
+                "psi": report.to_reference.psi_corrected,
+                "rates": report.rates.tolist(),
+                "expected_rates": report.expected_rates.tolist(),
+                "ratios": list(verdict.ratios),
+                "level": verdict.level,
+                "text": verdict.text,
+                "t_ns": report.t_ns,
+            }
+            for report, verdict in list(self._reports)[-limit:]
+        ]
+
+    def proposals(self) -> list[dict[str, Any]]:
+        """Newest first."""
+        return [stored.data for stored in self._ledger.proposals(self.name)]
+
+    def proposal(self, name: str) -> dict[str, Any] | None:
+        try:
+            stored = self._ledger.proposal(name)
+        except LedgerError:
+            return None
+        return stored.data if stored.stream == self.name else None
+
+    def history(self) -> dict[str, Any]:
+        """Which payload decided since when, and what happened lately."""
+        return {
+            "iovs": [asdict(iov) for iov in self._ledger.history(self.name)],
+            "events": [asdict(event) for event in self._ledger.events(stream=self.name)],
+        }
+
+    def _keep(self, batch: Batch) -> None:
+        """Called in the receiver thread."""
+        header = batch.header
+        assert batch.events is not None
+        assert batch.inclusion is not None
+        self._sampler.add(
+            batch.events,
+            batch.inclusion,
+            batch.codes[batch.index],
+            header.ls,
+            header.generation,
+            header.epoch,
+            header.run,
+        )
+
+    def _collected_since(self) -> Moment:
+        """Where the events for a fit begin: at the onset, but never before the active payload."""
+        return max(self.state.onset, self.state.latched)
+
+    def _enough(self, since: Moment) -> bool:
+        """Whether events and accepts since then suffice for a fit or a judgement."""
+        wanted = self.settings.recalibrate
+        state = self.state
+        accepts = sum(
+            (
+                report.above
+                for report, _ in self._reports
+                if (report.key.run, report.key.ls) >= since
+                and (report.key.epoch, report.key.generation) == (state.epoch, state.generation)
+            ),
+            start=np.zeros(self.package.model.n_cuts, np.int64),
+        )
+        events = self._sampler.count(state.generation, state.epoch, since)
+        return events >= wanted.min_events and int(accepts.min()) >= wanted.min_accepts
+
+    def _carry_out(self, command: loop.Command) -> None:
+        match command:
+            case loop.Announce():
+                getattr(self._log, command.level)(command.text)
+                self._ledger.add_event(self.name, "announcement", command.level, command.text)
+            case loop.Adopt():
+                self._adopt(command)
+            case loop.Collect():
+                pass
+            case loop.Reconcile():
+                self._begin("reconcile", self._reconcile(), poll=True)
+            case loop.Abort():
+                self._begin("work", self._abort())
+            case loop.Fit():
+                self._begin("work", self._guard(command.task, "fit", self._fit(command)))
+            case loop.Stage():
+                self._begin("work", self._guard(command.task, "stage", self._stage(command)))
+            case loop.StartPreview():
+                self._begin("work", self._guard(command.task, "preview", self._start_preview(command)))
+            case loop.PollPreview():
+                work = self._guard(command.task, "preview", self._poll_preview(command))
+                self._begin("work", work, poll=True)
+            case loop.Arm():
+                self._begin("work", self._guard(command.task, "arm", self._arm(command)))
+            case loop.PollLatch():
+                self._begin("work", self._guard(command.task, "confirm", self._poll_latch(command)), poll=True)
+            case loop.Judge():
+                self._begin("work", self._guard(command.task, "judge", self._judge(command)), poll=True)
+
+    def _begin(self, slot: str, work: Coroutine[Any, Any, None], poll: bool = False) -> None:
+        """Start a piece of work; one that runs is dropped for it, but a poll rather lets that one end."""
+        running = self._tasks.get(slot)
+        if running is not None and not running.done() and running is not asyncio.current_task():
+            if poll:
+                work.close()
+                return
+            running.cancel()
+        self._tasks[slot] = asyncio.get_running_loop().create_task(work)
+
+    async def _guard(self, task: int, operation: str, work: Coroutine[Any, Any, None]) -> None:
+        """Feed a failure of ``work`` back to the loop."""
+        try:
+            await work
+        except (FirmwareError, RecalibError) as error:
+            self.outcomes[operation, "failed"] += 1
+            unknown = isinstance(error, BoardError) and operation in ("arm", "confirm")
+            self.feed(loop.Failed(task, f"{operation}: {error}", unknown))
+        except Exception as error:
+            self._log.exception("operation broke", operation=operation)
+            self.outcomes[operation, "failed"] += 1
+            self.feed(loop.Failed(task, f"{operation}: {error!r}", operation in ("arm", "confirm")))
+
+    async def _end_unfinished(self) -> None:
+        """A transaction that an earlier life of the daemon left open is taken back."""
+        layout = self.package.model.layout
+        try:
+            self._transaction = Transaction.resume(
+                self._board.board, self._ledger, self.name, layout, frozen=self._frozen
+            )
+        except FirmwareError as error:
+            self._log.error("unfinished transaction not read", why=str(error))
+        await self._abort()
+
+    async def _reconcile(self) -> None:
+        """Find out what the board runs; whatever was armed by no transaction of this loop is disarmed."""
+        try:
+            state, payload = await self._board.call(self._read_board)
+        except FirmwareError as error:
+            if self.state.reason != str(error):
+                self.state = replace(self.state, reason=str(error))
+                self._log.warning("board not read", why=str(error))
+                self._ledger.add_event(self.name, "board", "warning", str(error))
+            return
+        self._payloads[payload.id] = payload
+        self._ledger.add_payload(self.name, payload, "found on the board")
+        since = (state.run, state.latched_ls)
+        self.feed(loop.BoardSeen(state.epoch, state.generation, payload.id, since, state.armed))
+
+    def _read_board(self) -> tuple[BoardState, Payload]:
+        board, model = self._board.board, self.package.model
+        check_identity(board, self.name, model.id, model.layout)
+        state = board.state(self.name)
+        payload = Payload(model.id, model.layout, board.read_bank(self.name, "active"))
+        if state.armed and self.state.phase not in (Phase.ARMED, Phase.FAULT):
+            board.disarm(self.name)
+        return state, payload
+
+
+    def _adopt(self, command: loop.Adopt) -> None:
+        payload = self._payload(command.payload)
+        run, ls = command.since
+        expectation = self._expectation(payload)
+        self.monitor.expect(command.epoch, command.generation, expectation)
+        self._ledger.record_iov(self.name, run, ls, payload.id, command.generation, command.epoch)
+
+    def _expectation(self, payload: Payload) -> Expectation:
+        """What p(s) the payload should give: p_ref, unless its proposal predicted something else."""
+        cuts = tuple(int(cut) for cut in payload.raw("cuts"))
+        for stored in self._ledger.proposals(self.name):
+            proposal = Proposal.from_dict(stored.data)
+            if proposal.payload_id == payload.id and proposal.accepted:
+                if proposal.restores:
+                    break
+                return Expectation(cuts, proposal.predicted / proposal.p_ref, proposal.n_eff)
+        return Expectation(cuts)
+
+    def _payload(self, name: str) -> Payload:
+        if name not in self._payloads:
+            self._payloads[name] = self._ledger.payload(name, self.name).unpack(self.package.model.layout)
+        return self._payloads[name]
+
+    def _was_frozen(self) -> bool:
+        for event in self._ledger.events(stream=self.name, limit=1000):
+            if event.kind in ("order freeze", "order unfreeze") and event.level == "info":
+                return event.kind == "order freeze"
+        return False
+
+    def _sample(self, since: Moment) -> EventSample:
+        return self._sampler.sample(self.state.generation, self.state.epoch, since)
+
+    def _reference_for(self, since: Moment) -> tuple[Any, float, Any]:
+        """p_ref (B,), its events, and the rates to hold (n_cuts,), at the pile-up seen since then."""
+        state = self.state
+        seen = [
+            report
+            for report, _ in self._reports
+            if (report.key.run, report.key.ls) >= since
+            and (report.key.epoch, report.key.generation) == (state.epoch, state.generation)
+        ]
+        weights = [report.n for report in seen]
+        pileups = [report.pileup for report in seen]
+        pileup = None if not seen or None in pileups else float(np.average(pileups, weights=weights))  # type: ignore[arg-type]
+        expected = self.reference.expected(pileup)
+        rates = self.reference.rates_of(expected.p)
+        return expected.p, expected.m, rates if self.settings.hold == "distribution" else self.reference.target_rates
+
+    async def _fit(self, command: loop.Fit) -> None:
+        since = self._collected_since()
+        p_ref, m, rates = self._reference_for(since)
+        wanted = self.settings.recalibrate
+        settings = FitSettings(
+            knobs=wanted.knobs,
+            hold=self.settings.hold,
+            rate_tolerance=self.settings.detect.rate_tolerance,
+            max_move=wanted.max_move,
+            min_events=wanted.min_events,
+            min_retention=wanted.min_retention,
+            seed=wanted.seed,
+        )
+        request = FitRequest(self._payload(self.state.payload).words, self._sample(since), p_ref, m, rates, settings)
+        running = asyncio.get_running_loop()
+
+        def progress(stage: Any) -> None:
+            running.call_soon_threadsafe(self.feed, loop.FitProgress(command.task, stage))
+
+        with self._fit_seconds.time():
+            proposal: Proposal = await asyncio.to_thread(
+                self._worker.call, "propose", request, deadline=wanted.deadline_s, on_progress=progress
+            )
+        payload = Payload(self.package.model.id, self.package.model.layout, proposal.words)
+        self._payloads[payload.id] = payload
+        self._ledger.add_payload(self.name, payload, f"proposal {proposal.id}")
+        self._ledger.add_proposal(proposal.id, self.name, proposal.to_dict())
+        self.outcomes["fit", "accepted" if proposal.accepted else "rejected"] += 1
+        self.feed(loop.FitDone(command.task, proposal.id, payload.id, proposal.accepted, proposal.reason))
+
+    def _frozen(self) -> bool:
+        return self.state.phase is Phase.FROZEN
+
+    async def _stage(self, command: loop.Stage) -> None:
+        transaction = self._transaction = Transaction(
+            self._board.board,
+            self._ledger,
+            self.name,
+            self._payload(command.payload),
+            frozen=self._frozen,
+            generation=self._ledger.next_generation(self.name, self.state.generation),
+        )
+        await self._board.call(transaction.stage)
+        self.feed(loop.Staged(command.task, transaction.generation))
+
+    async def _start_preview(self, command: loop.StartPreview) -> None:
+        push = self.settings.push
+        assert self._transaction is not None
+        if push.preview_prescale == 0:
+            self.feed(loop.Previewed(command.task, True, "no preview is configured"))
+            return
+        await self._board.call(self._transaction.preview_start, push.preview_prescale)
+
+    async def _poll_preview(self, command: loop.PollPreview) -> None:
+        assert self._transaction is not None
+        preview: Preview = await self._board.call(
+            self._transaction.preview_read, self.settings.push.preview_accepts
+        )
+        if not preview.enough and not command.last:
+            return
+        await self._board.call(self._transaction.preview_stop)
+        good, reason = self._preview_verdict(preview)
+        self._log.info("preview", good=good, why=reason)
+        self.feed(loop.Previewed(command.task, good, reason))
+
+    def _preview_verdict(self, preview: Preview) -> tuple[bool, str]:
+        """Whether the shadow bank accepts at the rates that the proposal promised."""
+        if not preview.enough:
+            return False, f"only {sum(preview.accepts)} shadow accepts"
+        promised = np.array(self.proposal(self.state.proposal)["rates_after"])  # type: ignore[index]
+        accepts = np.array(preview.accepts)
+        expected = promised * preview.events
+        slack = self.settings.detect.rate_tolerance * expected + PREVIEW_SIGMAS * np.sqrt(np.maximum(expected, 1))
+        off = np.abs(accepts - expected) > slack
+        ratios = ", ".join(f"× {ratio:.2f}" for ratio in accepts / np.maximum(expected, 1e-9))
+        return not off.any(), f"shadow rates over promised ones: {ratios}"
+
+    async def _arm(self, command: loop.Arm) -> None:
+        assert self._transaction is not None
+        standing = await self._board.call(self._transaction.arm, self.settings.push.arm_margin_ls)
+        self.feed(loop.ArmedAt(command.task, standing.ls))
+
+    async def _poll_latch(self, command: loop.PollLatch) -> None:
+        assert self._transaction is not None
+        standing = await self._board.call(self._transaction.confirm)
+        if standing.outcome is Outcome.LATCHED:
+            self._transaction = None
+            self.outcomes["push", "latched"] += 1
+            self.feed(loop.Latched(command.task, (standing.state.run, standing.ls), standing.state.epoch))
+        elif standing.outcome is not Outcome.ARMED:
+            self.feed(loop.Failed(command.task, standing.reason, unknown=True))
+
+    async def _abort(self) -> None:
+        if self._transaction is None:
+            return
+        transaction, self._transaction = self._transaction, None
+        try:
+            await self._board.call(transaction.abort)
+        except FirmwareError as error:
+            self._log.error("abort failed", why=str(error))
+            self._ledger.add_event(self.name, "abort", "error", str(error))
+
+    async def _judge(self, command: loop.Judge) -> None:
+        p_ref, m, rates = self._reference_for(command.since)
+        request = JudgeRequest(
+            old=self._payload(command.old).words,
+            new=self._payload(command.new).words,
+            sample=self._sample(command.since),
+            p_ref=p_ref,
+            m_ref=m,
+            rates=rates,
+            rate_tolerance=self.settings.detect.rate_tolerance,
+            hold=self.settings.hold,
+        )
+        judgement = await asyncio.to_thread(
+            self._worker.call, "judge", request, deadline=self.settings.recalibrate.deadline_s
+        )
+        outcome = "harmful" if judgement.harmful else "good"
+        self.outcomes["push", outcome] += 1
+        self._ledger.add_event(self.name, "judgement", "info", judgement.reason, judgement.to_dict())
+        self.feed(loop.Judged(command.task, outcome, judgement.reason))  # type: ignore[arg-type]

@@ -1,0 +1,231 @@
+"""The daemon: startup, main loop, shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from firmware.addresses import address_table, check
+from firmware.errors import FirmwareError
+from firmware.ledger import Ledger
+from firmware.package import Package
+from firmware.process import Remote
+from monitor.daemon import log as logging
+from monitor.daemon.api import application
+from monitor.daemon.boards import BoardLink
+from monitor.daemon.config import Board, Config, ConfigError
+from monitor.daemon.control import StreamControl, detectors
+from monitor.daemon.ingest import Receiver
+from monitor.daemon.loop import Tick
+from monitor.daemon.metrics import ServiceCollector, fit_seconds
+from monitor.daemon.stream import LsReport
+from monitor.stats.binning import StatsError
+from monitor.stats.reference import Reference
+from recalib.worker import FitWorker
+
+log = structlog.get_logger()
+
+TICK_S = 2.0
+SHUTDOWN_S = 4.0
+
+
+def load_streams(config: Config) -> dict[str, tuple[Package, Reference]]:
+    """The model package and reference of each stream.
+
+    Raises:
+        ConfigError: naming every package that cannot be used.
+    """
+    loaded, faults = {}, []
+    for name, stream in config.streams.items():
+        try:
+            package = Package.load(stream.package)
+            reference = Reference.from_bytes(package.reference)
+            detectors(stream.detect, reference)
+        except (FirmwareError, StatsError) as error:
+            faults.append(f"streams.{name}: {error}")
+            continue
+        if package.model.name != name:
+            faults.append(f"streams.{name}.package: is a model of stream {package.model.name!r}")
+        loaded[name] = package, reference
+    if faults:
+        raise ConfigError("model packages", faults)
+    return loaded
+
+
+class _Http(uvicorn.Server):
+    """uvicorn without signal handlers of its own: the daemon has them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Service:
+    """Holds the parts together; every decision is the loops'."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.started_at = time.time()
+        streams = load_streams(config)
+        config.state_dir.mkdir(parents=True, exist_ok=True)
+        self.ledger = Ledger(config.state_dir / "ledger.sqlite")
+        self.boards = {name: self._board(name, board, streams) for name, board in config.boards.items()}
+        self.registry = CollectorRegistry()
+        seconds = fit_seconds(self.registry)
+        self.workers: dict[str, Remote] = {}
+        self.controls: dict[str, StreamControl] = {}
+        self._reports: asyncio.Queue[tuple[str, LsReport]] = asyncio.Queue()
+        self._stop = asyncio.Event()
+        for name, (package, reference) in streams.items():
+            settings = config.streams[name]
+            worker = self.workers[name] = Remote(FitWorker, settings.package, name=f"fit-{name}")
+            self.controls[name] = StreamControl(
+                name=name,
+                settings=settings,
+                ingest=config.ingest,
+                package=package,
+                reference=reference,
+                board=self.boards[settings.board],
+                worker=worker,
+                ledger=self.ledger,
+                cache=config.state_dir / "build",
+                fit_seconds=seconds.labels(name),
+                close=self._closed,
+            )
+        self.receiver = Receiver(
+            {name: control.monitor for name, control in self.controls.items()},
+            {name: control.package.model.n_features for name, control in self.controls.items()},
+            [
+                (address, settings.pattern, name)
+                for name, settings in config.streams.items()
+                for address in settings.addresses
+            ],
+            config.ingest.receive_high_water_mark,
+        )
+        self.registry.register(ServiceCollector(self))
+
+    @property
+    def ready(self) -> bool:
+        """Whether every stream is being counted."""
+        now = time.monotonic()
+        seen = self.receiver.last_message
+        return all(now - seen.get(name, 0) < self.config.ingest.silent_s for name in self.controls)
+
+    def status(self) -> dict[str, Any]:
+        """What `driftd status` shows."""
+        now = time.monotonic()
+        streams = {}
+        for name, control in self.controls.items():
+            last = self.receiver.last_message.get(name)
+            streams[name] = control.status() | {"silent_s": None if last is None else round(now - last, 1)}
+        return {
+            "streams": streams,
+            "boards": {name: board.status() for name, board in self.boards.items()},
+            "memory_bytes": {"daemon": psutil.Process().memory_info().rss} | self.memory(),
+            "malformed": {f"{source}/{cause}": n for (cause, source), n in self.receiver.malformed.copy().items()},
+            "started": self.started_at,
+        }
+
+    def memory(self) -> dict[str, int]:
+        """Resident bytes of the processes beside the daemon, by name."""
+        return {worker.name: worker.rss_bytes for worker in self.workers.values()} | {
+            f"board-{name}": board.rss_bytes for name, board in self.boards.items()
+        }
+
+    async def serve(self) -> None:
+        """Run until a signal or `stop`."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        listener = socket.create_server((self.config.http.host, self.config.http.port))
+        http = _Http(uvicorn.Config(application(self, self.registry), log_config=None, access_log=False))
+        self._loop = loop
+        self.receiver.start()
+        tasks = [
+            loop.create_task(http.serve(sockets=[listener])),
+            loop.create_task(self._judge_reports()),
+            loop.create_task(self._tick()),
+            *(loop.create_task(control.startup()) for control in self.controls.values()),
+        ]
+        log.info("started", http=f"http://{self.config.http.host}:{listener.getsockname()[1]}")
+        try:
+            await self._stop.wait()
+        finally:
+            http.should_exit = True
+            await self._shutdown(tasks)
+            listener.close()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _board(self, name: str, board: Board, streams: dict[str, tuple[Package, Reference]]) -> BoardLink:
+        own = [
+            (stream, package.model.layout, package.model.n_cuts)
+            for stream, (package, _) in streams.items()
+            if self.config.streams[stream].board == name
+        ]
+        if board.address_table is None:
+            return BoardLink(name, board.uri, address_table(own), board.deadline_s)
+        try:
+            table = board.address_table.read_text()
+            check(table, own, board.address_table.parent)
+        except (OSError, FirmwareError) as error:
+            raise ConfigError("address tables", [f"boards.{name}.address_table: {error}"]) from None
+        return BoardLink(name, board.uri, table, board.deadline_s)
+
+    def _closed(self, stream: str, report: LsReport) -> None:
+        """Called in the receiver thread."""
+        self._loop.call_soon_threadsafe(self._reports.put_nowait, (stream, report))
+
+    async def _judge_reports(self) -> None:
+        while True:
+            stream, report = await self._reports.get()
+            try:
+                self.controls[stream].on_ls(report)
+            except Exception:
+                log.exception("lumi section not judged", stream=stream, ls=report.key.ls)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for control in self.controls.values():
+                control.feed(Tick())
+
+    async def _shutdown(self, tasks: list[asyncio.Task[Any]]) -> None:
+        """Count what has arrived, leave no swap armed, end the processes."""
+        await asyncio.to_thread(self.receiver.stop)
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_S):
+                await asyncio.gather(*(control.shutdown() for control in self.controls.values()))
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1)
+        for part in (*self.workers.values(), *self.boards.values()):
+            part.close()
+        self.ledger.close()
+        log.info("stopped")
+
+
+def run(config: Config) -> int:
+    """Serve until a signal; the exit code."""
+    logging.configure(config.log_level)
+
+    async def main() -> None:
+        await Service(config).serve()
+
+    try:
+        asyncio.run(main())
+    except ConfigError as error:
+        log.error(str(error))
+        return 78
+    return 0

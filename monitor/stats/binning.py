@@ -1,0 +1,224 @@
+"""Score codes to bins: edges exactly on the cuts, quantiles of a reference elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+MAX_BITS = 24
+TAILS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
+
+
+class StatsError(ValueError):
+    """Input that no statistic can be made of: what was given, what was expected, what to do."""
+
+
+def frozen(values: ArrayLike, dtype: Any) -> NDArray[Any]:
+    """A read-only copy of `values`."""
+    array = np.array(values, dtype=dtype)
+    array.setflags(write=False)
+    return array
+
+
+def to_codes(scores: ArrayLike, lsb: float, bits: int) -> IntArray:
+    """Float scores as score codes, code = round(score / lsb).
+
+    Raises StatsError, naming the first bad index, on NaN, negative or too large scores.
+
+    Examples
+    --------
+    >>> to_codes([0.0, 0.0625, 2.5], lsb=1 / 16, bits=18).tolist()
+    [0, 1, 40]
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    codes = np.rint(values / lsb)
+    bad = ~((codes >= 0) & (codes < 2.0**bits))
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise StatsError(f"score [{i}] is {values.flat[i]}: expected from 0 to below {2**bits * lsb:g}")
+    return codes.astype(np.int64)
+
+
+def code_histogram(codes: ArrayLike, bits: int) -> IntArray:
+    """Events per score code, (2^bits,)."""
+    array = as_codes(codes)
+    if array.size and int(array.max()) >= 1 << bits:
+        raise StatsError(f"score code {array.max()} does not fit into {bits} bits")
+    return np.bincount(array.ravel(), minlength=1 << bits)
+
+
+def as_codes(codes: ArrayLike) -> NDArray[Any]:
+    """`codes` as an integer array without negative entries; anything else is a StatsError."""
+    array = np.asarray(codes)
+    if array.dtype.kind not in "ui":
+        raise StatsError(f"score codes have dtype {array.dtype}: expected integers (to_codes makes them)")
+    if array.dtype.kind == "i" and array.size and int(array.min()) < 0:
+        raise StatsError(f"score code {array.min()} is negative: expected codes from 0")
+    return array
+
+
+def quantile_edges(histogram: IntArray, shares: ArrayLike) -> IntArray:
+    """The edges e whose share of events below, Σ_{c<e} n_c / N, comes nearest to each of `shares`.
+
+    A code on which many events pile up thereby gets a bin of its own.
+
+    Examples
+    --------
+    >>> quantile_edges(np.array([0, 60, 20, 20, 0]), [0.5, 0.75]).tolist()
+    [2, 3]
+    """
+    below = np.concatenate([[0.0], np.cumsum(histogram)])
+    if not below[-1]:
+        raise StatsError("the reference holds no event: give it a sample")
+    below /= below[-1]
+    wanted = np.asarray(shares, dtype=np.float64)
+    upper = np.searchsorted(below, wanted).clip(1, len(below) - 1)
+    return np.where(wanted - below[upper - 1] < below[upper] - wanted, upper - 1, upper)
+
+
+@dataclass(frozen=True, eq=False)
+class Binning:
+    """Bins of score codes: bin i holds the codes edges[i] <= code < edges[i+1].
+
+    The first edge is 0 and the last 2^bits, so that nothing is outside. A cut accepts code > cut;
+    every cut has an edge at cut + 1, so that rates at the cuts are exact sums of bins.
+
+    Parameters
+    ----------
+    edges
+        (B+1,) score codes, strictly increasing.
+    cuts
+        Score codes, in the order of the payload.
+
+    Examples
+    --------
+    >>> binning = Binning(edges=[0, 10, 21, 256], cuts=[20])
+    >>> counts = binning.count(np.array([0, 9, 10, 20, 21, 255], dtype="u2"))
+    >>> counts.tolist(), binning.above(counts).tolist()
+    ([2, 2, 2], [2])
+    """
+
+    edges: IntArray
+    cuts: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "edges", frozen(self.edges, np.int64))
+        object.__setattr__(self, "cuts", tuple(int(cut) for cut in self.cuts))
+        edges = self.edges
+        if edges.ndim != 1 or len(edges) < 2 or edges[0] != 0 or (np.diff(edges) <= 0).any():
+            raise StatsError(f"edges {edges.tolist()}: expected a strictly increasing sequence from 0")
+        if edges[-1] != 1 << self.bits or self.bits > MAX_BITS:
+            raise StatsError(f"last edge {edges[-1]}: expected 2^bits with at most {MAX_BITS} bits")
+        for cut in self.cuts:
+            check_cut(cut, self.bits)
+            if cut + 1 not in edges:
+                raise StatsError(f"cut {cut} has no edge at {cut + 1}: build the binning with its cuts")
+
+    @property
+    def bits(self) -> int:
+        return int(self.edges[-1]).bit_length() - 1
+
+    @property
+    def n_bins(self) -> int:
+        return len(self.edges) - 1
+
+    @cached_property
+    def table(self) -> NDArray[Any]:
+        """The bin of every code, (2^bits,)."""
+        dtype = np.uint8 if self.n_bins <= 256 else np.uint16
+        return np.repeat(np.arange(self.n_bins, dtype=dtype), np.diff(self.edges))
+
+    @cached_property
+    def cut_bins(self) -> IntArray:
+        """The first bin above each cut, (n_cuts,)."""
+        return np.searchsorted(self.edges, np.array(self.cuts, dtype=np.int64) + 1)
+
+    def bins(self, codes: ArrayLike) -> NDArray[Any]:
+        """The bin of each code. Raises StatsError on floats, negative codes and codes >= 2^bits."""
+        array = as_codes(codes)
+        try:
+            return self.table.take(array)
+        except IndexError:
+            raise StatsError(f"score code {array.max()} does not fit into {self.bits} bits") from None
+
+    def count(self, codes: ArrayLike) -> IntArray:
+        """Events per bin, (B,)."""
+        return np.bincount(self.bins(codes).ravel(), minlength=self.n_bins)
+
+    def rebin(self, histogram: NDArray[Any]) -> NDArray[Any]:
+        """Sum of `histogram` (..., 2^bits) over the codes of each bin, (..., B)."""
+        return np.add.reduceat(histogram, self.edges[:-1], axis=-1)
+
+    def above(self, counts: NDArray[Any]) -> NDArray[Any]:
+        """Sum of `counts` (..., B) above each cut, (..., n_cuts)."""
+        from_top = np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
+        return from_top[..., self.cut_bins]
+
+    @classmethod
+    def build(
+        cls,
+        codes: ArrayLike,
+        cuts: Sequence[int] = (),
+        bits: int = 18,
+        bulk: int = 24,
+        tails: Sequence[float] = TAILS,
+    ) -> "Binning":
+        """Binning from a sample of reference codes; see `from_histogram`."""
+        return cls.from_histogram(code_histogram(codes, bits), cuts, bulk, tails)
+
+    @classmethod
+    def from_histogram(
+        cls, histogram: ArrayLike, cuts: Sequence[int] = (), bulk: int = 24, tails: Sequence[float] = TAILS
+    ) -> "Binning":
+        """Edges at the cuts, at `bulk` equal shares and at the upper shares `tails` of a reference.
+
+        Codes are discrete, so edges may fall together: they are merged, and an edge that would close
+        an empty bin is dropped.
+
+        Parameters
+        ----------
+        histogram
+            (2^bits,) reference events per score code.
+
+        Raises StatsError on an empty reference, fewer events than bins, a cut outside of the range,
+        and cuts that enclose no reference event.
+        """
+        events = np.asarray(histogram, dtype=np.int64)
+        bits = (len(events) - 1).bit_length()
+        forced = {0, 1 << bits} | {check_cut(cut, bits) + 1 for cut in cuts}
+        shares = np.concatenate([np.arange(1, bulk) / bulk, 1 - np.asarray(tails)])
+        chosen = np.array(sorted(forced | set(quantile_edges(events, shares).tolist())))
+        below = np.concatenate([[0], np.cumsum(events)])[chosen]
+        keep = []
+        for share in np.unique(below):
+            group = chosen[below == share].tolist()
+            fixed = [edge for edge in group if edge in forced]
+            if len(fixed) > 1:
+                raise StatsError(
+                    f"no reference event has a code from {fixed[0]} to {fixed[1] - 1} (cuts {list(cuts)}): "
+                    "take a larger reference or other cuts"
+                )
+            keep.append((fixed or group)[0])
+        if events.sum() < len(keep) - 1:
+            raise StatsError(f"{events.sum()} reference events for {len(keep) - 1} bins: take more events")
+        return cls(np.array(keep), tuple(cuts))
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        return {"edges": self.edges, "cuts": np.array(self.cuts, dtype=np.int64)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Binning":
+        return cls(arrays["edges"], tuple(arrays["cuts"].tolist()))
+
+
+def check_cut(cut: int, bits: int) -> int:
+    """`cut` as an int, a StatsError if no code of `bits` bits can lie on both of its sides."""
+    if cut != cut or cut != int(cut) or not 0 <= cut < (1 << bits) - 1:
+        raise StatsError(f"cut {cut} is out of range: expected a score code from 0 to {(1 << bits) - 2}")
+    return int(cut)

@@ -1,0 +1,109 @@
+"""Rates at the cuts against their targets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import betaincinv
+
+from monitor.stats.binning import Binning, FloatArray, StatsError
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Fraction of crossings above one cut.
+
+    `low` and `high` enclose the true fraction with the confidence asked for; `z` is the distance to
+    the target in standard deviations and `ratio` the fraction over the target.
+    """
+
+    cut: int
+    value: float
+    error: float
+    low: float
+    high: float
+    target: float
+    ratio: float
+    ratio_error: float
+    z: float
+
+
+def interval(above: ArrayLike, n: ArrayLike, confidence: float = 0.68) -> tuple[FloatArray, FloatArray]:
+    """Clopper–Pearson interval for a fraction: covers the truth at least as often as promised.
+
+    References
+    ----------
+    C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404.
+
+    Examples
+    --------
+    >>> low, high = interval(0, 100, confidence=0.9)
+    >>> float(low), round(float(high), 4)
+    (0.0, 0.0295)
+    """
+    k, total = np.asarray(above, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    tail = (1 - confidence) / 2
+    low = np.where(k > 0, betaincinv(np.maximum(k, 1), total - k + 1, tail), 0.0)
+    high = np.where(k < total, betaincinv(k + 1, np.maximum(total - k, 1), 1 - tail), 1.0)
+    return low, high
+
+
+def measure(
+    counts: ArrayLike, binning: Binning, targets: Sequence[float], m: float = inf, confidence: float = 0.68
+) -> tuple[Rate, ...]:
+    """The rate at every cut.
+
+    With r = k/N, target r₀ and pooled r̄ = (Nr + Mr₀)/(N + M)::
+
+        z = (r − r₀) / √(r̄ (1 − r̄)(1/N + 1/M))
+
+    and √(1/k + 1/(M r₀)) for the relative error of the ratio, both without the (1 − r) of a rare cut.
+
+    Parameters
+    ----------
+    counts
+        (B,) events per bin of `binning`.
+    targets
+        Target fraction per cut.
+    m
+        Events from which the targets were estimated; `inf` for targets that were decided.
+
+    Examples
+    --------
+    >>> binning = Binning([0, 21, 256], cuts=[20])
+    >>> rate, = measure([980, 20], binning, targets=[0.01])
+    >>> rate.value, rate.ratio, round(rate.z, 2)
+    (0.02, 2.0, 3.18)
+    """
+    array = np.asarray(counts)
+    if array.shape != (binning.n_bins,) or array.sum() == 0:
+        raise StatsError(f"counts {array.tolist()}: expected {binning.n_bins} bins and at least one event")
+    if len(targets) != len(binning.cuts) or not all(0 < target < 1 for target in targets):
+        raise StatsError(f"targets {list(targets)}: expected a fraction for each of cuts {binning.cuts}")
+    n = int(array.sum())
+    above = binning.above(array)
+    low, high = interval(above, n, confidence)
+    return tuple(
+        _rate(cut, int(k), n, float(a), float(b), target, m)
+        for cut, k, a, b, target in zip(binning.cuts, above, low, high, targets, strict=True)
+    )
+
+
+def _rate(cut: int, k: int, n: int, low: float, high: float, target: float, m: float) -> Rate:
+    value = k / n
+    weight = n / (n + m)
+    pooled = weight * value + (1 - weight) * target
+    inverse_n = 1 / n + 1 / m
+    return Rate(
+        cut=cut,
+        value=value,
+        error=sqrt(value * (1 - value) / n),
+        low=low,
+        high=high,
+        target=target,
+        ratio=value / target,
+        ratio_error=value / target * sqrt(1 / max(k, 1) + 1 / (m * target)),
+        z=(value - target) / sqrt(pooled * (1 - pooled) * inverse_n),
+    )

@@ -1,0 +1,83 @@
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from firmware.model import Model
+from firmware.payload import Payload
+
+Events = NDArray[np.int64]
+CUTS = (346, 389, 415, 456, 557)
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip(f"the outside data are absent: no folder {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    """A network of random weights in the shape and the types of AXOL1TL v4."""
+    rng = np.random.default_rng(4)
+    sizes = (57, 28, 15, 8)
+    weights = [rng.normal(0, 0.4, (a, b)) for a, b in pairwise(sizes)]
+    biases = [rng.normal(0, 0.3, b) for b in sizes[1:]]
+    shift, offset = np.tile([5, 5, 6], 19), np.tile([30.0, 0.0, 72.5], 19)
+    return Model.axol1tl("random", weights, biases, shift, offset)
+
+
+@pytest.fixture(scope="session")
+def v4(shared_data: Path) -> Model:
+    """CMS's AXOL1TL v4."""
+    with np.load(shared_data / "axol1tl_v4_weights.npz") as w:
+        return Model.axol1tl(
+            "axol1tl_v4",
+            [w["w2"], w["w4"], w["w6"]],
+            [w["b2"], w["b4"], w["b6"]],
+            w["input_shift"],
+            w["input_offset"],
+        )
+
+
+@pytest.fixture(scope="session")
+def nominal(model: Model) -> Payload:
+    return Payload.nominal(model, CUTS)
+
+
+@pytest.fixture(scope="session")
+def random_events() -> Callable[[Model, int, int], Events]:
+    """Events of a model, number and seed: flat in every range, a fifth of them at corners of it."""
+
+    def draw(model: Model, n: int, seed: int) -> Events:
+        rng = np.random.default_rng(seed)
+        low, high = model.limits
+        events = rng.integers(low, high + 1, (n, model.n_features))
+        corners = events[: n // 5]
+        corners[:] = np.where(rng.random(corners.shape) < 0.5, low, high)
+        return events
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def random_payload() -> Callable[[Model, int], Payload]:
+    """A payload of a model and seed: each field either near the nominal one or anywhere in its range."""
+
+    def draw(model: Model, seed: int) -> Payload:
+        rng = np.random.default_rng(seed)
+        nominal = Payload.nominal(model, np.full(model.n_cuts, 300))
+        raws = {}
+        for field in model.layout.fields:
+            low, high = field.type.min_raw, field.type.max_raw
+            near = nominal.raw(field.name) + rng.normal(0, 0.02 * high, field.size).astype(np.int64)
+            anywhere = rng.integers(low, high + 1, field.size)
+            raws[field.name] = np.clip(near, low, high) if rng.random() < 0.7 else anywhere
+        return nominal.replace(**raws)
+
+    return draw

@@ -1,0 +1,141 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import firmware.emulator
+from firmware.emulator import CHUNK, Emulator
+from firmware.errors import ModelError, PayloadError
+from firmware.model import Model
+from firmware.payload import Layout, Payload
+
+ORBITS = ("2024_v1_3_0_data_000", "Collisions2025_v1_0_0_data_000")
+MENU_CUTS = np.array([346, 389, 415, 456, 557])
+MENU_BITS = slice(439, 444)
+
+
+@pytest.mark.parametrize("orbit", ORBITS)
+def test_the_nominal_payload_gives_the_published_scores_of_axol1tl_v4(
+    v4: Model, shared_data: Path, orbit: str
+) -> None:
+    with np.load(shared_data / "axol1tl_v4_golden.npz") as golden:
+        events, scores = golden[f"{orbit}/inputs"], golden[f"{orbit}/score_x16"]
+    words = Emulator(v4).run(events, Payload.nominal(v4, MENU_CUTS))
+    assert (words.codes != scores).sum() == 0
+    assert (words.core_codes != scores).sum() == 0
+
+
+def test_the_published_algorithm_bits_are_those_of_cuts_one_below_the_menu(
+    v4: Model, shared_data: Path
+) -> None:
+    """The menu accepts a score at its threshold, a cut register only a code above it."""
+    with np.load(shared_data / "axol1tl_v4_golden.npz") as golden:
+        events = golden[f"{ORBITS[0]}/inputs"]
+        bits = np.unpackbits(golden[f"{ORBITS[0]}/algobits"], axis=1, bitorder="little")[:, MENU_BITS]
+    emulator = Emulator(v4)
+    assert (emulator.run(events, Payload.nominal(v4, MENU_CUTS - 1)).accepts == bits).all()
+    assert (emulator.run(events, Payload.nominal(v4, MENU_CUTS)).accepts != bits).sum() == 3
+
+
+def test_one_matrix_product_gives_what_one_product_after_the_other_gives(
+    model: Model,
+    nominal: Payload,
+    random_events: Callable[[Model, int, int], np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = random_events(model, 3000, 1)
+    fast = Emulator(model).run(events, nominal)
+    monkeypatch.setattr(firmware.emulator, "EXACT_DOUBLE", 0)
+    slow = Emulator(model).run(events, nominal)
+    assert (fast.latent == slow.latent).all()
+    assert len(np.unique(fast.codes)) > 1000
+
+
+def test_the_nominal_registers_change_nothing(
+    model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray]
+) -> None:
+    words = Emulator(model).run(random_events(model, 1000, 2), nominal)
+    assert (words.codes == words.core_codes).all()
+    assert (words.core_codes == (words.latent**2 >> 2).sum(axis=1) % 2**18).all()
+    assert (words.accepts == (words.codes[:, None] > MENU_CUTS)).all()
+
+
+@pytest.mark.parametrize("n", [0, 1, CHUNK, CHUNK + 1])
+def test_events_are_independent_of_how_many_run_together(
+    model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray], n: int
+) -> None:
+    events = random_events(model, 2 * CHUNK, 3)
+    emulator = Emulator(model)
+    every, some = emulator.run(events, nominal), emulator.run(events[:n], nominal)
+    assert (some.codes == every.codes[:n]).all()
+    assert (some.latent == every.latent[:n]).all()
+    assert some.accepts.shape == (n, 5)
+
+
+def test_input_registers_scale_and_shift_each_feature_on_its_own(
+    model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray]
+) -> None:
+    """Halving a feature in the registers is the same as halving it in the event."""
+    events = random_events(model, 1000, 4)
+    events[:, 27:] = 0
+    events[:, 0] &= ~1
+    halved = events.copy()
+    halved[:, 0] = events[:, 0] // 2 + 3
+    scale, offset = nominal.value("input_scale"), nominal.value("input_offset")
+    scale[0], offset[0] = 0.5, 3.0
+    emulator = Emulator(model)
+    recalibrated = emulator.run(events, nominal.replace_values(input_scale=scale, input_offset=offset))
+    assert (recalibrated.latent == emulator.run(halved, nominal).latent).all()
+
+
+def test_output_registers_act_on_the_score_and_round_half_up(
+    model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray]
+) -> None:
+    events = random_events(model, 1000, 5)
+    words = Emulator(model).run(events, nominal.replace_values(output_scale=1.5, output_offset=-2.0))
+    expected = np.clip((3 * words.core_codes.astype(np.int64) - 64 + 1) // 2, 0, 2**18 - 1)
+    assert (words.codes == expected).all()
+
+
+def test_the_lut_maps_the_codes_of_its_range_and_lets_the_others_pass(
+    model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray]
+) -> None:
+    lut = np.arange(4096)[::-1] + 7
+    events, emulator = random_events(model, 2000, 6), Emulator(model)
+    words = emulator.run(events, nominal.replace(lut=lut))
+    low = words.core_codes < 4096
+    assert (words.codes[low] == 4102 - words.core_codes[low]).all()
+    assert (words.codes[~low] == words.core_codes[~low]).all()
+    assert 0 < low.sum() < low.size
+    for code, expected in ((4095, 7), (4096, 4096)):
+        forced = nominal.replace(lut=lut, output_scale=0, output_offset=code)
+        assert emulator.codes(events[:1], forced).tolist() == [expected]
+
+
+def test_a_code_at_the_cut_is_not_accepted(
+    model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray]
+) -> None:
+    events = random_events(model, 1, 7)
+    emulator = Emulator(model)
+    code = int(emulator.codes(events, nominal)[0])
+    at = nominal.replace(cuts=[code - 1, code, code + 1, 0, 2**18 - 1])
+    assert emulator.run(events, at).accepts.tolist() == [[True, False, False, True, False]]
+
+
+def test_a_payload_of_another_model_is_refused(model: Model) -> None:
+    other = Payload.nominal(replace(model, name="other"), MENU_CUTS)
+    with pytest.raises(PayloadError, match=f"not for {model.id}"):
+        Emulator(model).run(np.zeros((1, 57), int), other)
+
+
+def test_a_payload_of_another_layout_is_refused(model: Model, nominal: Payload) -> None:
+    shorter = Layout(nominal.layout.fields[:-1])
+    with pytest.raises(PayloadError, match="another layout"):
+        Emulator(model).run(np.zeros((1, 57), int), Payload(model.id, shorter, nominal.words[:137]))
+
+
+def test_an_event_that_the_inputs_cannot_carry_is_refused(model: Model, nominal: Payload) -> None:
+    with pytest.raises(ModelError, match="met_pt = 5000"):
+        Emulator(model).run(np.full((1, 57), 5000), nominal)

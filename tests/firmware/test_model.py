@@ -1,0 +1,156 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from firmware.errors import ModelError
+from firmware.fixed import Fixed
+from firmware.model import Feature, Model, Score
+
+
+def test_a_model_survives_the_way_through_json_and_arrays(model: Model) -> None:
+    description, arrays = model.to_arrays()
+    again = Model.from_arrays(json.loads(json.dumps(description)), arrays)
+    assert again.id == model.id
+    assert again.features == model.features
+    assert again.layout == model.layout
+    assert not again.layers[0].weight.flags.writeable
+
+
+def test_every_part_of_a_model_is_in_its_id(model: Model) -> None:
+    weight = model.layers[1].weight.copy()
+    weight[3, 2] += 1
+    first, second, third = model.layers
+    others = [
+        replace(model, name="other"),
+        replace(model, lut_bits=11),
+        replace(model, n_cuts=4),
+        replace(model, layers=(first, replace(second, weight=weight), third)),
+        replace(model, layers=(first, second, replace(third, accum_type=Fixed(22, 15)))),
+        replace(model, normalisation=replace(model.normalisation, offset=model.normalisation.offset + 1)),
+        replace(model, features=(replace(model.features[0], object="sum"), *model.features[1:])),
+    ]
+    assert len({model.id, *(other.id for other in others)}) == len(others) + 1
+
+
+def test_float_weights_are_rounded_to_the_grid_and_saturate() -> None:
+    weights = [np.full((57, 3), 0.2), np.full((3, 3), -9.0), np.full((3, 2), 9.0)]
+    built = Model.axol1tl("m", weights, [np.zeros(3), np.zeros(3), np.zeros(2)], np.zeros(57), np.zeros(57))
+    assert [layer.weight[0, 0] for layer in built.layers] == [2, -32, 31]
+
+
+def test_the_global_trigger_objects_follow_one_another(model: Model) -> None:
+    names = [feature.name for feature in model.features]
+    assert names[:4] + names[14:17] + names[-1:] == [
+        "met_pt",
+        "met_eta",
+        "met_phi",
+        "eg0_pt",
+        "eg3_phi",
+        "mu0_pt",
+        "mu0_eta",
+        "jet9_phi",
+    ]
+    assert [sum(f.object == o for f in model.features) for o in ("met", "eg", "mu", "jet")] == [3, 12, 12, 30]
+
+
+def test_the_input_type_holds_every_feature(model: Model) -> None:
+    assert model.input_type == Fixed(13, 13)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        (0, 4096, "met_pt = 4096 is outside ap_uint<12>"),
+        (1, -257, "met_eta = -257"),
+        (3, -1, "eg0_pt = -1"),
+    ],
+)
+def test_an_event_out_of_range_is_refused_by_feature(
+    model: Model, column: int, value: int, message: str
+) -> None:
+    events = np.zeros((5, 57), dtype=np.int16)
+    events[2, column] = value
+    assert model.in_range(events).tolist() == [True, True, False, True, True]
+    with pytest.raises(ModelError, match=f"event 2: {message}"):
+        model.check_events(events)
+
+
+@pytest.mark.parametrize("events", [np.zeros((2, 56), int), np.zeros(57, int), np.zeros((2, 57))])
+def test_events_of_a_wrong_shape_or_kind_are_refused(model: Model, events: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(ModelError, match=r"expected integers \(n, 57\)"):
+        model.check_events(events)
+
+
+def faults(model: Model) -> dict[str, dict[str, Any]]:
+    first, second, third = model.layers
+    distance = Score("squared_distance", None, model.score.term_type, model.score.sum_type)
+    return {
+        r"layers.1.weight has shape \(27, 15\), expected \(28, 15\)": {
+            "layers": (first, replace(second, weight=second.weight[1:]), third)
+        },
+        r"layers.2.bias has shape \(1, 8\), expected \(8,\)": {
+            "layers": (first, second, replace(third, bias=third.bias[None]))
+        },
+        "layers.0: raw 99 is outside -32 to 31": {
+            "layers": (replace(first, weight=first.weight * 0 + 99), second, third)
+        },
+        "layers.0: width 67 is outside": {
+            "layers": (replace(first, accum_type=Fixed(61, 61)), second, third)
+        },
+        "at least one dense layer": {"layers": ()},
+        r"normalisation.shift has shape \(56,\)": {
+            "normalisation": replace(model.normalisation, shift=model.normalisation.shift[1:])
+        },
+        "a name of its own": {"features": (model.features[1], *model.features[1:])},
+        "feature x: ap_fixed<8,7> is no integer type": {
+            "features": (Feature("x", "met", "pt", Fixed(8, 7)), *model.features[1:])
+        },
+        "input: ap_fixed<8,6> cannot hold every ap_uint<12>": {
+            "input": replace(model.input, result_type=Fixed(8, 6))
+        },
+        "latent: a scale of ap_ufixed<16,0> cannot be 1": {
+            "latent": replace(model.latent, scale_type=Fixed(16, 0, False))
+        },
+        "output: a register is wider than a word": {
+            "output": replace(model.output, offset_type=Fixed(33, 20))
+        },
+        "output: the result ap_ufixed<19,14> differs in size": {
+            "output": replace(model.output, result_type=Fixed(19, 14, False))
+        },
+        "score 'product' is none of": {"score": replace(model.score, kind="product")},
+        "score: ap_fixed<18,14> is no unsigned type": {"score": replace(model.score, sum_type=Fixed(18, 14))},
+        "a center belongs to squared_distance": {"score": distance},
+        r"score.center has shape \(3,\), expected \(8,\)": {"score": replace(distance, center=(0, 1, 2))},
+        "score: raw 512 is outside": {"score": replace(distance, center=(512,) * 8)},
+        "lut_bits 19 is outside 0 to 18": {"lut_bits": 19},
+        "at least one cut": {"n_cuts": 0},
+    }
+
+
+def test_parts_that_do_not_fit_are_refused_by_name(model: Model) -> None:
+    for message, change in faults(model).items():
+        with pytest.raises(ModelError, match=message):
+            replace(model, **change)
+
+
+def test_weights_must_be_integers(model: Model) -> None:
+    with pytest.raises(ModelError, match=r"Dense.weight must hold integers, not float64"):
+        replace(model.layers[0], weight=np.zeros((57, 28)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("missing", ["name", "layers", "score", "input"])
+def test_an_incomplete_description_is_refused(model: Model, missing: str) -> None:
+    description, arrays = model.to_arrays()
+    del description[missing]
+    with pytest.raises(ModelError, match=missing):
+        Model.from_arrays(description, arrays)
+
+
+def test_missing_weights_are_refused(model: Model) -> None:
+    description, arrays = model.to_arrays()
+    del arrays["layers.1.bias"]
+    with pytest.raises(ModelError, match=r"layers\.1\.bias"):
+        Model.from_arrays(description, arrays)

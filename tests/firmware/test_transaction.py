@@ -1,0 +1,565 @@
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firmware.board import ArmStatus, Board, RemoteBoard
+from firmware.errors import BoardUnreachable, IdentityError, TransactionError
+from firmware.ledger import Ledger, LedgerError
+from firmware.payload import Payload
+from firmware.readback import check_identity
+from firmware.standing import Outcome
+from firmware.transaction import Transaction
+from firmware.uhal_board import UhalBoard
+from tests.firmware.rig import RUN, STREAM, Rig, Wire, small_model
+
+ARM_COMMAND = 0x10013
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[tuple[Rig, RemoteBoard]]:
+    rig = Rig()
+    board = RemoteBoard(UhalBoard, rig.uri, rig.table, deadline=10)
+    yield rig, board
+    board.close()
+    rig.close()
+
+
+@pytest.fixture
+def rig(bench: tuple[Rig, RemoteBoard]) -> Rig:
+    bench[0].power_on()
+    return bench[0]
+
+
+@pytest.fixture
+def board(rig: Rig, bench: tuple[Rig, RemoteBoard]) -> RemoteBoard:
+    return bench[1]
+
+
+@pytest.fixture
+def ledger(rig: Rig, tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        for payload in (rig.nominal, rig.payload):
+            ledger.add_payload(STREAM, payload, "test")
+        yield ledger
+
+
+Begin = Callable[..., Transaction]
+
+
+@pytest.fixture
+def begin(rig: Rig, board: RemoteBoard, ledger: Ledger) -> Begin:
+    def begin(
+        payload: Payload = rig.payload,
+        board: Board = board,
+        frozen: Callable[[], bool] = lambda: False,
+        generation: int | None = None,
+    ) -> Transaction:
+        return Transaction(board, ledger, STREAM, payload, frozen=frozen, generation=generation)
+
+    return begin
+
+
+def steps_of(ledger: Ledger, generation: int) -> list[str]:
+    return [f"{step.step} {step.status}" for step in ledger.steps(STREAM, generation)]
+
+
+def test_a_payload_becomes_active_at_its_target_and_the_ledger_knows_every_step(
+    rig: Rig, board: RemoteBoard, ledger: Ledger, begin: Begin
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.preview_start(prescale=10)
+    rig.collide(5_000, rates=[0.5, 0.1])
+    preview = transaction.preview_read()
+    assert (preview.events, preview.accepts, preview.enough) == (500, (250, 50), False)
+    rig.collide(20_000, rates=[0.5, 0.1])
+    preview = transaction.preview_stop()
+    assert (preview.prescale, preview.rates, preview.enough) == (10, (0.5, 0.1), True)
+    armed = transaction.arm()
+    assert (armed.outcome, armed.ls) == (Outcome.ARMED, 12)
+
+    rig.begin_ls()
+    assert transaction.confirm().outcome is Outcome.ARMED
+    assert board.state(STREAM).active_crc == rig.nominal.crc
+    assert ledger.history(STREAM) == []
+    rig.begin_ls()
+    latched = transaction.confirm()
+    assert (latched.outcome, latched.run, latched.ls) == (Outcome.LATCHED, RUN, 12)
+    assert board.read_bank(STREAM, "active").tolist() == rig.payload.words.tolist()
+
+    (iov,) = ledger.history(STREAM)
+    assert (iov.run, iov.ls, iov.payload_id, iov.generation) == (RUN, 12, rig.payload.id, 1)
+    assert iov.epoch == rig.registers.epoch
+    assert ledger.open_transaction(STREAM) == []
+    assert steps_of(ledger, 1) == [
+        *("identify begun", "identify done", "stage begun", "stage done", "preview begun", "preview done"),
+        *("verify begun", "verify done", "arm begun", "arm done", "confirm done", "end done"),
+    ]
+
+
+def test_a_rollback_is_the_old_payload_under_the_next_generation(
+    rig: Rig, ledger: Ledger, begin: Begin
+) -> None:
+    for payload in (rig.payload, rig.nominal):
+        transaction = begin(payload)
+        transaction.stage()
+        rig.begin_ls(transaction.arm().ls - rig.registers.ls)
+        assert transaction.confirm().outcome is Outcome.LATCHED
+    assert [(iov.ls, iov.payload_id, iov.generation) for iov in ledger.history(STREAM)] == [
+        (12, rig.payload.id, 1),
+        (14, rig.nominal.id, 2),
+    ]
+
+
+def test_a_board_of_another_model_is_refused_naming_each_difference(
+    rig: Rig, board: RemoteBoard, ledger: Ledger
+) -> None:
+    other = Payload.nominal(small_model(seed=6), [1, 2])
+    ledger.add_payload(STREAM, other, "test")
+    transaction = Transaction(board, ledger, STREAM, other, frozen=lambda: False)
+    with pytest.raises(IdentityError) as caught:
+        transaction.stage()
+    assert f"model_id is '{rig.model.id}', expected '{other.model_id}'" in str(caught.value)
+    assert "magic" not in str(caught.value)
+    assert "n_words" not in str(caught.value)
+    assert steps_of(ledger, 1) == ["identify begun", "identify failed"]
+    assert board.state(STREAM).shadow_crc == rig.nominal.crc
+    assert check_identity(board, STREAM, rig.model.id, rig.model.layout).epoch == rig.registers.epoch
+
+
+@pytest.mark.parametrize("direction", ["write", "read"])
+def test_one_flipped_bit_on_the_way_is_found_and_named(
+    rig: Rig, begin: Begin, monkeypatch: pytest.MonkeyPatch, direction: str
+) -> None:
+    latent_offset = rig.model.layout["latent_offset"]
+    place = 0x10000 + 0x1000 + latent_offset.address + 3
+    read, write = rig.registers.read, rig.registers.write
+
+    def flipped(address: int, words: Sequence[int]) -> list[int]:
+        return [word ^ ((address + i == place) << 5) for i, word in enumerate(words)]
+
+    if direction == "write":
+        monkeypatch.setattr(rig.registers, "write", lambda at, words: write(at, flipped(at, words)))
+    else:
+        monkeypatch.setattr(rig.registers, "read", lambda at, n: flipped(at, read(at, n)))
+    transaction = begin()
+    expected = int(rig.payload.words[latent_offset.address + 3])
+    text = rf"1 of \d+ words, first latent_offset\[3\] = {expected ^ 32:#010x}, expected {expected:#010x}"
+    with pytest.raises(TransactionError, match=text) as caught:
+        transaction.stage()
+    assert caught.value.step == "stage"
+    monkeypatch.undo()
+    transaction.stage()
+    assert transaction.arm().outcome is Outcome.ARMED
+
+
+def test_nothing_is_armed_when_the_shadow_bank_changed_since_staging(
+    rig: Rig, board: RemoteBoard, ledger: Ledger, begin: Begin
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    board.write_shadow(STREAM, rig.nominal.words)
+    with pytest.raises(TransactionError, match="verify: the shadow bank as read back differs"):
+        transaction.arm()
+    assert not board.state(STREAM).armed
+    assert "arm begun" not in steps_of(ledger, 1)
+
+
+def test_a_preview_of_anything_but_the_payload_is_refused(
+    rig: Rig, board: RemoteBoard, begin: Begin
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.preview_start(prescale=1)
+    board.write_shadow(STREAM, rig.nominal.words)
+    with pytest.raises(TransactionError, match="preview: the shadow CRC is"):
+        transaction.preview_read()
+
+
+@pytest.mark.parametrize("step", ["stage", "preview_start", "arm"])
+def test_a_frozen_stream_is_never_written(rig: Rig, board: RemoteBoard, begin: Begin, step: str) -> None:
+    frozen = False
+    transaction = begin(frozen=lambda: frozen)
+    if step != "stage":
+        transaction.stage()
+    frozen = True
+    written: list[int] = []
+    rig.before_write = written.append
+    with pytest.raises(TransactionError, match="axol1tl is frozen"):
+        transaction.preview_start(1) if step == "preview_start" else getattr(transaction, step)()
+    assert written == []
+
+
+def test_arming_twice_changes_nothing_and_says_so(rig: Rig, ledger: Ledger, begin: Begin) -> None:
+    transaction = begin()
+    transaction.stage()
+    assert transaction.arm(margin_ls=5).ls == 15
+    written: list[int] = []
+    rig.before_write = written.append
+    rig.begin_ls()
+    again = transaction.arm()
+    assert (again.outcome, again.ls) == (Outcome.ARMED, 15)
+    rig.begin_ls(4)
+    again = transaction.arm()
+    assert (again.outcome, again.ls) == (Outcome.LATCHED, 15)
+    assert written == []
+    assert steps_of(ledger, 1).count("arm begun") == 1
+
+
+def test_an_arm_that_comes_too_late_is_explained_and_can_be_repeated(rig: Rig, begin: Begin) -> None:
+    transaction = begin()
+    transaction.stage()
+    rig.before_write = lambda address: rig.begin_ls(3) if address == ARM_COMMAND else None
+    with pytest.raises(TransactionError, match="arm: refused as late: LS 12 is not after the board's LS 13"):
+        transaction.arm()
+    rig.before_write = lambda address: None
+    assert transaction.arm().ls == 15
+
+
+def test_a_generation_that_is_not_above_the_active_one_is_refused(
+    rig: Rig, board: RemoteBoard, begin: Begin
+) -> None:
+    board.arm(STREAM, 9, 11, rig.nominal.crc)
+    rig.begin_ls()
+    with pytest.raises(TransactionError, match="generation 9 is not above 9, the active one"):
+        begin(generation=9).stage()
+    begin(generation=10).stage()
+
+
+def test_another_hand_on_the_board_while_arming_is_a_refusal_by_generation(
+    rig: Rig, begin: Begin
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    rig.before_write = lambda address: setattr(rig.bank, "generation", 4)
+    with pytest.raises(TransactionError, match="arm: refused, generation 1 is not above the active 4"):
+        transaction.arm()
+
+
+def test_staging_takes_back_what_is_armed(rig: Rig, board: RemoteBoard, begin: Begin) -> None:
+    board.arm(STREAM, 5, 13, rig.nominal.crc)
+    written: list[int] = []
+    rig.before_write = written.append
+    begin(generation=6).stage()
+    assert written[0] == ARM_COMMAND
+    rig.begin_ls(5)
+    assert board.state(STREAM).generation == 0
+
+
+def test_an_aborted_transaction_leaves_the_active_bank_as_it_was(
+    rig: Rig, board: RemoteBoard, ledger: Ledger, begin: Begin
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.preview_start(prescale=1)
+    transaction.arm()
+    aborted = transaction.abort()
+    assert aborted.outcome is Outcome.OLD
+    rig.begin_ls(5)
+    rig.collide(100, rates=[1, 1])
+    assert board.previewed(STREAM)[0] == 0
+    state = board.state(STREAM)
+    assert (state.generation, state.active_crc, state.arm_status) == (0, rig.nominal.crc, ArmStatus.IDLE)
+    assert ledger.history(STREAM) == []
+    assert ledger.open_transaction(STREAM) == []
+
+
+def test_an_abort_that_comes_after_the_swap_says_so_and_records_the_interval(
+    rig: Rig, ledger: Ledger, begin: Begin
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.arm()
+    rig.begin_ls(4)
+    assert transaction.abort().outcome is Outcome.LATCHED
+    assert [iov.ls for iov in ledger.history(STREAM)] == [12]
+
+
+def test_an_abort_disarms_even_when_the_ledger_cannot_be_written(
+    board: RemoteBoard, ledger: Ledger, begin: Begin
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.arm()
+    ledger.close()
+    with pytest.raises(LedgerError):
+        transaction.abort()
+    assert not board.state(STREAM).armed
+
+
+def test_an_abort_does_not_touch_a_board_of_another_model(
+    rig: Rig, board: RemoteBoard, ledger: Ledger
+) -> None:
+    other = Payload.nominal(small_model(seed=6), [1, 2])
+    ledger.add_payload(STREAM, other, "test")
+    board.arm(STREAM, 1, 13, rig.nominal.crc)
+    transaction = Transaction(board, ledger, STREAM, other, frozen=lambda: False)
+    with pytest.raises(IdentityError):
+        transaction.stage()
+    assert transaction.abort().outcome is Outcome.OLD
+    assert board.state(STREAM).armed
+    assert ledger.open_transaction(STREAM) == []
+
+
+@pytest.mark.parametrize("moment", ["identified", "staged", "armed"])
+def test_a_board_that_restarts_in_the_middle_has_lost_the_transaction(
+    rig: Rig, ledger: Ledger, begin: Begin, moment: str
+) -> None:
+    transaction = begin()
+    transaction.identify()
+    if moment != "identified":
+        transaction.stage()
+    if moment == "armed":
+        transaction.arm()
+    rig.registers.boot()
+    for step in (transaction.stage, transaction.arm):
+        with pytest.raises(TransactionError, match="the board restarted: epoch"):
+            step()
+    lost = transaction.confirm()
+    assert lost.outcome is Outcome.LOST
+    assert f"epoch {rig.registers.epoch}" in lost.reason
+    assert transaction.abort().outcome is Outcome.LOST
+    assert ledger.history(STREAM) == []
+    assert ledger.open_transaction(STREAM) == []
+
+
+def test_another_generation_in_our_place_is_lost(rig: Rig, board: RemoteBoard, begin: Begin) -> None:
+    transaction = begin()
+    transaction.stage()
+    board.write_shadow(STREAM, rig.nominal.words)
+    board.arm(STREAM, 8, 12, rig.nominal.crc)
+    rig.begin_ls(2)
+    standing = transaction.confirm()
+    assert standing.outcome is Outcome.LOST
+    assert "generation 8" in standing.reason
+
+
+def test_being_disarmed_by_another_hand_is_the_old_state(rig: Rig, board: RemoteBoard, begin: Begin) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.arm()
+    board.disarm(STREAM)
+    assert transaction.confirm().outcome is Outcome.OLD
+
+
+@pytest.mark.parametrize("reads", range(12))
+def test_a_swap_in_the_midst_of_reading_the_state_is_never_taken_for_a_loss(
+    rig: Rig, begin: Begin, reads: int
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.arm()
+    rig.begin_ls()
+    left = [None] * reads
+
+    def swap_after_some_reads() -> None:
+        if left:
+            left.pop()
+        elif rig.registers.ls == 11:
+            rig.begin_ls()
+
+    rig.before_read = swap_after_some_reads
+    assert transaction.confirm().outcome in (Outcome.ARMED, Outcome.LATCHED)
+    rig.before_read = lambda: None
+    rig.begin_ls(2)
+    assert transaction.confirm().ls == 12
+
+
+def test_a_silent_board_fails_the_step_and_the_ledger_says_so(rig: Rig, ledger: Ledger, begin: Begin) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        uri = f"ipbusudp-2.0://127.0.0.1:{silent.getsockname()[1]}"
+        board = RemoteBoard(UhalBoard, uri, rig.table, 100, deadline=10)
+        with pytest.raises(BoardUnreachable):
+            begin(board=board).stage()
+        board.close()
+    failed = ledger.steps(STREAM, 1)[-1]
+    assert (failed.step, failed.status, failed.detail["error"]) == ("identify", "failed", "BoardUnreachable")
+    assert "Timeout" in failed.detail["reason"]
+
+
+def test_an_arm_whose_reply_is_lost_is_found_to_be_armed(rig: Rig, ledger: Ledger, begin: Begin) -> None:
+    with Wire(rig.server.address) as wire:
+        board = RemoteBoard(UhalBoard, wire.uri, rig.table, 300, deadline=10)
+        transaction = begin(board=board)
+        transaction.stage()
+        rig.before_write = lambda address: setattr(wire, "lose", 1)
+        with pytest.raises(BoardUnreachable):
+            transaction.arm()
+        rig.before_write = lambda address: None
+        assert transaction.confirm().outcome is Outcome.ARMED
+        assert transaction.arm().ls == 12
+        rig.begin_ls(2)
+        assert transaction.confirm().outcome is Outcome.LATCHED
+        assert steps_of(ledger, 1).count("arm begun") == 1
+        board.close()
+
+
+def test_an_interval_belongs_to_the_run_in_which_it_was_latched(
+    rig: Rig, ledger: Ledger, begin: Begin
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.arm()
+    rig.begin_ls(2)
+    rig.registers.run = RUN + 1
+    rig.registers.begin_ls(1)
+    assert transaction.confirm().run == RUN
+    assert ledger.at(STREAM, RUN, 12).id == rig.payload.id
+
+
+def test_steps_out_of_order_and_unknown_payloads_are_refused(
+    rig: Rig, ledger: Ledger, begin: Begin
+) -> None:
+    transaction = begin()
+    with pytest.raises(TransactionError, match="verify: nothing is staged: stage first"):
+        transaction.arm()
+    with pytest.raises(TransactionError, match="preview: nothing is staged: stage first"):
+        transaction.preview_start(1)
+    with pytest.raises(LedgerError, match="0 payloads of axol1tl"):
+        begin(rig.nominal.replace(cuts=[1, 2]))
+
+
+def test_a_latched_transaction_writes_no_more(rig: Rig, begin: Begin) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.arm()
+    rig.begin_ls(2)
+    with pytest.raises(TransactionError, match="nothing left to do"):
+        transaction.stage()
+
+
+Resume = Callable[[], Transaction | None]
+
+
+@pytest.fixture
+def resume(rig: Rig, board: RemoteBoard, ledger: Ledger) -> Resume:
+    return lambda: Transaction.resume(board, ledger, STREAM, rig.model.layout, frozen=lambda: False)
+
+
+def test_a_resumed_transaction_knows_the_run_in_which_it_was_armed(
+    rig: Rig, begin: Begin, resume: Resume
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.arm()
+    rig.begin_ls(2)
+    rig.registers.run = RUN + 1
+    rig.registers.begin_ls(1)
+    resumed = resume()
+    assert resumed is not None
+    assert resumed.confirm().run == RUN
+
+
+def test_a_resumed_transaction_stops_its_preview(
+    rig: Rig, board: RemoteBoard, begin: Begin, resume: Resume
+) -> None:
+    transaction = begin()
+    transaction.stage()
+    transaction.preview_start(1)
+    resumed = resume()
+    assert resumed is not None
+    resumed.abort()
+    rig.collide(100, rates=[1, 1])
+    assert board.previewed(STREAM)[0] == 0
+
+
+def test_a_resumed_transaction_knows_that_the_board_restarted(
+    rig: Rig, begin: Begin, resume: Resume
+) -> None:
+    begin().stage()
+    rig.registers.boot()
+    resumed = resume()
+    assert resumed is not None
+    assert resumed.confirm().outcome is Outcome.LOST
+
+
+class Deadly(Ledger):
+    """Kills its process before or after it has recorded one step."""
+
+    def __init__(self, path: Path, when: str, step: str, status: str) -> None:
+        super().__init__(path)
+        self._when = when
+        self._fatal = (step, status)
+
+    def record_step(
+        self,
+        stream: str,
+        generation: int,
+        payload_id: str,
+        step: str,
+        status: str,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        fatal = (step, status) == self._fatal
+        if fatal and self._when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().record_step(stream, generation, payload_id, step, status, detail)
+        if fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def push(uri: str, table: str, path: Path, payload: Payload, when: str, step: str, status: str) -> None:
+    board = UhalBoard(uri, table)
+    transaction = Transaction(board, Deadly(path, when, step, status), STREAM, payload, frozen=lambda: False)
+    transaction.stage()
+    transaction.preview_start(1)
+    transaction.preview_stop()
+    transaction.arm()
+
+
+@pytest.mark.parametrize(
+    ("when", "step", "status", "swapped", "outcome"),
+    [
+        ("after", "identify", "begun", False, Outcome.OLD),
+        ("after", "stage", "begun", False, Outcome.OLD),
+        ("before", "stage", "done", False, Outcome.OLD),
+        ("before", "preview", "done", False, Outcome.OLD),
+        ("after", "arm", "begun", False, Outcome.OLD),
+        ("before", "arm", "done", False, Outcome.ARMED),
+        ("before", "arm", "done", True, Outcome.LATCHED),
+        ("after", "arm", "done", True, Outcome.LATCHED),
+    ],
+)
+def test_after_a_kill_the_ledger_and_the_board_tell_what_is_true(
+    rig: Rig,
+    board: RemoteBoard,
+    ledger: Ledger,
+    resume: Resume,
+    when: str,
+    step: str,
+    status: str,
+    swapped: bool,
+    outcome: Outcome,
+) -> None:
+    arguments = (rig.uri, rig.table, ledger.path, rig.payload, when, step, status)
+    process = multiprocessing.get_context("spawn").Process(target=push, args=arguments)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    if swapped:
+        rig.begin_ls(4)
+    transaction = resume()
+    assert transaction is not None
+    assert transaction.payload.id == rig.payload.id
+    standing = transaction.confirm()
+    assert standing.outcome is outcome
+    if outcome is Outcome.ARMED:
+        rig.begin_ls(2)
+        assert transaction.confirm().outcome is Outcome.LATCHED
+    if outcome is Outcome.OLD:
+        assert transaction.abort().outcome is Outcome.OLD
+        rig.collide(100, rates=[1, 1])
+        assert board.previewed(STREAM)[0] == 0
+        assert ledger.history(STREAM) == []
+        assert ledger.next_generation(STREAM, 0) == 2
+    else:
+        assert [(iov.run, iov.ls) for iov in ledger.history(STREAM)] == [(RUN, 12)]
+        assert board.read_bank(STREAM, "active").tolist() == rig.payload.words.tolist()
+    assert resume() is None
