@@ -19,7 +19,7 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.installed
-	$(BIN)/driftd bench loop
+	$(BIN)/driftd bench emulate
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

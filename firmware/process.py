@@ -19,6 +19,8 @@ import psutil
 
 from firmware.errors import FirmwareError
 
+REAP_S = 5.0
+
 
 class ProcessError(FirmwareError):
     """The process gave no answer that can be used; what it had begun is unknown."""
@@ -107,11 +109,10 @@ class Remote:
             self._drop()
 
     def _running(self) -> _Child:
-        if self._closed:
-            raise ProcessDied(f"{self.name} is closed")
         if self._child is not None and self._child.process.is_alive():
             return self._child
         self._drop()
+        self._check_open()
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         arguments = (theirs, self._factory, self._args)
@@ -120,11 +121,16 @@ class Remote:
         theirs.close()
         self._child = _Child(process, ours)
         try:
+            self._check_open()
             self._exchange(self._child, None, self._start_deadline, None)
         except BaseException:
             self._drop()
             raise
         return self._child
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ProcessDied(f"{self.name} is closed")
 
     def _exchange(
         self,
@@ -162,7 +168,7 @@ class Remote:
     def _drop(self) -> None:
         if self._child is not None:
             self._child.process.kill()
-            self._child.process.join()
+            self._child.process.join(REAP_S)
             self._child.link.close()
             self._child = None
 

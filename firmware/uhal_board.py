@@ -1,10 +1,11 @@
 """A board behind IPbus, through the uHAL library."""
 
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,8 @@ class UhalBoard:
         uhal.setLogLevelTo(uhal.LogLevel.FATAL)
         self.uri = uri
         self._timeout_ms = timeout_ms
-        self._folder = TemporaryDirectory(prefix="driftd-board-")
-        self._table = Path(self._folder.name, "address_table.xml")
-        self._table.write_text(address_table)
+        self._address_table = address_table
+        self._file = Path(gettempdir(), f"driftd-board-{secrets.token_hex(8)}.xml")
         self._device: Any = None
 
     def identify(self, stream: str) -> Identity:
@@ -107,7 +107,6 @@ class UhalBoard:
 
     def close(self) -> None:
         self._device = None
-        self._folder.cleanup()
 
     def _write(self, node: str, **registers: int) -> None:
         with self._connected() as device:
@@ -115,14 +114,26 @@ class UhalBoard:
                 device.getNode(f"{node}.{register}").write(word)
             device.dispatch()
 
+    def _connect(self) -> Any:
+        """A new connection. uHAL takes the table from a file, but keeps one table for ever per file name."""
+        import uhal
+
+        with self._file.open("x") as file:
+            file.write(self._address_table)
+        try:
+            device = uhal.getDevice("board", self.uri, f"file://{self._file}")
+        finally:
+            self._file.unlink()
+        device.setTimeoutPeriod(self._timeout_ms)
+        return device
+
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         import uhal
 
         try:
             if self._device is None:
-                self._device = uhal.getDevice("board", self.uri, f"file://{self._table}")
-                self._device.setTimeoutPeriod(self._timeout_ms)
+                self._device = self._connect()
             yield self._device
         except BaseException as error:
             self._device = None

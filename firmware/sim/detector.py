@@ -26,7 +26,7 @@ class Scale:
 
 EG = Scale(slice(0, 4), 1.0, 511, 3.0, 0.0435, 144)
 MU = Scale(slice(4, 8), 1.0, 511, 2.45, 0.010875, 576)
-JET = Scale(slice(8, 18), 10.0, 2047, 5.0, 0.0435, 144)
+JET = Scale(slice(8, 18), 4.0, 2047, 5.0, 0.0435, 144)
 OBJECTS = 18
 MET_TOP = 4095
 MET_PHI_CODES = 144

@@ -34,7 +34,7 @@ from monitor.stats.reference import Reference
 from recalib.errors import RecalibError
 from recalib.proposal import Proposal
 from recalib.sample import EventSample, Sampler
-from recalib.worker import FitRequest, FitSettings, JudgeRequest
+from recalib.request import FitRequest, FitSettings, JudgeRequest
 
 log = structlog.get_logger()
 
@@ -50,9 +50,12 @@ def detectors(detect: Detect, reference: Reference) -> dict[str, Detector]:
     """
     promising = [name for name in detect.detectors if name.startswith("e_")]
     run_length = detect.target_run_length_h * 3600 * detect.colliding_hz * len(promising)
-    shared = {"target_run_length": run_length, "tolerated": detect.tolerated_kl}
+    defaults = {
+        "e_mixture": {"target_run_length": run_length, "tolerated": detect.tolerated_kl},
+        "e_rate": {"target_run_length": run_length, "tolerated_change": detect.rate_tolerance},
+    }
     return {
-        name: make_detector(name, reference, **(shared if name in promising else {}) | settings)
+        name: make_detector(name, reference, **defaults.get(name, {}) | settings)
         for name, settings in detect.detectors.items()
     }
 
@@ -427,8 +430,8 @@ class StreamControl:
     def _sample(self, since: Moment) -> EventSample:
         return self._sampler.sample(self.state.generation, self.state.epoch, since)
 
-    def _reference_for(self, since: Moment) -> tuple[Any, float, Any]:
-        """p_ref (B,), its events, and the rates to hold (n_cuts,), at the pile-up seen since then."""
+    def _reference_for(self, since: Moment) -> tuple[Any, float, Any, float | None]:
+        """p_ref (B,), its events, and the rates to hold (n_cuts,), at the pile-up seen since then; and that."""
         state = self.state
         seen = [
             report
@@ -441,11 +444,13 @@ class StreamControl:
         pileup = None if not seen or None in pileups else float(np.average(pileups, weights=weights))  # type: ignore[arg-type]
         expected = self.reference.expected(pileup)
         rates = self.reference.rates_of(expected.p)
-        return expected.p, expected.m, rates if self.settings.hold == "distribution" else self.reference.target_rates
+        if self.settings.hold == "rate":
+            rates = self.reference.target_rates
+        return expected.p, expected.m, rates, pileup
 
     async def _fit(self, command: loop.Fit) -> None:
         since = self._collected_since()
-        p_ref, m, rates = self._reference_for(since)
+        p_ref, m, rates, pileup = self._reference_for(since)
         wanted = self.settings.recalibrate
         settings = FitSettings(
             knobs=wanted.knobs,
@@ -456,7 +461,8 @@ class StreamControl:
             min_retention=wanted.min_retention,
             seed=wanted.seed,
         )
-        request = FitRequest(self._payload(self.state.payload).words, self._sample(since), p_ref, m, rates, settings)
+        words = self._payload(self.state.payload).words
+        request = FitRequest(words, self._sample(since), p_ref, m, rates, pileup, settings)
         running = asyncio.get_running_loop()
 
         def progress(stage: Any) -> None:
@@ -546,7 +552,7 @@ class StreamControl:
             self._ledger.add_event(self.name, "abort", "error", str(error))
 
     async def _judge(self, command: loop.Judge) -> None:
-        p_ref, m, rates = self._reference_for(command.since)
+        p_ref, m, rates, _ = self._reference_for(command.since)
         request = JudgeRequest(
             old=self._payload(command.old).words,
             new=self._payload(command.new).words,

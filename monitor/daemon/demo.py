@@ -89,7 +89,8 @@ class Demo:
         self.counters: dict[int, Counters] = {}
         self.ports = _free_ports("http", "ipbus", "scores", "control")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "ledger.sqlite").unlink(missing_ok=True)
+        for old in folder.glob("ledger.sqlite*"):
+            old.unlink()
         text = CONFIG.format(stream=STREAM, package=package.resolve(), **self.ports)
         (folder / "config.toml").write_text(text, encoding="utf-8")
         self._package_path = package
@@ -194,10 +195,11 @@ class Demo:
         raise DemoFailed(f"{doing}: not done within {PHASE_TIMEOUT_S} s; the stream is {status['phase']}: {status['reason']}")
 
     def _say(self, doing: str, status: dict[str, Any], said: str) -> str:
-        text = f"{doing}: {status['phase']}, {status['last'].get('text') or status['reason']}"
-        if text != said:
-            self.console.print(text, highlight=False)
-        return text
+        state = f"{doing}: {status['phase']}, {status['last'].get('level', 'no verdict')}"
+        if state != said:
+            ls, text = status["last"].get("ls", 0), status["last"].get("text") or status["reason"]
+            self.console.print(f"LS {ls:3}  {state}: {text}", highlight=False, soft_wrap=True)
+        return state
 
     def _view(self, doing: str, status: dict[str, Any] | None = None) -> Group:
         title = Text(f"driftd demo — {doing}", style="bold")

@@ -128,7 +128,7 @@ class Policy:
             return 0
         counts = np.stack([report.counts for report in self._recent])
         p = np.stack([report.expected for report in self._recent])
-        return int(onset(counts, p).index)
+        return onset(counts, p, m=self._recent[-1].expected_m).index
 
     def _words(
         self, level: Level, faults: list[str], alarms: list[str], since: int, evidence: _Evidence

@@ -47,20 +47,19 @@ def to_codes(scores: ArrayLike, lsb: float, bits: int) -> IntArray:
 
 def code_histogram(codes: ArrayLike, bits: int) -> IntArray:
     """Events per score code, (2^bits,)."""
-    array = as_codes(codes)
-    if array.size and int(array.max()) >= 1 << bits:
-        raise StatsError(f"score code {array.max()} does not fit into {bits} bits")
-    return np.bincount(array.ravel(), minlength=1 << bits)
+    return np.bincount(as_codes(codes, bits), minlength=1 << bits)
 
 
-def as_codes(codes: ArrayLike) -> NDArray[Any]:
-    """`codes` as an integer array without negative entries; anything else is a StatsError."""
+def as_codes(codes: ArrayLike, bits: int) -> NDArray[Any]:
+    """`codes` as a flat integer array, 0 <= code < 2^bits; anything else is a StatsError."""
     array = np.asarray(codes)
     if array.dtype.kind not in "ui":
         raise StatsError(f"score codes have dtype {array.dtype}: expected integers (to_codes makes them)")
     if array.dtype.kind == "i" and array.size and int(array.min()) < 0:
         raise StatsError(f"score code {array.min()} is negative: expected codes from 0")
-    return array
+    if array.size and int(array.max()) >= 1 << bits:
+        raise StatsError(f"score code {array.max()} does not fit into {bits} bits")
+    return array.ravel()
 
 
 def quantile_edges(histogram: IntArray, shares: ArrayLike) -> IntArray:
@@ -98,7 +97,7 @@ class Binning:
 
     Examples
     --------
-    >>> binning = Binning(edges=[0, 10, 21, 256], cuts=[20])
+    >>> binning = Binning(np.array([0, 10, 21, 256]), cuts=(20,))
     >>> counts = binning.count(np.array([0, 9, 10, 20, 21, 255], dtype="u2"))
     >>> counts.tolist(), binning.above(counts).tolist()
     ([2, 2, 2], [2])
@@ -139,17 +138,9 @@ class Binning:
         """The first bin above each cut, (n_cuts,)."""
         return np.searchsorted(self.edges, np.array(self.cuts, dtype=np.int64) + 1)
 
-    def bins(self, codes: ArrayLike) -> NDArray[Any]:
-        """The bin of each code. Raises StatsError on floats, negative codes and codes >= 2^bits."""
-        array = as_codes(codes)
-        try:
-            return self.table.take(array)
-        except IndexError:
-            raise StatsError(f"score code {array.max()} does not fit into {self.bits} bits") from None
-
     def count(self, codes: ArrayLike) -> IntArray:
-        """Events per bin, (B,)."""
-        return np.bincount(self.bins(codes).ravel(), minlength=self.n_bins)
+        """Events per bin, (B,). Raises StatsError on floats, negative codes and codes >= 2^bits."""
+        return np.bincount(self.table.take(as_codes(codes, self.bits)), minlength=self.n_bins)
 
     def rebin(self, histogram: NDArray[Any]) -> NDArray[Any]:
         """Sum of `histogram` (..., 2^bits) over the codes of each bin, (..., B)."""
@@ -191,6 +182,9 @@ class Binning:
         """
         events = np.asarray(histogram, dtype=np.int64)
         bits = (len(events) - 1).bit_length()
+        wanted = bulk + len(tails) + len(cuts)
+        if events.sum() < wanted:
+            raise StatsError(f"{events.sum()} reference events for {wanted} bins: take more events")
         forced = {0, 1 << bits} | {check_cut(cut, bits) + 1 for cut in cuts}
         shares = np.concatenate([np.arange(1, bulk) / bulk, 1 - np.asarray(tails)])
         chosen = np.array(sorted(forced | set(quantile_edges(events, shares).tolist())))
@@ -205,8 +199,6 @@ class Binning:
                     "take a larger reference or other cuts"
                 )
             keep.append((fixed or group)[0])
-        if events.sum() < len(keep) - 1:
-            raise StatsError(f"{events.sum()} reference events for {len(keep) - 1} bins: take more events")
         return cls(np.array(keep), tuple(cuts))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:

@@ -74,7 +74,7 @@ class OnStatistic:
     of_block
         (counts, p, m) to a number of order 1, such as `kl_per_block` or `rate_per_block(binning)`.
     detector
-        A `river.drift` detector.
+        A `river.drift` detector that has seen nothing yet.
 
     Examples
     --------
@@ -91,11 +91,11 @@ class OnStatistic:
 
     def __init__(self, of_block: Statistic, detector: Any) -> None:
         self.of_block = of_block
-        self.detector = detector
-        self.statistic = 0.0
+        self._unused = detector
+        self.reset()
 
     def reset(self) -> None:
-        self.detector = self.detector.clone()
+        self.detector = self._unused.clone()
         self.statistic = 0.0
 
     @property
@@ -156,14 +156,6 @@ def _e_mixture(reference: Binned, sizes: Sequence[float] = SIZES, **settings: fl
     return EMixture(bank(directions(reference.binning, reference.p), sizes), **settings)
 
 
-def _e_rate(reference: Binned, **settings: Any) -> Detector:
-    return RateDetector(reference.binning, reference.p, **settings)
-
-
-def _chi_square(reference: Binned, **settings: float) -> Detector:
-    return ChiSquare(**settings)
-
-
 def _on_kl(river: Callable[..., Any]) -> Callable[..., Detector]:
     return lambda reference, **settings: OnStatistic(kl_per_block, river(**settings))
 
@@ -181,8 +173,8 @@ _RIVER: dict[str, Callable[..., Any]] = {
 }
 DETECTORS: dict[str, Callable[..., Detector]] = {
     "e_mixture": _e_mixture,
-    "e_rate": _e_rate,
-    "chi_square": _chi_square,
+    "e_rate": lambda reference, **settings: RateDetector(reference.binning, reference.p, **settings),
+    "chi_square": lambda reference, **settings: ChiSquare(**settings),
     **{f"{name}_kl": _on_kl(river) for name, river in _RIVER.items()},
     **{f"{name}_rate": _on_rate(river) for name, river in _RIVER.items()},
 }

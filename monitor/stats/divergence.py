@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from scipy.special import rel_entr
+from scipy.special import chdtrc, rel_entr
 
 from monitor.stats.binning import FloatArray, StatsError
 
@@ -97,6 +97,7 @@ def compare(
     inverse_n = 1 / total + 1 / m
     bias = phi * dof * inverse_n
     chi2 = 2 * kl / inverse_n / phi
+    p_value = float(chdtrc(dof, chi2))
     noncentral = 2 * tolerated / inverse_n / phi
     return Divergence(
         n=int(total),
@@ -108,8 +109,8 @@ def compare(
         psi_corrected=psi - bias,
         chi2=chi2,
         dof=dof,
-        p_value=float(stats.chi2.sf(chi2, dof)),
-        p_value_tolerated=float(stats.ncx2.sf(chi2, dof, noncentral)),
+        p_value=p_value,
+        p_value_tolerated=float(stats.ncx2.sf(chi2, dof, noncentral)) if tolerated else p_value,
     )
 
 

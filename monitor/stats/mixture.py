@@ -62,7 +62,7 @@ class EMixture:
     --------
     >>> from monitor.stats.tilts import bank, directions
     >>> rng = np.random.default_rng(7)
-    >>> binning, p = Binning([0, 10, 20, 40, 64]), np.array([0.4, 0.3, 0.2, 0.1])
+    >>> binning, p = Binning(np.array([0, 10, 20, 40, 64])), np.array([0.4, 0.3, 0.2, 0.1])
     >>> detector = EMixture(bank(directions(binning, p)), target_run_length=1e6)
     >>> for block in range(400):
     ...     truth = p if block < 200 else [0.4, 0.3, 0.17, 0.13]
@@ -100,7 +100,7 @@ class EMixture:
         self.reset()
 
     def reset(self) -> None:
-        self._log_r = np.full(len(self.tilts), -inf)
+        self.log_evidence = np.full(len(self.tilts), -inf)
         self.statistic = 0.0
 
     @property
@@ -110,7 +110,7 @@ class EMixture:
     @property
     def largest(self) -> Tilt:
         """The tilt with most of the evidence."""
-        return self.tilts[int(np.argmax(self._log_r + self._log_weight))]
+        return self.tilts[int(np.argmax(self.log_evidence + self._log_weight))]
 
     def update(self, counts: NDArray[Any], p: FloatArray, m: float = inf) -> None:
         n = int(counts.sum())
@@ -121,8 +121,8 @@ class EMixture:
         if self._null != (key := (p.tobytes(), m)):
             self._null, self._log_z = key, self._normalisation(p, m)
         log_ratio = (self._log_h @ counts - n * self._log_z) / self.phi
-        self._log_r = np.logaddexp(self._log_r, log(n)) + log_ratio
-        weighted = self._log_r + self._log_weight
+        self.log_evidence = np.logaddexp(self.log_evidence, log(n)) + log_ratio
+        weighted = self.log_evidence + self._log_weight
         top = weighted.max()
         self.statistic = float(np.logaddexp(0.0, top + np.log(np.exp(weighted - top).sum())))
 
@@ -149,11 +149,14 @@ class RateDetector(EMixture):
     ----------
     targets
         Fractions to hold instead of those that p gives, exactly known; for a stream that holds its rate.
+    tolerated_change
+        A smaller relative change of a rate is no drift. (A KL that is tolerable for the whole
+        distribution, `tolerated`, hides any change of a rare cut's rate r: that is r c²/2 nats.)
 
     Examples
     --------
     >>> rng = np.random.default_rng(7)
-    >>> binning, p = Binning([0, 41, 64], cuts=[40]), np.array([0.99, 0.01])
+    >>> binning, p = Binning(np.array([0, 41, 64]), cuts=(40,)), np.array([0.99, 0.01])
     >>> detector = RateDetector(binning, p, target_run_length=1e6)
     >>> for block in range(100):
     ...     detector.update(rng.multinomial(10_000, [0.987, 0.013]), p, m=1e7)
@@ -168,20 +171,26 @@ class RateDetector(EMixture):
         binning: Binning,
         p: FloatArray,
         targets: Sequence[float] | None = None,
+        tolerated_change: float = 0.0,
         changes: Sequence[float] = CHANGES,
         **settings: float,
     ) -> None:
         if not binning.cuts or (targets is not None and len(targets) != len(binning.cuts)):
             raise StatsError(f"cuts {binning.cuts}, targets {targets}: expected a cut and a target for each")
+        if not tolerated_change >= 0:
+            raise StatsError(f"tolerated_change {tolerated_change}: expected at least 0")
         tilts = rate_bank(binning, p, changes)
         super().__init__(tilts, **settings)
-        self._targets = None if targets is None else np.repeat(targets, len(tilts) // len(targets))
+        self.tolerated_change = tolerated_change
+        self._targets = None if targets is None else np.asarray(targets, dtype=np.float64)
+        self._binning = binning
+        self._per_cut = len(tilts) // len(binning.cuts)
+        self._below, self._step = self._h[:, 0], self._h[:, -1] - self._h[:, 0]
 
     def update(self, counts: NDArray[Any], p: FloatArray, m: float = inf) -> None:
         super().update(counts, p, m if self._targets is None else inf)
 
     def _moments(self, p: FloatArray) -> tuple[FloatArray, FloatArray]:
-        if self._targets is None:
-            return super()._moments(p)
-        below, step = self._h[:, 0], self._h[:, -1] - self._h[:, 0]
-        return below + step * self._targets, step**2 * self._targets * (1 - self._targets)
+        rates = np.repeat(self._binning.above(p) if self._targets is None else self._targets, self._per_cut)
+        mean = self._below + rates * (self._step + self.tolerated_change * np.abs(self._step))
+        return mean, self._step**2 * rates * (1 - rates)

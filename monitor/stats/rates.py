@@ -72,7 +72,7 @@ def measure(
 
     Examples
     --------
-    >>> binning = Binning([0, 21, 256], cuts=[20])
+    >>> binning = Binning(np.array([0, 21, 256]), cuts=(20,))
     >>> rate, = measure([980, 20], binning, targets=[0.01])
     >>> rate.value, rate.ratio, round(rate.z, 2)
     (0.02, 2.0, 3.18)

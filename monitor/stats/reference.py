@@ -46,6 +46,8 @@ class Reference:
     events, event_inclusion
         (k, width) int16 inputs of some of the events, and the probability (k,) with which each was
         kept: weight by its inverse.
+    event_pileup
+        (k,) pile-up of these events, or None.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class Reference:
     feature_counts: tuple[IntArray, ...] = ()
     events: NDArray[np.int16] = field(default_factory=lambda: np.zeros((0, 0), np.int16))
     event_inclusion: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    event_pileup: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
@@ -91,6 +94,11 @@ class Reference:
             f"events of shape {self.events.shape}: expected (k, width) with k inclusion probabilities",
         )
         _expect(((inclusion > 0) & (inclusion <= 1)).all(), "expected inclusion probabilities in (0, 1]")
+        _expect(
+            self.event_pileup is None
+            or (self.event_pileup.shape == inclusion.shape and bool(np.isfinite(self.event_pileup).all())),
+            f"expected the pile-up of each of {len(self.events)} events",
+        )
         self._check_slices(len(counts))
         features = zip(self.feature_edges, self.feature_counts, strict=False)
         _expect(
@@ -203,7 +211,7 @@ class Reference:
         if target_rates is None:
             target_rates = (binning.above(binning.rebin(histogram)) / histogram.sum()).tolist()
         feature_edges, feature_counts = tally.features()
-        events, inclusion = tally.sample()
+        events, inclusion, pileup = tally.sample()
         return cls(
             binning=binning,
             slice_counts=binning.rebin(tally.histogram),
@@ -215,6 +223,7 @@ class Reference:
             feature_counts=feature_counts,
             events=events,
             event_inclusion=inclusion,
+            event_pileup=None if pileup_edges is None else pileup,
         )
 
     def to_bytes(self) -> bytes:
@@ -255,6 +264,7 @@ _DTYPES: dict[str, type] = {
     "pileup_means": np.float64,
     "events": np.int16,
     "event_inclusion": np.float32,
+    "event_pileup": np.float32,
 }
 _DAMAGE = (KeyError, TypeError, ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 

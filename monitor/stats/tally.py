@@ -53,29 +53,33 @@ class Tally:
     def add(self, codes: ArrayLike, events: ArrayLike | None = None, pileup: ArrayLike | None = None) -> None:
         """Take in one chunk; a StatsError names the chunk that does not fit."""
         try:
-            self._add(as_codes(codes).ravel(), events, pileup)
+            self._add(as_codes(codes, self._bits), events, pileup)
         except StatsError as error:
             raise StatsError(f"chunk {self._chunks}: {error}") from None
         self._chunks += 1
 
     def _add(self, codes: NDArray[Any], events: ArrayLike | None, pileup: ArrayLike | None) -> None:
-        if codes.size and int(codes.max()) >= 1 << self._bits:
-            raise StatsError(f"score code {codes.max()} does not fit into {self._bits} bits")
         rows = None if events is None else self._rows(events, len(codes))
         if self._chunks and (rows is None) != (self._features is None):
             raise StatsError("expected events in all chunks or in none")
-        flat = (self._slices(pileup, len(codes)) << self._bits) + codes.astype(np.int64)
+        values = self._pileup(pileup, len(codes))
+        flat = (self._slices(values) << self._bits) + codes.astype(np.int64)
         np.add.at(self.histogram.reshape(-1), flat, 1)
         if rows is not None and len(rows):
-            self._add_events(codes, rows)
+            self._add_events(codes, rows, values)
 
-    def _slices(self, pileup: ArrayLike | None, n: int) -> IntArray:
+    def _pileup(self, pileup: ArrayLike | None, n: int) -> FloatArray:
+        """(n,), of no meaning where there are no slices."""
         if self.pileup_edges is None:
-            return np.zeros(n, np.int64)
+            return np.zeros(n)
         values = np.asarray(np.nan if pileup is None else pileup, dtype=np.float64)
         if values.shape not in ((), (n,)) or not np.isfinite(values).all():
             raise StatsError(f"pile-up of shape {values.shape}: expected finite numbers, one for all or {n}")
-        values = np.broadcast_to(values, n)
+        return np.broadcast_to(values, n)
+
+    def _slices(self, values: FloatArray) -> IntArray:
+        if self.pileup_edges is None:
+            return np.zeros(len(values), np.int64)
         slices = np.searchsorted(self.pileup_edges[1:-1], values, side="right")
         self._pileup_sums += np.bincount(slices, values, minlength=len(self._pileup_sums))
         return slices
@@ -89,7 +93,7 @@ class Tally:
             raise StatsError(f"event inputs from {rows.min()} to {rows.max()}: expected them to fit int16")
         return rows.astype(np.int16)
 
-    def _add_events(self, codes: NDArray[Any], rows: NDArray[np.int16]) -> None:
+    def _add_events(self, codes: NDArray[Any], rows: NDArray[np.int16], pileup: FloatArray) -> None:
         if self._features is None:
             self._features = np.zeros((rows.shape[1], _VALUES), np.int64)
             self._tail_code = float(np.quantile(codes, TAIL_QUANTILE))
@@ -97,7 +101,7 @@ class Tally:
         np.add.at(self._features.reshape(-1), flat.reshape(-1), 1)
         tail = codes > self._tail_code
         for stratum, chosen in zip(self._strata, (~tail, tail), strict=True):
-            stratum.add(rows[chosen])
+            stratum.add(rows[chosen], pileup[chosen].astype(np.float32))
 
     def pileup_means(self) -> FloatArray:
         """(S,) mean pile-up of each slice. Raises StatsError if one is empty."""
@@ -123,13 +127,17 @@ class Tally:
             counts.append(np.diff(below[chosen[first]]))
         return tuple(edges), tuple(counts)
 
-    def sample(self) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        """The kept events and the probability with which each was kept."""
+    def sample(self) -> tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.float32]]:
+        """The kept events, the probability with which each was kept, and their pile-up."""
         kept = [stratum for stratum in self._strata if stratum.seen]
         if not kept:
-            return np.zeros((0, 0), np.int16), np.zeros(0, np.float32)
+            return np.zeros((0, 0), np.int16), np.zeros(0, np.float32), np.zeros(0, np.float32)
         inclusion = [np.full(len(s.rows), len(s.rows) / s.seen, np.float32) for s in kept]
-        return np.concatenate([s.rows for s in kept]), np.concatenate(inclusion)
+        return (
+            np.concatenate([s.rows for s in kept]),
+            np.concatenate(inclusion),
+            np.concatenate([s.pileup for s in kept]),
+        )
 
 
 class _SimpleSample:
@@ -139,14 +147,18 @@ class _SimpleSample:
         self.size = size
         self.seen = 0
         self.rows = np.zeros((0, 0), np.int16)
+        self.pileup = np.zeros(0, np.float32)
         self._rng = rng
 
-    def add(self, rows: NDArray[np.int16]) -> None:
-        free = self.size - len(self.rows)
-        if free > 0:
+    def add(self, rows: NDArray[np.int16], pileup: NDArray[np.float32]) -> None:
+        free = max(self.size - len(self.rows), 0)
+        if free:
             self.rows = np.concatenate([self.rows.reshape(-1, rows.shape[1]), rows[:free]])
-        rest = rows[max(free, 0) :]
+            self.pileup = np.concatenate([self.pileup, pileup[:free]])
+        rest = rows[free:]
         rank = self.seen + len(rows) - len(rest) + 1 + np.arange(len(rest))
         chosen = self._rng.random(len(rest)) * rank < self.size
-        self.rows[self._rng.integers(max(self.size, 1), size=int(chosen.sum()))] = rest[chosen]
+        places = self._rng.integers(max(self.size, 1), size=int(chosen.sum()))
+        self.rows[places] = rest[chosen]
+        self.pileup[places] = pileup[free:][chosen]
         self.seen += len(rows)

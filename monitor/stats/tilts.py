@@ -62,8 +62,8 @@ class Tilt:
 
 def directions(binning: Binning, p: FloatArray) -> tuple[Direction, ...]:
     """Gain, width and slope; every cut and upper tail; single bins and dyadic ranges of bins."""
-    if p.shape != (binning.n_bins,) or not (p > 0).all():
-        raise StatsError(f"p of shape {p.shape}: expected {binning.n_bins} bins, all above 0")
+    if p.shape != (binning.n_bins,) or len(p) < 2 or not (p > 0).all():
+        raise StatsError(f"p of shape {p.shape}: expected {binning.n_bins} bins, at least 2, all above 0")
     return tuple(_smooth(binning, p)) + rate_directions(binning, p) + tuple(_sets(binning, p))
 
 
@@ -108,7 +108,8 @@ def _smooth(binning: Binning, p: FloatArray) -> Iterator[Direction]:
         above = survival(origin + (edges - origin) / (1 + _STEP))
         above[0], above[-1] = 1.0, 0.0
         values = (-np.diff(above) / p - 1) / _STEP
-        yield Direction(kind, "", *_standard(values, p))
+        if not np.allclose(values, 0):
+            yield Direction(kind, "", *_standard(values, p))
     yield Direction("slope", "", _standard(rank, p)[0])
 
 

@@ -225,6 +225,29 @@ def test_closing_ends_a_call_in_flight_and_refuses_the_next(remote: Remote) -> N
         remote.call("pid", deadline=5)
 
 
+class ClosesItsRemote:
+    """An argument that has its Remote closed while it is on its way into the new process."""
+
+    remote: Remote
+
+    def __reduce__(self) -> tuple[type[int], tuple[()]]:
+        self.closing = threading.Thread(target=self.remote.close)
+        self.closing.start()
+        while not self.remote._closed:
+            time.sleep(0.001)
+        return int, ()
+
+
+def test_closing_while_the_process_starts_leaves_none_behind() -> None:
+    argument = ClosesItsRemote()
+    remote = argument.remote = Remote(Worker, argument)
+    with pytest.raises(ProcessDied, match="remote is closed"):
+        remote.call("hang", deadline=20)
+    argument.closing.join(10)
+    assert not argument.closing.is_alive()
+    assert remote.pid is None
+
+
 def test_a_hundred_megabytes_pass_both_ways(remote: Remote) -> None:
     remote.start()
     array = np.arange(25_000_000, dtype=np.int32)

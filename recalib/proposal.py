@@ -1,0 +1,165 @@
+"""A candidate payload with its evidence, and the verdict on one that is in force."""
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One condition on a proposal: the number, its limit, and what both are."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What one knob can do, on events that its fit has not seen.
+
+    Args:
+        kl: to the reference with the knob, kl_error of its change.
+        rates: at the cuts.
+        explained: share of the inputs' mismatch with the reference that is gone.
+        moves: what was turned by how much: ln of each scale, or codes.
+        passes: forward-backward passes over the events of the fit.
+        verdict: why it was taken or left.
+    """
+
+    knob: str
+    kl: float
+    kl_error: float
+    rates: Numbers
+    retention: float
+    explained: float
+    moves: dict[str, float]
+    passes: float
+    verdict: str
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """The payload that the engine would have, and why; with `accepted` false it is not to be used.
+
+    Args:
+        restores: whether p(s) is expected to be p_ref again; else it is `predicted`.
+        n_eff: the number of equally weighted events behind `predicted`.
+        kl_floor: what statistics alone give.
+        rate_errors: relative, statistical, of `rates_after`.
+        retention: share of the accepted events that stay accepted, per cut.
+        move: the largest |ln| of a register's change.
+    """
+
+    stream: str
+    knob: str
+    base_id: str
+    payload_id: str
+    words: NDArray[np.uint32]
+    accepted: bool
+    reason: str
+    restores: bool
+    p_ref: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+    events: int
+    n_eff: float
+    kl_before: float
+    kl_after: float
+    kl_floor: float
+    rates_before: Numbers
+    rates_after: Numbers
+    rates_target: Numbers
+    rate_errors: Numbers
+    retention: Numbers
+    move: float
+    beta: float
+    delta: float
+    gates: tuple[Gate, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    passes: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of all but the time it took."""
+        return hashlib.sha256(_canonical(replace(self, seconds=0.0))).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON: words in base64, numbers that are not finite as null."""
+        return {"id": self.id, **_plain(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        given = {field.name: data[field.name] for field in fields(cls)}
+        words = np.frombuffer(base64.b64decode(given["words"]), "<u4").astype(np.uint32)
+        return cls(
+            **{name: _restored(value) for name, value in given.items() if name not in _STRUCTURED},
+            words=words,
+            p_ref=np.array(given["p_ref"]),
+            predicted=np.array(given["predicted"]),
+            gates=tuple(Gate(**_numbers(gate)) for gate in given["gates"]),
+            candidates=tuple(Candidate(**_numbers(candidate)) for candidate in given["candidates"]),
+        )
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Old against new payload on the events that the new one decided.
+
+    `harmful`: the old one would do better, beyond statistics.
+    """
+
+    kl_old: float
+    kl_new: float
+    kl_floor: float
+    rates_old: Numbers
+    rates_new: Numbers
+    rates_target: Numbers
+    harmful: bool
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return _plain(self)
+
+
+_STRUCTURED = ("words", "p_ref", "predicted", "gates", "candidates")
+
+
+def _canonical(proposal: Proposal) -> bytes:
+    return json.dumps(_plain(proposal), sort_keys=True).encode()
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case np.ndarray() if value.dtype.kind == "u":
+            return base64.b64encode(value.astype("<u4").tobytes()).decode()
+        case np.ndarray() | tuple():
+            return [_plain(item) for item in value]
+        case dict():
+            return {name: _plain(item) for name, item in value.items()}
+        case bool() | int() | str():
+            return value
+        case float() | np.floating():
+            return float(value) if math.isfinite(value) else None
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_restored(item) for item in value)
+    return math.nan if value is None else value
+
+
+def _numbers(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _restored(value) for name, value in data.items()}

@@ -1,0 +1,87 @@
+"""What is asked of the fit's process, in values that can cross to it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recalib.sample import EventSample
+
+KNOBS = ("threshold", "output_scale", "latent_scale", "input_scale", "input_scale_feature", "lut")
+FORMS = ("signed", "absolute", "huber")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a fit may move the registers, and what its result must satisfy.
+
+    Args:
+        knobs: the families to try; the engine chooses among them.
+        hold: "distribution" restores p(s), "rate" holds the target rates by the cuts alone if need be.
+        beta: weight of the KL against a move of δ; None: from the data.
+        delta: of the signed clip, in score; None: from the data.
+        form: of ρ, one of `FORMS`.
+        rate_tolerance: relative, at every cut.
+        min_move, max_move: of ln(scale) in one step.
+        max_total_move: of ln(scale) against the nominal model.
+        max_cut_move: of ln(cut) in one step.
+        max_share_moved: share of the events whose score may move by more than δ.
+        min_events: events in the sample.
+        min_retention: share of the accepted events that stay accepted, where the rate allows it.
+        min_explained: share of the inputs' mismatch that a correction of the inputs must remove.
+    """
+
+    knobs: tuple[str, ...] = KNOBS
+    hold: str = "distribution"
+    beta: float | None = None
+    delta: float | None = None
+    form: str = "signed"
+    rate_tolerance: float = 0.1
+    min_move: float = 0.002
+    max_move: float = 0.25
+    max_total_move: float = 0.4
+    max_cut_move: float = 0.7
+    max_share_moved: float = 0.1
+    min_events: int = 20_000
+    min_retention: float = 0.3
+    min_explained: float = 0.2
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        unknown = set(self.knobs) - set(KNOBS)
+        if unknown or not self.knobs:
+            raise ValueError(f"knobs {self.knobs}: expected some of {', '.join(KNOBS)}")
+        if self.hold not in ("distribution", "rate"):
+            raise ValueError(f"hold {self.hold!r} is neither 'distribution' nor 'rate'")
+        if self.form not in FORMS:
+            raise ValueError(f"form {self.form!r} is none of {', '.join(FORMS)}")
+
+
+@dataclass(frozen=True, eq=False)
+class FitRequest:
+    """A sample under the payload `words`, and the distribution (B,) and rates (n_cuts,) to restore.
+
+    `m` is the number of reference events behind `p_ref`, `pileup` the mean of the sample if it is known.
+    """
+
+    words: NDArray[np.uint32]
+    sample: EventSample
+    p_ref: NDArray[np.float64]
+    m: float
+    rates: NDArray[np.float64]
+    pileup: float | None = None
+    settings: FitSettings = FitSettings()
+
+
+@dataclass(frozen=True, eq=False)
+class JudgeRequest:
+    """A sample taken under the payload `new`, which followed on `old`."""
+
+    old: NDArray[np.uint32]
+    new: NDArray[np.uint32]
+    sample: EventSample
+    p_ref: NDArray[np.float64]
+    m_ref: float
+    rates: NDArray[np.float64]
+    rate_tolerance: float = 0.1
+    hold: str = "distribution"

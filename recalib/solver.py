@@ -1,0 +1,201 @@
+"""Gauss–Newton on the bin probabilities, within a trust region."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from firmware.payload import Payload
+from recalib.errors import Unfit
+from recalib.knobs import ScaleKnob
+from recalib.objective import Bins, Objective, kl
+from recalib.surrogate import CHUNK, Surrogate
+
+Floats = NDArray[np.float64]
+
+PULL = 0.1
+"""The move term may cost at most this share of the KL's statistical floor: that sets β."""
+
+EMPTY = 1e-3
+"""The least p/p_ref that the gradient sees: an empty bin has no slope of its own."""
+
+STEPS = 12
+PATIENCE = 2
+GAIN = 1e-3
+"""A step that lowers the objective by less than this share of β times the floor is the last one."""
+
+
+class Part(NamedTuple):
+    """Events of one split as tensors: inputs (n, n_features), or latent values where the inputs stay."""
+
+    x: Tensor
+    weights: Tensor
+    deployed: Tensor
+
+
+class Linear(NamedTuple):
+    """Scores (n,) and their slopes (n, K) at one θ."""
+
+    scores: Tensor
+    slopes: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """`passes` are forward-backward passes over the events of the fit; a forward one counts a third."""
+
+    theta: Floats
+    beta: float
+    passes: float
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One knob on one sample.
+
+    Args:
+        behind_core: the parts hold latent values, as the knob leaves the network's inputs alone.
+        floor: the KL that statistics alone give on the events of the fit.
+        n_eff: equally weighted events of the fit.
+    """
+
+    surrogate: Surrogate
+    base: Payload
+    knob: ScaleKnob
+    fit: Part
+    choice: Part
+    p_ref: Tensor
+    smooth: Bins
+    sharp: Bins
+    floor: float
+    n_eff: float
+    delta: float
+    beta: float | None
+    form: str
+    max_move: float
+    max_share_moved: float
+    behind_core: bool
+
+    def scores(self, theta: Floats, part: Part) -> Tensor:
+        turned = {self.knob.field: torch.from_numpy(self.knob.values(theta, self.base))}
+        registers = self._registers() | turned
+        with torch.no_grad():
+            return torch.cat([self._run(x, registers) for x in torch.split(part.x, CHUNK)])
+
+    def linear(self, theta: Floats) -> Linear:
+        """One forward-backward pass: each event's own slope, as the registers are repeated per event."""
+        values = torch.from_numpy(self.knob.values(theta, self.base))
+        tie = values[:, None] * torch.from_numpy(self.knob.tie)
+        registers = self._registers()
+        scores, slopes = [], []
+        for x in torch.split(self.fit.x, CHUNK):
+            own = values.expand(len(x), -1).clone().requires_grad_()
+            score = self._run(x, registers | {self.knob.field: own})
+            (slope,) = torch.autograd.grad(score.sum(), own)
+            scores.append(score.detach())
+            slopes.append(slope @ tie)
+        return Linear(torch.cat(scores), torch.cat(slopes))
+
+    def share_moved(self, scores: Tensor) -> float:
+        far = (scores - self.fit.deployed).abs() > self.delta
+        return float((self.fit.weights * far).sum() / self.fit.weights.sum())
+
+    def divergence(self, scores: Tensor, part: Part) -> float:
+        return float(kl(self.sharp.probabilities(scores, part.weights), self.p_ref))
+
+    def prior(self, theta: Floats) -> float:
+        """The KL's worth of −ln prior: the likelihood's own weight is N."""
+        return float((((theta - self.knob.centre) / self.knob.spread) ** 2).sum() / (2 * self.n_eff))
+
+    def _registers(self) -> dict[str, Tensor]:
+        names = [field.name for field in self.base.layout.fields]
+        return {name: torch.from_numpy(self.base.value(name)) for name in names}
+
+    def _run(self, x: Tensor, registers: dict[str, Tensor]) -> Tensor:
+        return self.surrogate.score(x, registers) if self.behind_core else self.surrogate(x, registers)
+
+
+def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Solution:
+    """Minimise mean ρ_δ + β·(KL + prior) over the knob, stopping where the KL of the choice split is least.
+
+    The Hessian is β·(Jᵀ diag(1/p_ref) J + prior) with J = ∂p/∂θ, damped after Levenberg and Marquardt. J is
+    that of the smooth histogram; whether a step helps is told by the ordinary histogram of exact scores.
+    Bounds on |θ| and on the share of events that move by more than δ hold at every step.
+
+    It starts at the prior's centre. Without a given β it is the smallest for which the pull of ρ there costs a tenth of the KL's floor:
+    β² = gᵀH⁻¹g/(2·0.1·floor), g = ∂ mean ρ/∂θ and H the KL's Hessian.
+
+    Raises:
+        Unfit: if the scores do not depend on the knob, or a gradient is not a number.
+    """
+    k = problem.knob
+    bound = np.full(len(k.spread), problem.max_move)
+    ridge = np.diag(1 / k.spread**2) / problem.n_eff
+    theta = np.clip(k.centre, -bound, bound)
+    now = problem.linear(theta)
+    beta = problem.beta or _beta(problem, now, ridge)
+    fit = problem.fit
+    objective = Objective(
+        problem.sharp, problem.p_ref, fit.deployed, fit.weights, beta, problem.delta, problem.form
+    )
+    value = float(objective(now.scores)) + beta * problem.prior(theta)
+    best, best_kl = np.zeros_like(theta), problem.divergence(problem.choice.deployed, problem.choice)
+    if (start := problem.divergence(problem.scores(theta, problem.choice), problem.choice)) < best_kl:
+        best, best_kl = theta, start
+    damping, passes, stale = 1e-3, 1.0, 0
+    for _ in range(STEPS):
+        interrupt()
+        gradient, hessian = _model(problem, now, objective.pull(now.scores), beta, ridge, theta)
+        while True:
+            step = np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), -gradient)
+            trial = np.clip(theta + step, -bound, bound)
+            scores = problem.scores(trial, problem.fit)
+            passes += 1 / 3
+            trial_value = float(objective(scores)) + beta * problem.prior(trial)
+            if trial_value < value and problem.share_moved(scores) <= problem.max_share_moved:
+                break
+            damping *= 8
+            if damping > 1e6:
+                return Solution(best, beta, passes)
+        gain, value, theta, damping = value - trial_value, trial_value, trial, damping / 8
+        held_out = problem.divergence(problem.scores(theta, problem.choice), problem.choice)
+        passes += 1 / 6
+        stale = 0 if held_out < best_kl else stale + 1
+        if held_out < best_kl:
+            best, best_kl = theta, held_out
+        if stale >= PATIENCE or gain < GAIN * beta * problem.floor:
+            break
+        now = problem.linear(theta)
+        passes += 1
+    return Solution(best, beta, passes)
+
+
+def _model(
+    problem: Problem, now: Linear, pull: Tensor, beta: float, ridge: Floats, theta: Floats
+) -> tuple[Floats, Floats]:
+    """Gradient and Gauss–Newton Hessian of the objective in θ."""
+    p_ref = problem.p_ref.numpy()
+    change = problem.smooth.tangent(now.scores, now.slopes, problem.fit.weights).numpy()
+    p = problem.sharp.probabilities(now.scores, problem.fit.weights).numpy()
+    slope = change.T @ np.log(np.maximum(p / p_ref, EMPTY))
+    gradient = (pull @ now.slopes).numpy() + beta * (slope + ridge @ (theta - problem.knob.centre))
+    hessian = beta * (change.T @ (change / p_ref[:, None]) + ridge)
+    if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
+        raise Unfit(f"{problem.knob.name}: the gradient is not a number")
+    if not change.any():
+        raise Unfit(f"{problem.knob.name}: the scores do not depend on it")
+    return gradient, hessian
+
+
+def _beta(problem: Problem, now: Linear, ridge: Floats) -> float:
+    p_ref = problem.p_ref.numpy()
+    change = problem.smooth.tangent(now.scores, now.slopes, problem.fit.weights).numpy()
+    weights = problem.fit.weights / problem.fit.weights.sum()
+    g = (weights @ now.slopes).numpy()
+    curvature = change.T @ (change / p_ref[:, None]) + ridge
+    cost = float(g @ np.linalg.solve(curvature, g)) / 2
+    return float(np.sqrt(max(cost, 1e-12) / (PULL * problem.floor)))

@@ -1,0 +1,212 @@
+"""The daemon with a real board beside it: what an operator orders, and what it does when things go wrong."""
+
+import signal
+import socket
+import sqlite3
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from firmware.package import Package
+from firmware.uhal_board import UhalBoard
+from tests.system.conftest import STREAM, Site
+
+DRIFT = "jet_energy_scale=-0.1"
+
+
+def generation(site: Site) -> int:
+    return int(site.operate(do="status")["streams"][STREAM]["generation"])
+
+
+def test_a_supervised_stream_is_re_calibrated_by_hand_and_rolled_back(site: Site) -> None:
+    """Drift, proposal, approval, new payload, confirmation; then back to nominal, frozen, and thawed."""
+    site.board()
+    site.daemon(mode="supervised")
+    site.phase("watching")
+    assert site.driftd("approve", "abcd").returncode == 75
+    site.operate(do="condition", text=DRIFT)
+    status = site.phase("awaiting_approval", seconds=120)
+    assert generation(site) == 0
+    proposal = status["proposal"]
+    assert proposal in site.driftd("status", "--json").stdout
+    approved = site.driftd("approve", proposal[:8], "--reason", "looks right")
+    assert approved.returncode == 0, approved.stderr
+    status = site.phase("confirming", seconds=60)
+    status = site.phase("watching", seconds=60)
+    assert generation(site) == status["generation"] == 1
+    assert status["payload"] != Package.load(site.package).nominal.id
+    assert status["registers"]
+
+    assert site.driftd("rollback", STREAM, "--to", "nominal", "--reason", "exercise").returncode == 0
+    status = site.phase("rolled_back", seconds=60)
+    assert status["generation"] == generation(site) == 2
+    assert status["payload"] == Package.load(site.package).nominal.id
+    assert site.driftd("freeze", STREAM).returncode == 0
+    assert site.stream()["phase"] == "frozen"
+    refused = site.driftd("recalibrate", STREAM)
+    assert refused.returncode == 75
+    assert "frozen" in refused.stderr
+    assert site.driftd("unfreeze", STREAM).returncode == 0
+    iovs = httpx.get(f"{site.url}/api/v1/streams/{STREAM}/history").json()["iovs"]
+    assert [iov["generation"] for iov in iovs] == [0, 1, 2]
+    assert site.end("run") == 0
+
+
+def test_a_dry_run_proposes_and_writes_nothing(site: Site) -> None:
+    site.board("--condition", DRIFT)
+    site.daemon(mode="supervised")
+    site.phase("watching", "collecting")
+    site.phase("awaiting_approval", seconds=120)
+    assert site.driftd("reject", site.stream()["proposal"], "--reason", "by hand").returncode == 0
+    done = site.driftd("recalibrate", STREAM, "--dry-run", "--wait", "--reason", "just looking")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert generation(site) == 0
+    proposals = httpx.get(f"{site.url}/api/v1/streams/{STREAM}/proposals").json()
+    assert len(proposals) == 2
+    assert proposals[0]["accepted"]
+
+
+def test_a_board_that_is_off_is_said_and_the_stream_is_still_monitored(site: Site) -> None:
+    """The scores come, the registers do not answer: counted, judged, never written."""
+    site.board("--condition", DRIFT)
+    elsewhere = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    elsewhere.bind(("127.0.0.1", 0))
+    path = site.config()
+    path.write_text(path.read_text().replace(str(site.ports["ipbus"]), str(elsewhere.getsockname()[1])))
+    site.start("run", "--config", str(path))
+    site.until(site.answers)
+    site.until(lambda: site.stream()["last"].get("level") == "drift")
+    status = site.status()
+    assert not status["boards"]["gt"]["up"]
+    assert status["streams"][STREAM]["phase"] == "warming"
+    assert "does not answer" in site.driftd("status").stdout
+    assert 'driftd_board_up{board="gt"} 0.0' in httpx.get(f"{site.url}/metrics").text
+    assert httpx.get(f"{site.url}/api/v1/streams/{STREAM}/windows").json()
+    assert site.driftd("recalibrate", STREAM).returncode == 75
+    elsewhere.close()
+
+
+def test_a_board_of_another_model_is_named_and_never_written(
+    site: Site, package: Path, tmp_path: Path
+) -> None:
+    loaded = Package.load(package)
+    model = loaded.model
+    weights = [layer.weight.copy() for layer in model.layers]
+    weights[0][0, 0] += 1
+    other = tmp_path / "other.driftd"
+    _with_weights(loaded, weights).save(other)
+    site.board("--condition", DRIFT, package=other)
+    site.daemon()
+    site.until(lambda: site.stream()["last"].get("level") == "drift")
+    site.until(lambda: "model_id" in site.stream()["reason"])
+    time.sleep(2)
+    assert generation(site) == 0
+    board = UhalBoard(f"ipbusudp-2.0://127.0.0.1:{site.ports['ipbus']}", loaded.address_table)
+    assert (board.read_bank(STREAM, "shadow") == loaded.nominal.words).all()
+
+
+def _with_weights(package: Package, weights: list) -> Package:  # type: ignore[type-arg]
+    from dataclasses import replace
+
+    from firmware.payload import Payload
+
+    layers = tuple(replace(layer, weight=w) for layer, w in zip(package.model.layers, weights, strict=True))
+    model = replace(package.model, layers=layers)
+    return replace(package, model=model, nominal=Payload.from_bytes(model.layout, model.id, package.nominal.to_bytes()))
+
+
+def test_a_rebooted_board_is_noticed_and_its_nominal_payload_adopted(site: Site) -> None:
+    site.board()
+    site.daemon()
+    first = site.phase("watching")
+    site.operate(do="reboot")
+    site.until(lambda: site.stream()["epoch"] not in (first["epoch"], -1))
+    assert site.phase("watching")["generation"] == 0
+
+
+def test_a_frozen_stream_stays_frozen_over_a_restart(site: Site) -> None:
+    site.board()
+    site.daemon()
+    site.phase("watching")
+    site.driftd("freeze", STREAM, "--reason", "maintenance")
+    assert site.end("run") == 0
+    site.daemon()
+    site.until(lambda: site.stream()["ls_closed"] > 2)
+    assert site.stream()["phase"] == "frozen"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_daemon_within_seconds_and_leaves_a_sound_ledger(
+    site: Site, number: signal.Signals
+) -> None:
+    site.board()
+    process = site.daemon()
+    site.until(lambda: site.stream()["ls_closed"] > 0)
+    began = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(timeout=15) == 0
+    assert time.monotonic() - began < 10
+    with sqlite3.connect(site.folder / "ledger.sqlite") as ledger:
+        assert ledger.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_faulty_configuration_ends_with_78_and_names_all_faults(site: Site) -> None:
+    path = site.config()
+    path.write_text(path.read_text().replace("auto", "yolo").replace("ipbusudp", "gopher"))
+    for command in ("run", "check"):
+        done = site.driftd(command, "--config", str(path))
+        assert done.returncode == 78
+        assert "mode" in done.stderr
+        assert "boards.gt.uri" in done.stderr
+
+
+def test_a_changed_package_ends_with_78(site: Site, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.driftd"
+    data = bytearray(site.package.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    site.package = damaged
+    done = site.driftd("run", "--config", str(site.config()))
+    assert done.returncode == 78
+    assert "changed" in done.stderr
+
+
+def test_commands_without_a_daemon_or_a_stream_say_so(site: Site) -> None:
+    assert site.driftd("status").returncode == 69
+    site.board()
+    site.daemon()
+    unknown = site.driftd("freeze", "cicada")
+    assert unknown.returncode == 66
+    assert "there is axol1tl" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("recalibrate", b"{", 400),
+        ("recalibrate", b'{"dry_run": "perhaps"}', 422),
+        ("recalibrate", b'{"surprise": 1}', 422),
+        ("freeze", b"x" * 100_000, 413),
+        ("rollback", b'{"to": "ffffffff"}', 404),
+        ("approve", b'{"proposal": "ffffffff"}', 409),
+        ("explode", b"{}", 404),
+    ],
+)
+def test_a_bad_request_is_refused_with_its_reason(quiet: Site, path: str, body: bytes, status: int) -> None:
+    answer = httpx.post(f"{quiet.url}/api/v1/streams/{STREAM}/{path}", content=body)
+    assert answer.status_code == status
+    if path != "explode":
+        assert answer.json()["error"]
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory, package: Path):  # type: ignore[no-untyped-def]
+    """A daemon without a board: enough to ask it badly."""
+    site = Site(tmp_path_factory.mktemp("quiet"), package)
+    try:
+        site.daemon()
+        yield site
+    finally:
+        site.close()
