@@ -70,7 +70,7 @@ driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *cod
         core_codes[i] = to_code(score);
         codes[i] = code;
         for (int k = 0; k < $n_cuts; k++)
-            accepts[i * $n_cuts + k] = code > cuts[k];
+            accepts[i * $n_cuts + k] = code >= cuts[k];
     }
 }
 """)

@@ -24,7 +24,7 @@ class Words:
         codes: score codes after output registers and LUT, uint32 (n,).
         core_codes: score codes before the output registers, uint32 (n,).
         latent: raws behind the latent registers, int64 (n, n_latent).
-        accepts: code above cut, bool (n, n_cuts).
+        accepts: code >= cut, bool (n, n_cuts).
     """
 
     codes: NDArray[np.uint32]
@@ -70,7 +70,7 @@ class Emulator:
             core = self._score(latent)
             codes = self._codes(core, raws)
             words.latent[part], words.core_codes[part], words.codes[part] = latent, core, codes
-            words.accepts[part] = codes[:, None] > raws["cuts"]
+            words.accepts[part] = codes[:, None] >= raws["cuts"]
         return words
 
     def codes(self, events: NDArray[Any], payload: Payload) -> NDArray[np.uint32]:

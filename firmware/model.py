@@ -27,7 +27,7 @@ class Model:
     """The datapath of a reconfigurable trigger model.
 
     input registers → normalisation → dense layers → latent registers → score → output registers
-    → LUT (codes below 2^lut_bits) → cuts (accept when code > cut).
+    → LUT (codes below 2^lut_bits) → cuts (accept when code >= cut).
     With scales of 1, offsets of 0 and LUT entry i = i the registers change nothing.
 
     Raises:

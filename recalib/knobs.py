@@ -94,12 +94,11 @@ def scale_knob(name: str, model: Model, seen: Callable[[str], tuple[float, float
 
 
 def moved_cuts(evidence: Evidence, base: Payload) -> Payload:
-    """Each cut where the weighted rate above it comes nearest to its target."""
+    """Each cut where the weighted rate at and above it comes nearest to its target."""
     order = np.argsort(evidence.codes)[::-1]
     codes, first = np.unique(evidence.codes[order][::-1], return_index=True)
     at_least = np.cumsum(evidence.weights[order])[::-1][first]
-    rates = np.append(at_least[1:], 0.0)
-    best = np.abs(rates[:, None] - evidence.target.rates).argmin(axis=0)
+    best = np.abs(at_least[:, None] - evidence.target.rates).argmin(axis=0)
     return base.replace(cuts=codes[best].astype(np.int64))
 
 

@@ -30,10 +30,7 @@ from recalib.surrogate import cast
 
 SIZES = (57, 28, 15, 8)
 DECODER = (8, 24, 32, 57)
-KL_WEIGHT = 1.0
-KNEE = 1.5
-"""Energies count in the reconstruction from this multiple of the softest object on: what comes and goes at the
-trigger's own threshold is not to be remembered, as no register can bring it back."""
+KL_WEIGHT = 2.5
 ANGLE_WEIGHT = 0.02
 """What the reconstruction of an angle counts against that of a p_T."""
 HUBER = 8.0
@@ -104,7 +101,6 @@ def train(
     decoder = nn.Sequential(*parts[:-1])
     optimiser = torch.optim.Adam([*weights, *biases, *spread.parameters(), *decoder.parameters()])
     x = _normalised(template, events)
-    wanted = _normalised(template, _above_knee(template, events))
     importance = _importance(template, events)
     per_epoch = len(x) // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=epochs * per_epoch)
@@ -114,7 +110,7 @@ def train(
         for rows in order[: per_epoch * BATCH].split(BATCH):  # type: ignore[no-untyped-call]
             mu, ln_variance = _encode(template, x[rows], weights, biases, spread)
             back = decoder(mu + torch.exp(ln_variance / 2) * torch.randn_like(mu))
-            miss = functional.huber_loss(back, wanted[rows], reduction="none", delta=HUBER) * importance[rows]
+            miss = functional.huber_loss(back, x[rows], reduction="none", delta=HUBER) * importance[rows]
             kl = 0.5 * (mu**2 + ln_variance.exp() - ln_variance - 1)
             loss = miss.sum(dim=1).mean() + KL_WEIGHT * kl.sum(dim=1).mean()
             optimiser.zero_grad()
@@ -262,14 +258,3 @@ def _encode(
         total = hidden @ cast(weight, layer.weight_type) + cast(bias, layer.bias_type)
         x = cast(total.relu() if layer.relu else total, layer.result_type)
     return x, spread(hidden).clamp(-8, 4)
-
-
-def _above_knee(model: Model, events: Events) -> Events:
-    """The events with every softer or absent object at the knee of its type."""
-    raised = events.copy()
-    for name in {feature.object for feature in model.features}:
-        columns = [i for i, f in enumerate(model.features) if f.object == name and f.kind in ENERGIES]
-        present = events[:, columns][events[:, columns] > 0]
-        knee = int(KNEE * present.min()) if present.size else 0
-        raised[:, columns] = np.maximum(events[:, columns], knee)
-    return raised

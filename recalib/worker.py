@@ -1,33 +1,73 @@
-"""The fit's process: one model, loaded once, warm for the next drift."""
+"""What lives in the fit's process: one model, loaded once and warm for the next drift.
+
+Importing this module is cheap; the fit's libraries are loaded where the object is built.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from firmware.hls import CompiledDatapath, compiler
-from firmware.package import Package
-from recalib.fit import Engine
+from recalib.errors import RecalibError
 from recalib.proposal import Judgement, Proposal
 from recalib.request import FitRequest, JudgeRequest
 
-__all__ = ["FitRequest", "FitWorker", "JudgeRequest"]
+if TYPE_CHECKING:
+    from firmware.emulator import Words
+    from firmware.package import Package
+    from recalib.fit import Engine
+
+Progress = Callable[[str], object]
 
 
 class FitWorker:
-    def __init__(self, package_path: Path) -> None:
+    """Fits and judges for one model package; only plain values go in and out.
+
+    Raises:
+        FirmwareError, StatsError: the package or its reference cannot be used.
+    """
+
+    def __init__(self, package: Path) -> None:
+        import torch
+
+        from firmware.package import Package
+        from recalib.fit import Engine
+
         torch.set_num_threads(1)
-        self.package = Package.load(package_path)
-        self.engine = Engine(self.package)
+        self._engine: Engine = Engine(Package.load(package))
 
     def warm_up(self, cache: Path) -> str:
-        if compiler() is None:
-            return "NumPy emulator alone: no C++ compiler"
-        return "compiled"
+        """Build the compiled datapath if there is a compiler, and prove the package's golden vectors on it.
 
-    def propose(self, request: FitRequest, progress: Callable[[str], Any] = lambda stage: None) -> Proposal:
-        return self.engine.propose(request, progress)
+        Returns:
+            Which executions stand behind a payload, for people.
+
+        Raises:
+            RecalibError: an execution does not give the golden codes.
+        """
+        from firmware.hls import CompiledDatapath, compiler
+
+        package = self._engine.package
+        _check_golden(package, self._engine.emulator.run)
+        if compiler() is None:
+            return "NumPy emulator alone: there is no C++ compiler"
+        datapath = CompiledDatapath(package.model, cache)
+        _check_golden(package, datapath.run)
+        self._engine.datapath = datapath
+        return f"NumPy emulator and compiled datapath, equal on {len(package.golden_codes)} golden events"
+
+    def propose(self, request: FitRequest, progress: Progress = lambda stage: None) -> Proposal:
+        return self._engine.propose(request, progress)
 
     def judge(self, request: JudgeRequest) -> Judgement:
-        return Judgement(0, 0, 0, (), (), (), False, "temporary")
+        from recalib.judge import judge
+
+        engine = self._engine
+        return judge(engine.emulator, engine.package.model, engine.edges, request)
+
+
+def _check_golden(package: Package, run: Callable[..., Words]) -> None:
+    wrong = int((run(package.golden_events, package.nominal).codes != package.golden_codes).sum())
+    if wrong:
+        raise RecalibError(f"{wrong} of {len(package.golden_codes)} golden codes of the package are not reproduced")

@@ -20,8 +20,8 @@ Execute = Callable[[npt.NDArray[Any], Payload], Words]
 class Sampling:
     """Which events are published.
 
-    Each event with the probability 1/`prescale`, and those whose code is above `tail_code` (None: the
-    loosest nominal cut) always.
+    Each event with the probability 1/`prescale`, and those with a code >= `tail_code` (None: the loosest
+    nominal cut) always.
     """
 
     prescale: int = 100
@@ -81,6 +81,6 @@ class Stream:
 
     def sample(self, codes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """The indices of the events to publish, and their inclusion probabilities."""
-        tail = codes > self._tail_code
+        tail = codes >= self._tail_code
         index = np.flatnonzero(tail | (self._random.random(len(codes)) < self._zero_bias))
         return index, np.where(tail[index], 1, self._zero_bias).astype(np.float32)

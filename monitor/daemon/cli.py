@@ -233,7 +233,7 @@ def unfreeze(stream: str, reason: str, url: str) -> None:
 @click.option("--ls-seconds", type=float, default=1.5, show_default=True, help="0: as fast as it can.")
 @click.option("--duration-ls", type=int, default=0, show_default=True, help="0: until it is stopped.")
 @click.option("--orbits-per-message", type=int, default=4, show_default=True)
-@click.option("--zero-bias-prescale", type=int, default=8, show_default=True, help="Of the sampled events.")
+@click.option("--zero-bias-prescale", type=int, default=4, show_default=True, help="Of the sampled events.")
 @click.option("--execution", type=click.Choice(["numpy", "compiled"]), default="numpy", show_default=True)
 @click.option("--condition", "conditions", multiple=True, help="In force from the start.")
 def board(

@@ -92,7 +92,7 @@ class Recalibrate(_Section):
     """Which knobs the fit may turn and how far; see ``recalib`` for what each number does."""
 
     knobs: tuple[str, ...] = ("input_scale", "threshold")
-    min_events: Positive = 20_000
+    min_events: Positive = 60_000
     min_accepts: Positive = 400
     memory_events: Positive = 400_000
     max_move: Fraction = 0.25

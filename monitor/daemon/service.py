@@ -210,8 +210,10 @@ class Service:
         for task in tasks[1:]:
             task.cancel()
         await asyncio.wait(tasks, timeout=1)
-        for part in (*self.workers.values(), *self.boards.values()):
-            part.close()
+        for worker in self.workers.values():
+            worker.close()
+        for board in self.boards.values():
+            board.close()
         self.ledger.close()
         log.info("stopped")
 

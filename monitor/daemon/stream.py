@@ -110,7 +110,7 @@ class Alarm:
 class LsReport:
     """A closed lumi section of one stream and generation.
 
-    ``counts`` (B,) on the reference's bins; ``above`` (n_cuts,) exceedances of the cuts active then;
+    ``counts`` (B,) on the reference's bins; ``above`` (n_cuts,) scores at or above the cuts active then;
     ``expected`` (B,) what the active payload should give at this pile-up, known to the precision of
     ``expected_m`` events; ``divergence`` is against ``expected``, ``to_reference`` against p_ref.
     """
@@ -262,7 +262,7 @@ class StreamMonitor:
             if window is None:
                 return self._skip("stale")
         window.counts += counts
-        window.above += [np.count_nonzero(counted > cut) for cut in window.cuts]
+        window.above += [np.count_nonzero(counted >= cut) for cut in window.cuts]
         if header.pileup is not None:
             window.pileup_sum += header.pileup * counted.size
             window.pileup_weight += counted.size

@@ -85,8 +85,8 @@ def quantile_edges(histogram: IntArray, shares: ArrayLike) -> IntArray:
 class Binning:
     """Bins of score codes: bin i holds the codes edges[i] <= code < edges[i+1].
 
-    The first edge is 0 and the last 2^bits, so that nothing is outside. A cut accepts code > cut;
-    every cut has an edge at cut + 1, so that rates at the cuts are exact sums of bins.
+    The first edge is 0 and the last 2^bits, so that nothing is outside. A cut accepts code >= cut;
+    every cut is an edge, so that rates at the cuts are exact sums of bins.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ class Binning:
 
     Examples
     --------
-    >>> binning = Binning(np.array([0, 10, 21, 256]), cuts=(20,))
-    >>> counts = binning.count(np.array([0, 9, 10, 20, 21, 255], dtype="u2"))
+    >>> binning = Binning(np.array([0, 10, 20, 256]), cuts=(20,))
+    >>> counts = binning.count(np.array([0, 9, 10, 19, 20, 255], dtype="u2"))
     >>> counts.tolist(), binning.above(counts).tolist()
     ([2, 2, 2], [2])
     """
@@ -116,8 +116,8 @@ class Binning:
             raise StatsError(f"last edge {edges[-1]}: expected 2^bits with at most {MAX_BITS} bits")
         for cut in self.cuts:
             check_cut(cut, self.bits)
-            if cut + 1 not in edges:
-                raise StatsError(f"cut {cut} has no edge at {cut + 1}: build the binning with its cuts")
+            if cut not in edges:
+                raise StatsError(f"cut {cut} is not an edge: build the binning with its cuts")
 
     @property
     def bits(self) -> int:
@@ -135,8 +135,8 @@ class Binning:
 
     @cached_property
     def cut_bins(self) -> IntArray:
-        """The first bin above each cut, (n_cuts,)."""
-        return np.searchsorted(self.edges, np.array(self.cuts, dtype=np.int64) + 1)
+        """The first bin that each cut accepts, (n_cuts,)."""
+        return np.searchsorted(self.edges, np.array(self.cuts, dtype=np.int64))
 
     def count(self, codes: ArrayLike) -> IntArray:
         """Events per bin, (B,). Raises StatsError on floats, negative codes and codes >= 2^bits."""
@@ -147,7 +147,7 @@ class Binning:
         return np.add.reduceat(histogram, self.edges[:-1], axis=-1)
 
     def above(self, counts: NDArray[Any]) -> NDArray[Any]:
-        """Sum of `counts` (..., B) above each cut, (..., n_cuts)."""
+        """Sum of `counts` (..., B) at and above each cut, (..., n_cuts)."""
         from_top = np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
         return from_top[..., self.cut_bins]
 
@@ -185,7 +185,7 @@ class Binning:
         wanted = bulk + len(tails) + len(cuts)
         if events.sum() < wanted:
             raise StatsError(f"{events.sum()} reference events for {wanted} bins: take more events")
-        forced = {0, 1 << bits} | {check_cut(cut, bits) + 1 for cut in cuts}
+        forced = {0, 1 << bits} | {check_cut(cut, bits) for cut in cuts}
         shares = np.concatenate([np.arange(1, bulk) / bulk, 1 - np.asarray(tails)])
         chosen = np.array(sorted(forced | set(quantile_edges(events, shares).tolist())))
         below = np.concatenate([[0], np.cumsum(events)])[chosen]
@@ -211,6 +211,6 @@ class Binning:
 
 def check_cut(cut: int, bits: int) -> int:
     """`cut` as an int, a StatsError if no code of `bits` bits can lie on both of its sides."""
-    if cut != cut or cut != int(cut) or not 0 <= cut < (1 << bits) - 1:
-        raise StatsError(f"cut {cut} is out of range: expected a score code from 0 to {(1 << bits) - 2}")
+    if cut != cut or cut != int(cut) or not 1 <= cut < 1 << bits:
+        raise StatsError(f"cut {cut} is out of range: expected a score code from 1 to {(1 << bits) - 1}")
     return int(cut)

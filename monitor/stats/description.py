@@ -46,11 +46,11 @@ def describe(counts: ArrayLike, p: ArrayLike, m: float, binning: Binning) -> Des
 
     Examples
     --------
-    >>> binning = Binning(np.array([0, 10, 20, 30, 41, 64]), cuts=(40,))
+    >>> binning = Binning(np.array([0, 10, 20, 30, 40, 64]), cuts=(40,))
     >>> p = np.array([0.4, 0.3, 0.2, 0.09, 0.01])
     >>> print(describe([39_800, 29_850, 19_900, 8_950, 1500], p, 1e6, binning).text.replace("; ", "\n"))
     rate only: rate above cut 40 × 1.51 (100 % of the KL)
-    most in codes 41 to 63 × 1.50
+    most in codes 40 to 63 × 1.50
     rate above cut 40 × 1.50
     """
     n, q = checked(counts, p, m)

@@ -156,7 +156,7 @@ class RateDetector(EMixture):
     Examples
     --------
     >>> rng = np.random.default_rng(7)
-    >>> binning, p = Binning(np.array([0, 41, 64]), cuts=(40,)), np.array([0.99, 0.01])
+    >>> binning, p = Binning(np.array([0, 40, 64]), cuts=(40,)), np.array([0.99, 0.01])
     >>> detector = RateDetector(binning, p, target_run_length=1e6)
     >>> for block in range(100):
     ...     detector.update(rng.multinomial(10_000, [0.987, 0.013]), p, m=1e7)

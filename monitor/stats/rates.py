@@ -13,7 +13,7 @@ from monitor.stats.binning import Binning, FloatArray, StatsError
 
 @dataclass(frozen=True)
 class Rate:
-    """Fraction of crossings above one cut.
+    """Fraction of crossings at or above one cut.
 
     `low` and `high` enclose the true fraction with the confidence asked for; `z` is the distance to
     the target in standard deviations and `ratio` the fraction over the target.
@@ -72,7 +72,7 @@ def measure(
 
     Examples
     --------
-    >>> binning = Binning(np.array([0, 21, 256]), cuts=(20,))
+    >>> binning = Binning(np.array([0, 20, 256]), cuts=(20,))
     >>> rate, = measure([980, 20], binning, targets=[0.01])
     >>> rate.value, rate.ratio, round(rate.z, 2)
     (0.02, 2.0, 3.18)

@@ -142,7 +142,7 @@ class Reference:
         return _jeffreys(self.slice_counts)
 
     def rates_of(self, p: FloatArray) -> FloatArray:
-        """(n_cuts,) fractions above the cuts for probabilities (..., B)."""
+        """(n_cuts,) fractions at and above the cuts for probabilities (..., B)."""
         rates: FloatArray = self.binning.above(p)
         return rates
 
@@ -205,8 +205,8 @@ class Reference:
             tally.add(*chunk)
         histogram = tally.histogram.sum(axis=0)
         if cuts is None:
-            wanted = quantile_edges(histogram, 1 - np.asarray(target_rates or [], dtype=np.float64))
-            cuts = (wanted - 1).tolist()
+            shares = 1 - np.asarray(target_rates or [], dtype=np.float64)
+            cuts = quantile_edges(histogram, shares).tolist()
         binning = Binning.from_histogram(histogram, cuts, bulk, tails)
         if target_rates is None:
             target_rates = (binning.above(binning.rebin(histogram)) / histogram.sum()).tolist()

@@ -23,7 +23,7 @@ class Direction:
     """A shape d (B,) of drift: q_b ∝ p_b exp(a d_b) with amplitude a, where E_p d = 0 and Var_p d = 1.
 
     The drift's information is then a²/2 nats per score, to leading order. `kind` is ``gain``,
-    ``width``, ``slope``, ``rate`` (above a cut), ``tail``, ``range`` or ``bin``; `where` names the
+    ``width``, ``slope``, ``rate`` (at or above a cut), ``tail``, ``range`` or ``bin``; `where` names the
     codes; `unit` is the relative gain or width that makes a = 1.
     """
 

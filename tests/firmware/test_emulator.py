@@ -27,16 +27,14 @@ def test_the_nominal_payload_gives_the_published_scores_of_axol1tl_v4(
     assert (words.core_codes != scores).sum() == 0
 
 
-def test_the_published_algorithm_bits_are_those_of_cuts_one_below_the_menu(
-    v4: Model, shared_data: Path
-) -> None:
-    """The menu accepts a score at its threshold, a cut register only a code above it."""
+def test_the_cuts_of_the_menu_give_the_published_algorithm_bits(v4: Model, shared_data: Path) -> None:
+    """A score at the threshold is accepted: cuts one higher would be wrong in three bits."""
     with np.load(shared_data / "axol1tl_v4_golden.npz") as golden:
         events = golden[f"{ORBITS[0]}/inputs"]
         bits = np.unpackbits(golden[f"{ORBITS[0]}/algobits"], axis=1, bitorder="little")[:, MENU_BITS]
     emulator = Emulator(v4)
-    assert (emulator.run(events, Payload.nominal(v4, MENU_CUTS - 1)).accepts == bits).all()
-    assert (emulator.run(events, Payload.nominal(v4, MENU_CUTS)).accepts != bits).sum() == 3
+    assert (emulator.run(events, Payload.nominal(v4, MENU_CUTS)).accepts == bits).all()
+    assert (emulator.run(events, Payload.nominal(v4, MENU_CUTS + 1)).accepts != bits).sum() == 3
 
 
 def test_one_matrix_product_gives_what_one_product_after_the_other_gives(
@@ -59,7 +57,7 @@ def test_the_nominal_registers_change_nothing(
     words = Emulator(model).run(random_events(model, 1000, 2), nominal)
     assert (words.codes == words.core_codes).all()
     assert (words.core_codes == (words.latent**2 >> 2).sum(axis=1) % 2**18).all()
-    assert (words.accepts == (words.codes[:, None] > MENU_CUTS)).all()
+    assert (words.accepts == (words.codes[:, None] >= MENU_CUTS)).all()
 
 
 @pytest.mark.parametrize("n", [0, 1, CHUNK, CHUNK + 1])
@@ -114,14 +112,14 @@ def test_the_lut_maps_the_codes_of_its_range_and_lets_the_others_pass(
         assert emulator.codes(events[:1], forced).tolist() == [expected]
 
 
-def test_a_code_at_the_cut_is_not_accepted(
+def test_a_code_at_the_cut_is_accepted(
     model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray]
 ) -> None:
     events = random_events(model, 1, 7)
     emulator = Emulator(model)
     code = int(emulator.codes(events, nominal)[0])
     at = nominal.replace(cuts=[code - 1, code, code + 1, 0, 2**18 - 1])
-    assert emulator.run(events, at).accepts.tolist() == [[True, False, False, True, False]]
+    assert emulator.run(events, at).accepts.tolist() == [[True, True, False, True, False]]
 
 
 def test_a_payload_of_another_model_is_refused(model: Model) -> None:

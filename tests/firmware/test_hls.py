@@ -81,6 +81,7 @@ def test_both_datapaths_agree_at_the_end_of_the_lut_and_at_a_cut(
     words = compiled.run(events, payload)
     assert differences(words, Emulator(model).run(events, payload)) == [0, 0, 0, 0]
     assert words.codes.tolist() == [4096]
+    assert words.accepts.tolist() == [[True, True, False, True, True]]
 
 
 @needs_compiler

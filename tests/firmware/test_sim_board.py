@@ -228,7 +228,7 @@ def test_the_counters_are_those_of_the_last_lumi_section_on_the_wire(
     codes = np.concatenate([colliding(b) for b in batches(messages) if b.header.ls == 3])
     assert (ls, events, dropped) == (3, 4 * FILLED, 0)
     assert codes.size == events
-    assert accepts == [(codes > cut).sum() for cut in package.nominal.raw("cuts")]
+    assert accepts == [(codes >= cut).sum() for cut in package.nominal.raw("cuts")]
     assert 0 < accepts[1] < accepts[0]
 
 
@@ -240,8 +240,8 @@ def test_the_totals_cover_the_run(quick_run: Any, package: Package) -> None:
         "messages": 10,
         "dropped": 0,
         "events": 12 * FILLED,
-        "accepts_0": (codes > loose).sum(),
-        "accepts_1": (codes > tight).sum(),
+        "accepts_0": (codes >= loose).sum(),
+        "accepts_1": (codes >= tight).sum(),
     }
 
 
@@ -258,12 +258,12 @@ def test_the_sample_is_all_of_the_tail_and_a_known_share_of_the_rest(
     loose = package.nominal.raw("cuts").min()
     bulk_events = bulk_sampled = 0
     for batch in batches(quick_run[0]):
-        tail = batch.codes[batch.index] > loose
-        assert tail.sum() == (colliding(batch) > loose).sum() > 0
+        tail = batch.codes[batch.index] >= loose
+        assert tail.sum() == (colliding(batch) >= loose).sum() > 0
         assert (batch.inclusion[tail] == 1).all()
         np.testing.assert_allclose(batch.inclusion[~tail], 1 / 20)
         bulk_sampled += (~tail).sum()
-        bulk_events += (colliding(batch) <= loose).sum()
+        bulk_events += (colliding(batch) < loose).sum()
     assert abs(bulk_sampled - bulk_events / 20) < 5 * np.sqrt(bulk_events / 20)
 
 
@@ -334,7 +334,7 @@ def test_an_armed_payload_swaps_at_its_lumi_section(package: Package, client: Re
 
 
 def test_preview_counts_what_the_shadow_bank_would_accept(package: Package, client: Remote) -> None:
-    everything = package.nominal.replace(cuts=[0, 0], output_offset=[16 * 16])
+    everything = package.nominal.replace(cuts=[0, 0])
     with running([package], PACED) as board:
         call(client, "open", board.board.status()["ipbus"])
         call(client, "stage", "axol1tl", fields(everything))

@@ -32,7 +32,7 @@ def test_counts_are_those_of_a_histogram_with_the_same_edges(codes: list[int], d
     counts = binning.count(np.array(codes, dtype=dtype))
     expected, _ = np.histogram(codes, bins=binning.edges)
     np.testing.assert_array_equal(counts, expected)
-    assert binning.above(counts).tolist() == [sum(code > cut for code in codes) for cut in CUTS]
+    assert binning.above(counts).tolist() == [sum(code >= cut for code in codes) for cut in CUTS]
 
 
 @given(codes_of_12_bits, codes_of_12_bits)
@@ -45,19 +45,19 @@ def test_counts_of_parts_add_up_to_the_counts_of_the_whole(a: list[int], b: list
 
 @given(
     st.lists(st.sampled_from([0, 0, 0, 1, 7, 8, 100, 4000, 4095]), min_size=40, max_size=300),
-    st.lists(st.integers(0, 4094), max_size=3),
+    st.lists(st.integers(1, 4095), max_size=3),
 )
 def test_built_bins_hold_reference_events_and_have_an_edge_on_every_cut(
     codes: list[int], cuts: list[int]
 ) -> None:
-    borders = [-1, *sorted(set(cuts)), 4095]
-    if not all(any(low < code <= high for code in codes) for low, high in pairwise(borders)):
+    borders = [0, *sorted(set(cuts)), 4096]
+    if not all(any(low <= code < high for code in codes) for low, high in pairwise(borders)):
         with pytest.raises(StatsError, match="no reference event has a code from"):
             Binning.build(codes, cuts, BITS)
         return
     binning = Binning.build(codes, cuts, BITS)
     assert (binning.count(codes) > 0).all()
-    assert all(cut + 1 in binning.edges for cut in cuts)
+    assert all(cut in binning.edges for cut in cuts)
     assert (binning.edges[0], binning.edges[-1]) == (0, 4096)
 
 
@@ -82,7 +82,7 @@ def test_rebinning_a_histogram_of_codes_equals_counting_them() -> None:
 
 
 def test_neighbouring_cuts_are_told_apart() -> None:
-    binning = Binning(np.array([0, 8, 9, 16]), cuts=(8, 7))
+    binning = Binning(np.array([0, 8, 9, 16]), cuts=(9, 8))
     assert binning.above(binning.count(np.arange(16))).tolist() == [7, 8]
 
 
@@ -113,9 +113,9 @@ def test_edges_cannot_be_changed() -> None:
         ([0], (), "from 0"),
         ([0, 15], (), "2\\^bits"),
         ([0, 2**25], (), "24 bits"),
-        ([0, 8, 16], (8,), "no edge at 9"),
-        ([0, 8, 16], (-1,), "out of range"),
-        ([0, 8, 16], (15,), "out of range"),
+        ([0, 8, 16], (9,), "cut 9 is not an edge"),
+        ([0, 8, 16], (0,), "out of range"),
+        ([0, 8, 16], (16,), "out of range"),
     ],
 )
 def test_edges_and_cuts_that_make_no_binning_are_refused(edges: Any, cuts: Any, message: str) -> None:
@@ -128,10 +128,10 @@ def test_edges_and_cuts_that_make_no_binning_are_refused(edges: Any, cuts: Any, 
     [
         (np.zeros(0, "u2"), (), "0 reference events"),
         (np.arange(20), (), "20 reference events for 29 bins"),
-        (sample(), (4095,), "out of range"),
-        (sample(), (-1,), "out of range"),
+        (sample(), (4096,), "out of range"),
+        (sample(), (0,), "out of range"),
         (sample(), (float("nan"),), "out of range"),
-        (sample(), (3000,), "no reference event has a code from 3001 to 4095"),
+        (sample(), (3000,), "no reference event has a code from 3000 to 4095"),
         (np.array([1, 4096]), (), "does not fit into 12 bits"),
         (np.array([1, -1]), (), "negative"),
         (np.array([0.5, 1.0]), (), "dtype float64"),

@@ -11,7 +11,7 @@ from scipy import stats
 from monitor.stats.binning import Binning, StatsError
 from monitor.stats.rates import interval, measure
 
-BINNING = Binning(np.array([0, 101, 201, 1024]), cuts=(200, 100))
+BINNING = Binning(np.array([0, 100, 200, 1024]), cuts=(200, 100))
 
 
 @given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

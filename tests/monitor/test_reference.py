@@ -59,7 +59,7 @@ def test_a_stream_of_chunks_gives_the_reference_of_the_whole_sample() -> None:
 def test_rates_and_mean_pileup_are_those_of_the_sample() -> None:
     codes, _, pileup = joined()
     assert REFERENCE.m == len(codes)
-    assert REFERENCE.target_rates.tolist() == pytest.approx([np.mean(codes > cut) for cut in CUTS])
+    assert REFERENCE.target_rates.tolist() == pytest.approx([np.mean(codes >= cut) for cut in CUTS])
     np.testing.assert_allclose(REFERENCE.rates_of(REFERENCE.p), REFERENCE.target_rates, rtol=0.02)
     inside = (pileup >= PILEUP[1]) & (pileup < PILEUP[2])
     assert REFERENCE.pileup_means is not None
@@ -80,7 +80,7 @@ def test_cuts_are_found_for_target_rates() -> None:
     found = build(cuts=None, target_rates=[0.01, 0.001])
     assert found.target_rates.tolist() == [0.01, 0.001]
     for cut, target in zip(found.binning.cuts, (0.01, 0.001), strict=True):
-        off = [abs(np.mean(codes > code) - target) for code in range(cut - 3, cut + 4)]
+        off = [abs(np.mean(codes >= code) - target) for code in range(cut - 3, cut + 4)]
         assert min(off) == off[3]
 
 
@@ -294,9 +294,9 @@ def test_no_chunks_make_no_reference() -> None:
 )
 def test_parts_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> None:
     parts: dict[str, Any] = {"slice_counts": np.array([[10, 20, 30]]), "target_rates": [0.5]}
-    Reference(Binning(np.array([0, 4, 8, 16]), cuts=(7,)), **parts)
+    Reference(Binning(np.array([0, 4, 8, 16]), cuts=(8,)), **parts)
     with pytest.raises(StatsError, match="reference: "):
-        Reference(Binning(np.array([0, 4, 8, 16]), cuts=(7,)), **(parts | wrong))
+        Reference(Binning(np.array([0, 4, 8, 16]), cuts=(8,)), **(parts | wrong))
 
 
 @pytest.mark.skipif(not ZERO_BIAS.exists(), reason="needs the measured zero-bias scores in ../shared/data")

@@ -101,7 +101,7 @@ def test_generations_have_windows_of_their_own(fed: Callable[..., Fed]) -> None:
 
 def test_the_cuts_of_a_generation_are_those_of_its_payload(fed: Callable[..., Fed]) -> None:
     stream = fed()
-    stream.monitor.expect(1, 1, Expectation((20, 30)))
+    stream.monitor.expect(1, 1, Expectation((25, 26)))
     stream.send(1, [25] * 4)
     stream.send(2, [25] * 4, generation=1)
     stream.send(3, [25])
