@@ -30,7 +30,7 @@ from recalib.surrogate import cast
 
 SIZES = (57, 28, 15, 8)
 DECODER = (8, 24, 32, 57)
-KL_WEIGHT = 2.5
+KL_WEIGHT = 1.5
 ANGLE_WEIGHT = 0.02
 """What the reconstruction of an angle counts against that of a p_T."""
 HUBER = 8.0
@@ -242,7 +242,7 @@ def _importance(model: Model, events: Events) -> Tensor:
     weights = np.zeros(events.shape, np.float32)
     for i, feature in enumerate(model.features):
         if feature.kind in ENERGIES:
-            weights[:, i] = 1.0
+            weights[:, i] = {"mu": 3.0, "eg": 0.3}.get(feature.object, 1.0)
         else:
             weights[:, i] = ANGLE_WEIGHT * (events[:, i - i % 3] > 0)
     return torch.from_numpy(weights)

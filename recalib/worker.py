@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from firmware.package import Package
     from recalib.fit import Engine
 
-Progress = Callable[[str], object]
+Progress = Callable[[str], None]
 
 
 class FitWorker:
@@ -70,4 +70,6 @@ class FitWorker:
 def _check_golden(package: Package, run: Callable[..., Words]) -> None:
     wrong = int((run(package.golden_events, package.nominal).codes != package.golden_codes).sum())
     if wrong:
-        raise RecalibError(f"{wrong} of {len(package.golden_codes)} golden codes of the package are not reproduced")
+        raise RecalibError(
+            f"{wrong} of {len(package.golden_codes)} golden codes of the package are not reproduced"
+        )

@@ -17,9 +17,7 @@ T = TypeVar("T")
 class BoardLink:
     """One board, its calls made one at a time in threads so that a silent board stops nobody else."""
 
-    def __init__(
-        self, name: str, uri: str, address_table: str, deadline: float
-    ) -> None:
+    def __init__(self, name: str, uri: str, address_table: str, deadline: float) -> None:
         self.name = name
         self.uri = uri
         self.board = RemoteBoard(UhalBoard, uri, address_table, name=f"board-{name}", deadline=deadline)

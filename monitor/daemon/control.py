@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from firmware.errors import BoardError, FirmwareError
 from firmware.ledger import Ledger, LedgerError
 from firmware.package import Package
 from firmware.payload import Payload
-from firmware.process import ProcessError, Remote
+from firmware.process import Remote
 from firmware.readback import check_identity
 from firmware.standing import Outcome
 from firmware.transaction import Preview, Transaction
@@ -26,15 +27,15 @@ from firmware.wire import Batch
 from monitor.daemon import loop
 from monitor.daemon.boards import BoardLink
 from monitor.daemon.config import Detect, Ingest, Stream
-from monitor.daemon.loop import NEVER, Moment, Phase
+from monitor.daemon.loop import Moment, Phase
 from monitor.daemon.policy import Policy, Verdict
 from monitor.daemon.stream import Expectation, LsReport, StreamMonitor
 from monitor.stats.detectors import Detector, make_detector
 from monitor.stats.reference import Reference
 from recalib.errors import RecalibError
 from recalib.proposal import Proposal
-from recalib.sample import EventSample, Sampler
 from recalib.request import FitRequest, FitSettings, JudgeRequest
+from recalib.sample import EventSample, Sampler
 
 log = structlog.get_logger()
 
@@ -115,7 +116,7 @@ class StreamControl:
         if self._was_frozen():
             self.feed(loop.Freeze())
         await self._end_unfinished()
-        self._begin("reconcile", self._reconcile(), poll=True)
+        self._begin("reconcile", self._reconcile, poll=True)
         try:
             self.datapath = await asyncio.to_thread(
                 self._worker.call, "warm_up", self._cache, deadline=self.settings.recalibrate.deadline_s
@@ -320,47 +321,55 @@ class StreamControl:
             case loop.Collect():
                 pass
             case loop.Reconcile():
-                self._begin("reconcile", self._reconcile(), poll=True)
+                self._begin("reconcile", self._reconcile, poll=True)
             case loop.Abort():
-                self._begin("work", self._abort())
-            case loop.Fit():
-                self._begin("work", self._guard(command.task, "fit", self._fit(command)))
-            case loop.Stage():
-                self._begin("work", self._guard(command.task, "stage", self._stage(command)))
-            case loop.StartPreview():
-                self._begin("work", self._guard(command.task, "preview", self._start_preview(command)))
-            case loop.PollPreview():
-                work = self._guard(command.task, "preview", self._poll_preview(command))
-                self._begin("work", work, poll=True)
-            case loop.Arm():
-                self._begin("work", self._guard(command.task, "arm", self._arm(command)))
-            case loop.PollLatch():
-                self._begin("work", self._guard(command.task, "confirm", self._poll_latch(command)), poll=True)
-            case loop.Judge():
-                self._begin("work", self._guard(command.task, "judge", self._judge(command)), poll=True)
+                self._begin("work", self._abort)
+            case loop.PollPreview() | loop.PollLatch() | loop.Judge():
+                self._begin("work", partial(self._work, command), poll=True)
+            case loop.Fit() | loop.Stage() | loop.StartPreview() | loop.Arm():
+                self._begin("work", partial(self._work, command))
 
-    def _begin(self, slot: str, work: Coroutine[Any, Any, None], poll: bool = False) -> None:
+    def _begin(self, slot: str, work: Callable[[], Coroutine[Any, Any, None]], poll: bool = False) -> None:
         """Start a piece of work; one that runs is dropped for it, but a poll rather lets that one end."""
         running = self._tasks.get(slot)
         if running is not None and not running.done() and running is not asyncio.current_task():
             if poll:
-                work.close()
                 return
             running.cancel()
-        self._tasks[slot] = asyncio.get_running_loop().create_task(work)
+        self._tasks[slot] = asyncio.get_running_loop().create_task(work())
 
-    async def _guard(self, task: int, operation: str, work: Coroutine[Any, Any, None]) -> None:
-        """Feed a failure of ``work`` back to the loop."""
+    async def _work(self, command: loop.Work) -> None:
+        """Carry a command of a task out; a failure goes back to the loop."""
+        operation = type(command).__name__.lower()
+        writes = isinstance(command, loop.Arm | loop.PollLatch)
         try:
-            await work
+            await self._perform(command)
         except (FirmwareError, RecalibError) as error:
             self.outcomes[operation, "failed"] += 1
-            unknown = isinstance(error, BoardError) and operation in ("arm", "confirm")
-            self.feed(loop.Failed(task, f"{operation}: {error}", unknown))
+            self.feed(
+                loop.Failed(command.task, f"{operation}: {error}", writes and isinstance(error, BoardError))
+            )
         except Exception as error:
             self._log.exception("operation broke", operation=operation)
             self.outcomes[operation, "failed"] += 1
-            self.feed(loop.Failed(task, f"{operation}: {error!r}", operation in ("arm", "confirm")))
+            self.feed(loop.Failed(command.task, f"{operation}: {error!r}", writes))
+
+    async def _perform(self, command: loop.Work) -> None:
+        match command:
+            case loop.Fit():
+                await self._fit(command)
+            case loop.Stage():
+                await self._stage(command)
+            case loop.StartPreview():
+                await self._start_preview(command)
+            case loop.PollPreview():
+                await self._poll_preview(command)
+            case loop.Arm():
+                await self._arm(command)
+            case loop.PollLatch():
+                await self._poll_latch(command)
+            case loop.Judge():
+                await self._judge(command)
 
     async def _end_unfinished(self) -> None:
         """A transaction that an earlier life of the daemon left open is taken back."""
@@ -396,7 +405,6 @@ class StreamControl:
         if state.armed and self.state.phase not in (Phase.ARMED, Phase.FAULT):
             board.disarm(self.name)
         return state, payload
-
 
     def _adopt(self, command: loop.Adopt) -> None:
         payload = self._payload(command.payload)
@@ -521,7 +529,9 @@ class StreamControl:
         promised = np.array(self.proposal(self.state.proposal)["rates_after"])  # type: ignore[index]
         accepts = np.array(preview.accepts)
         expected = promised * preview.events
-        slack = self.settings.detect.rate_tolerance * expected + PREVIEW_SIGMAS * np.sqrt(np.maximum(expected, 1))
+        slack = self.settings.detect.rate_tolerance * expected + PREVIEW_SIGMAS * np.sqrt(
+            np.maximum(expected, 1)
+        )
         off = np.abs(accepts - expected) > slack
         ratios = ", ".join(f"× {ratio:.2f}" for ratio in accepts / np.maximum(expected, 1e-9))
         return not off.any(), f"shadow rates over promised ones: {ratios}"

@@ -100,8 +100,9 @@ class Demo:
 
     def run(self, serve: bool) -> dict[str, Any]:
         """Run the story; its figures, with ``passed``."""
-        with self._process("board", *self._board_arguments()), self._process(
-            "run", "--config", str(self.folder / "config.toml")
+        with (
+            self._process("board", *self._board_arguments()),
+            self._process("run", "--config", str(self.folder / "config.toml")),
         ):
             try:
                 self._await_daemon()
@@ -123,7 +124,11 @@ class Demo:
         self._until(live, "re-calibrating", lambda s: s["generation"] > 0, "active")
         self._until(live, "confirming", lambda s: s["phase"] in ("watching", "rolled_back"), "confirmed")
         confirmed = self._status()
-        self._until(live, "the board's own counters", lambda _: self._accepts_since("confirmed").min() >= VERDICT_ACCEPTS)
+        self._until(
+            live,
+            "the board's own counters",
+            lambda _: self._accepts_since("confirmed").min() >= VERDICT_ACCEPTS,
+        )
         figures = self._figures(confirmed)
         generation = self._status()["generation"]
         self._operate(do="condition", text=PILEUP)
@@ -192,7 +197,9 @@ class Demo:
                     self.marks.set(mark, status["last"]["ls"])
                 return status
             time.sleep(0.25)
-        raise DemoFailed(f"{doing}: not done within {PHASE_TIMEOUT_S} s; the stream is {status['phase']}: {status['reason']}")
+        raise DemoFailed(
+            f"{doing}: not done within {PHASE_TIMEOUT_S} s; the stream is {status['phase']}: {status['reason']}"
+        )
 
     def _say(self, doing: str, status: dict[str, Any], said: str) -> str:
         state = f"{doing}: {status['phase']}, {status['last'].get('level', 'no verdict')}"
@@ -208,7 +215,9 @@ class Demo:
         last = status["last"]
         table = Table(show_header=False, box=None, padding=(0, 2))
         table.add_row("state", f"{status['phase']}  (generation {status['generation']})")
-        table.add_row("lumi section", f"{last['ls']}  ({last['n']:,} crossings, pile-up {last['pileup']:.1f})")
+        table.add_row(
+            "lumi section", f"{last['ls']}  ({last['n']:,} crossings, pile-up {last['pileup']:.1f})"
+        )
         table.add_row("KL", f"{last['kl']:.5f}   PSI {last['psi']:.5f}   verdict {last['level']}")
         table.add_row("rate / target", "   ".join(f"× {r:.2f}" for r in last["ratios"]))
         changed = _changed(status["registers"])

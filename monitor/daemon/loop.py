@@ -319,21 +319,10 @@ class Refuse:
     reason: str
 
 
-Command = (
-    Collect
-    | Fit
-    | Stage
-    | StartPreview
-    | PollPreview
-    | Arm
-    | PollLatch
-    | Judge
-    | Abort
-    | Reconcile
-    | Adopt
-    | Announce
-    | Refuse
-)
+Work = Fit | Stage | StartPreview | PollPreview | Arm | PollLatch | Judge
+"""Commands that take time; what becomes of them comes back under their task."""
+
+Command = Work | Collect | Abort | Reconcile | Adopt | Announce | Refuse
 Outcome = tuple[State, list[Command]]
 
 ALLOWED: dict[type[Operator], frozenset[Phase]] = {

@@ -39,7 +39,10 @@ class ServiceCollector(Collector):
     def _of_streams(self) -> Iterator[Metric]:
         controls = self._service.controls
         gauges = {
-            "driftd_kl_divergence": ("KL divergence of the last lumi section from p_ref, bias-corrected.", "kl"),
+            "driftd_kl_divergence": (
+                "KL divergence of the last lumi section from p_ref, bias-corrected.",
+                "kl",
+            ),
             "driftd_psi": ("Population stability index of the last lumi section, bias-corrected.", "psi"),
             "driftd_kl_expected_divergence": (
                 "KL divergence of the last lumi section from what the active payload should give.",
@@ -78,7 +81,9 @@ class ServiceCollector(Collector):
         generation = GaugeMetricFamily("driftd_generation", "Active generation.", labels=["stream"])
         closed = CounterMetricFamily("driftd_ls_closed", "Lumi sections judged.", labels=["stream"])
         outcomes = CounterMetricFamily(
-            "driftd_operations", "Fits, pushes and rollbacks by outcome.", labels=["stream", "operation", "outcome"]
+            "driftd_operations",
+            "Fits, pushes and rollbacks by outcome.",
+            labels=["stream", "operation", "outcome"],
         )
         for stream, control in controls.items():
             for each in Phase:
@@ -93,7 +98,9 @@ class ServiceCollector(Collector):
 
     def _of_messages(self) -> Iterator[Metric]:
         receiver = self._service.receiver
-        scores = CounterMetricFamily("driftd_scores", "Scores of colliding crossings counted.", labels=["stream"])
+        scores = CounterMetricFamily(
+            "driftd_scores", "Scores of colliding crossings counted.", labels=["stream"]
+        )
         by_source = {
             name: CounterMetricFamily(f"driftd_messages_{name}", text, labels=["stream", "source"])
             for name, text in (

@@ -36,8 +36,12 @@ def demo_figure(
     pileup = marks.get("pileup", (windows[-1]["ls"] + 1, 0.0))[0]
     groups = {
         "reference": [w for w in windows if w["ls"] < drift],
-        "drifted": [w for w in windows if drift <= w["ls"] < active and w["generation"] == windows[0]["generation"]],
-        "re-calibrated": [w for w in windows if w["generation"] > windows[0]["generation"] and w["ls"] < pileup],
+        "drifted": [
+            w for w in windows if drift <= w["ls"] < active and w["generation"] == windows[0]["generation"]
+        ],
+        "re-calibrated": [
+            w for w in windows if w["generation"] > windows[0]["generation"] and w["ls"] < pileup
+        ],
     }
     edges = reference.binning.edges * reference.lsb
     x = np.append(edges[:-1], edges[-2] * 1.15)
@@ -49,7 +53,14 @@ def demo_figure(
         n = counts.sum()
         expected = np.average([w["expected"] for w in group], axis=0, weights=[w["n"] for w in group])
         shape = expected if name == "reference" else counts / n
-        upper.stairs(shape / width, x, color=COLOURS[name], label=name, fill=name == "reference", alpha=0.6 if name == "reference" else 1)
+        upper.stairs(
+            shape / width,
+            x,
+            color=COLOURS[name],
+            label=name,
+            fill=name == "reference",
+            alpha=0.6 if name == "reference" else 1,
+        )
         if name != "reference":
             lower.errorbar(
                 (x[:-1] + x[1:]) / 2,

@@ -120,7 +120,9 @@ class Policy:
         rates = [self._expected_rates(report) for report in reports]
         expected = np.sum([count * rate for count, rate in zip(n, rates, strict=True)], axis=0)
         sigma = np.sqrt(np.maximum(expected, 1.0) * (1.0 + n.sum() / m))
-        return _Evidence(compare(counts, p, m), above / np.maximum(expected, 1e-12), (above - expected) / sigma)
+        return _Evidence(
+            compare(counts, p, m), above / np.maximum(expected, 1e-12), (above - expected) / sigma
+        )
 
     def _onset(self) -> int:
         """Index among the recent lumi sections at which the change most probably began."""

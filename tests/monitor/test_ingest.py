@@ -31,7 +31,9 @@ def tap(closed: list[LsReport]) -> Iterator[tuple[Receiver, Send]]:
     push = context.socket(zmq.PUSH)
     port = push.bind_to_random_port("tcp://127.0.0.1")
     monitor = StreamMonitor("axol1tl", reference, [150], {}, Ingest(), closed.append, lambda batch: None)
-    receiver = Receiver({"axol1tl": monitor}, {"axol1tl": 57}, [(f"tcp://127.0.0.1:{port}", "pull", "axol1tl")], 100)
+    receiver = Receiver(
+        {"axol1tl": monitor}, {"axol1tl": 57}, [(f"tcp://127.0.0.1:{port}", "pull", "axol1tl")], 100
+    )
     receiver.start()
     try:
         yield receiver, push.send_multipart
@@ -68,7 +70,11 @@ BAD = {
     "dtype": lambda: with_header(message(9), dtype="i8"),
     "header": lambda: [message(9)[0], b"\xff\xff", message(9)[2]],
     "frames": lambda: [b"axol1tl"],
-    "nan": lambda: [message(9)[0], *with_header(message(9), dtype="f4")[1:2], np.full(3, np.nan, "f4").tobytes()],
+    "nan": lambda: [
+        message(9)[0],
+        *with_header(message(9), dtype="f4")[1:2],
+        np.full(3, np.nan, "f4").tobytes(),
+    ],
 }
 
 

@@ -108,7 +108,9 @@ def normal(state: State) -> State:
         not_before=max(0, state.not_before - state.clock),
         retries=min(state.retries, 3),
         generation=0,
-        target_generation=0 if state.target_generation < 0 else 1 + state.target_generation - state.generation,
+        target_generation=0
+        if state.target_generation < 0
+        else 1 + state.target_generation - state.generation,
         target_ls=0,
         epoch=0,
         onset=(0, 0),
@@ -174,7 +176,9 @@ def test_a_payload_is_staged_only_with_passed_gates_or_by_a_human_or_to_undo_har
     for state, event, after, commands in edges:
         if not any(isinstance(command, Stage) for command in commands):
             continue
-        by_gates = isinstance(event, FitDone) and event.accepted and state.mode is Mode.AUTO and not state.dry_run
+        by_gates = (
+            isinstance(event, FitDone) and event.accepted and state.mode is Mode.AUTO and not state.dry_run
+        )
         by_human = isinstance(event, Approve | Rollback)
         undone = isinstance(event, Judged) and event.outcome == "harmful"
         assert by_gates or by_human or undone
@@ -195,7 +199,9 @@ def test_what_belongs_to_an_older_task_changes_nothing(edges: list[Edge]) -> Non
             assert step(state, replace(event, task=task - 1), RULES) == (state, [])
 
 
-def test_a_command_that_does_not_fit_is_refused_with_the_reason_and_changes_nothing(edges: list[Edge]) -> None:
+def test_a_command_that_does_not_fit_is_refused_with_the_reason_and_changes_nothing(
+    edges: list[Edge],
+) -> None:
     orders = tuple(ALLOWED)
     for state, event, after, commands in edges:
         if isinstance(event, orders) and state.phase not in ALLOWED[type(event)]:

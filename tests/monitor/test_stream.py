@@ -157,7 +157,9 @@ def test_duplicates_are_counted_once(fed: Callable[..., Fed]) -> None:
     assert stream.monitor.totals()["a"].duplicates == 1
 
 
-def test_scores_beyond_the_bits_of_the_model_are_never_counted_into_a_histogram(fed: Callable[..., Fed]) -> None:
+def test_scores_beyond_the_bits_of_the_model_are_never_counted_into_a_histogram(
+    fed: Callable[..., Fed],
+) -> None:
     stream = fed()
     stream.send(1, [10, 1 << BITS])
     stream.send(1, [10])

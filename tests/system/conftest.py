@@ -57,7 +57,9 @@ class Site:
         self.folder = folder
         self.package = package
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-        self.ports = dict(zip(("http", "ipbus", "scores", "control"), [s.getsockname()[1] for s in sockets], strict=True))
+        self.ports = dict(
+            zip(("http", "ipbus", "scores", "control"), [s.getsockname()[1] for s in sockets], strict=True)
+        )
         for s in sockets:
             s.close()
         self.url = f"http://127.0.0.1:{self.ports['http']}"
@@ -126,7 +128,12 @@ class Site:
     def driftd(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the CLI to its end."""
         return subprocess.run(
-            [*COMMAND, *arguments], capture_output=True, text=True, timeout=180, env=self.environment, check=False
+            [*COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            env=self.environment,
+            check=False,
         )
 
     def end(self, name: str) -> int:

@@ -114,7 +114,9 @@ def _with_weights(package: Package, weights: list) -> Package:  # type: ignore[t
 
     layers = tuple(replace(layer, weight=w) for layer, w in zip(package.model.layers, weights, strict=True))
     model = replace(package.model, layers=layers)
-    return replace(package, model=model, nominal=Payload.from_bytes(model.layout, model.id, package.nominal.to_bytes()))
+    return replace(
+        package, model=model, nominal=Payload.from_bytes(model.layout, model.id, package.nominal.to_bytes())
+    )
 
 
 def test_a_rebooted_board_is_noticed_and_its_nominal_payload_adopted(site: Site) -> None:
