@@ -113,9 +113,7 @@ def _branch(parent: ElementTree.Element, name: str, address: int) -> ElementTree
     return ElementTree.SubElement(parent, "node", id=name, address=f"{address:#x}")
 
 
-def _leaf(
-    parent: ElementTree.Element, name: str, address: int, permission: str, size: int | None = None
-) -> None:
+def _leaf(parent: ElementTree.Element, name: str, address: int, permission: str, size: int | None = None) -> None:
     leaf = _branch(parent, name, address)
     if size is not None:
         leaf.attrib |= {"mode": "incremental", "size": str(size)}
@@ -165,9 +163,7 @@ def _root(xml: str, source: str) -> ElementTree.Element:
     return root
 
 
-def _walk(
-    element: ElementTree.Element, path: str, address: int, folder: Path | None
-) -> Iterator[tuple[str, Node]]:
+def _walk(element: ElementTree.Element, path: str, address: int, folder: Path | None) -> Iterator[tuple[str, Node]]:
     """The nodes below `element`, which lies at `address`."""
     for child in element.iterfind("node"):
         name = child.get("id", "")

@@ -144,9 +144,7 @@ def _dense(layer: Dense, given: Fixed) -> Callable[[Integers], Integers]:
     bias = accum.cast(layer.bias, layer.bias_type.frac)
     largest = max(given.max_raw, -given.min_raw)
     reach = int(np.abs(layer.weight).sum(axis=0).max()) * largest
-    lossless = up >= 0 and (
-        accum.overflow == "WRAP" or (reach << up) + int(np.abs(bias).max()) <= accum.max_raw
-    )
+    lossless = up >= 0 and (accum.overflow == "WRAP" or (reach << up) + int(np.abs(bias).max()) <= accum.max_raw)
     weight = layer.weight.astype(np.float64)
 
     def product(x: Integers) -> Integers:

@@ -165,9 +165,7 @@ class Fixed:
         raw = np.asarray(raw, dtype=np.int64)
         outside = (raw < self.min_raw) | (raw > self.max_raw)
         if outside.any():
-            raise FixedPointError(
-                f"raw {raw[outside][0]} is outside {self.min_raw} to {self.max_raw} of {self}"
-            )
+            raise FixedPointError(f"raw {raw[outside][0]} is outside {self.min_raw} to {self.max_raw} of {self}")
         return (raw & 0xFFFFFFFF).astype(np.uint32)
 
     def unpack(self, words: ArrayLike) -> Integers:

@@ -179,9 +179,7 @@ def _layers(model: Model) -> Iterator[dict[str, Any]]:
 def _registers(name: str, n: int, registers: Registers) -> dict[str, Any]:
     """A scale and an offset that become ports; hls4ml would drop a step that does nothing as written."""
     offsets = np.full(n, registers.offset_type.lsb)
-    return _affine(
-        name, np.ones(n), offsets, registers.scale_type, registers.offset_type, registers.result_type
-    )
+    return _affine(name, np.ones(n), offsets, registers.scale_type, registers.offset_type, registers.result_type)
 
 
 def _affine(

@@ -46,9 +46,7 @@ class Ledger:
         self._clock = clock
         self._lock = threading.Lock()
         try:
-            self._db = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
+            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise LedgerError(f"{path}: {error}") from error
         try:
@@ -178,9 +176,7 @@ class Ledger:
         )
 
     def steps(self, stream: str, generation: int) -> list[Step]:
-        rows = self._run(
-            "SELECT * FROM steps WHERE stream = ? AND generation = ? ORDER BY id", (stream, generation)
-        )
+        rows = self._run("SELECT * FROM steps WHERE stream = ? AND generation = ? ORDER BY id", (stream, generation))
         return [Step(**_parsed(row, "detail")) for row in rows]
 
     def open_transaction(self, stream: str) -> list[Step]:
@@ -214,9 +210,7 @@ class Ledger:
 
     def proposals(self, stream: str, limit: int = 100) -> list[StoredProposal]:
         """The newest proposals of a stream, newest first."""
-        rows = self._run(
-            "SELECT * FROM proposals WHERE stream = ? ORDER BY rowid DESC LIMIT ?", (stream, limit)
-        )
+        rows = self._run("SELECT * FROM proposals WHERE stream = ? ORDER BY rowid DESC LIMIT ?", (stream, limit))
         return [self._proposal(row) for row in rows]
 
     def decide(self, proposal_id: str, decision: str, by: str, reason: str = "") -> None:
@@ -236,8 +230,7 @@ class Ledger:
     def events(self, since: int = 0, limit: int = 100, stream: str | None = None) -> list[Event]:
         """The newest `limit` events later than `since`, newest first."""
         rows = self._run(
-            "SELECT * FROM events WHERE time > ?1 AND (?3 IS NULL OR stream = ?3) "
-            "ORDER BY time DESC, id DESC LIMIT ?2",
+            "SELECT * FROM events WHERE time > ?1 AND (?3 IS NULL OR stream = ?3) ORDER BY time DESC, id DESC LIMIT ?2",
             (since, limit, stream),
         )
         return [Event(**_parsed(row, "data")) for row in rows]
@@ -246,9 +239,7 @@ class Ledger:
         decisions = self._run(
             "SELECT decision, by, reason, time FROM decisions WHERE proposal_id = ? ORDER BY id", (row["id"],)
         )
-        return StoredProposal(
-            **_parsed(row, "data"), decisions=tuple(Decision(**decision) for decision in decisions)
-        )
+        return StoredProposal(**_parsed(row, "data"), decisions=tuple(Decision(**decision) for decision in decisions))
 
     def _run(self, sql: str, values: tuple[object, ...]) -> list[sqlite3.Row]:
         with self._lock:

@@ -43,9 +43,7 @@ class Package:
 
     def __post_init__(self) -> None:
         if self.nominal.model_id != self.model.id or self.nominal.layout != self.model.layout:
-            raise PackageError(
-                f"the nominal payload is made for model {self.nominal.model_id}, not {self.model.id}"
-            )
+            raise PackageError(f"the nominal payload is made for model {self.nominal.model_id}, not {self.model.id}")
         try:
             self.model.check_events(self.golden_events)
         except FirmwareError as error:

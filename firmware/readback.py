@@ -20,9 +20,7 @@ def check_identity(board: Board, stream: str, model_id: str, layout: Layout) -> 
     expected = {"magic": MAGIC, "version": VERSION, "model_id": model_id, "n_words": layout.n_words}
     found = asdict(identity)
     differences = [
-        f"{name} is {found[name]!r}, expected {value!r}"
-        for name, value in expected.items()
-        if found[name] != value
+        f"{name} is {found[name]!r}, expected {value!r}" for name, value in expected.items() if found[name] != value
     ]
     if differences:
         raise IdentityError(f"{stream} is not what the payload is for: " + "; ".join(differences))

@@ -50,8 +50,8 @@ class Header:
     `seq` counts all kinds of message per (source, stream, run); `orbit` is the first orbit of the
     scores and `pileup` the measured mean of the lumi section. With `bx_class` "all" the `n` scores
     are whole orbits from crossing 0 on and the receiver applies the bunch mask; with "colliding"
-    the masked crossings are already left out. Fields that are not named here are ignored. `filled` and `ls_orbits` belong to "begin", `totals`
-    to "end", `events` to "batch".
+    the masked crossings are already left out. `filled` and `ls_orbits` belong to "begin", `totals` to
+    "end", `events` to "batch"; a message without `kind` is a batch. Other fields are ignored.
     """
 
     kind: str

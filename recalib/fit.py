@@ -145,7 +145,7 @@ class Engine:
         moved = np.abs(quantile_map(fit.codes, fit.p, target) - fit.codes)
         order = np.argsort(moved)
         place = np.searchsorted(np.cumsum(fit.weights[order]), MOVE_SHARE)
-        needed = moved[order][min(place, len(moved) - 1)]
+        needed = moved[order][min(int(place), len(moved) - 1)]
         return float(max(1.0, MOVE_SLACK * needed) * self.package.model.lsb)
 
     def _inputs_at(self, pileup: float | None) -> InputReference:
@@ -366,9 +366,7 @@ def choose(
         )
     e = chosen.evidence
     ratios = ", ".join(f"× {ratio:.2f}" for ratio in e.rate_ratios)
-    text = (
-        f"{chosen.knob}: KL {task.choice.kl:.4f} → {e.kl:.4f} (floor {floor:.4f}), rates {ratios} of target"
-    )
+    text = f"{chosen.knob}: KL {task.choice.kl:.4f} → {e.kl:.4f} (floor {floor:.4f}), rates {ratios} of target"
     if chosen.turns_inputs:
         text += f", {chosen.explained:.0%} of the inputs' mismatch explained"
     return chosen, (*candidates, *failures), text

@@ -58,9 +58,7 @@ def verdicts(subject: Subject) -> tuple[Gate, ...]:
 def _gates(s: Subject) -> Iterator[Gate]:
     wanted = s.settings
     n = s.n_events
-    yield Gate(
-        "events", n, wanted.min_events, n >= wanted.min_events, f"{n} events, at least {wanted.min_events}"
-    )
+    yield Gate("events", n, wanted.min_events, n >= wanted.min_events, f"{n} events, at least {wanted.min_events}")
     if s.restores:
         change, error = s.after.kl_change(s.before)
         text = f"KL {s.before.kl:.5f} → {s.after.kl:.5f}, a fall of {-change / max(error, 1e-12):.1f} σ"
@@ -119,9 +117,7 @@ def _agreement(s: Subject) -> Iterator[Gate]:
     if s.datapath is not None:
         golden = s.package.golden_events[:CHECKED]
         differ = _differences(s, golden, s.package.nominal) + _differences(s, events, s.payload)
-        text = (
-            f"compiled datapath and integer emulator differ on {differ} of {len(golden) + len(events)} events"
-        )
+        text = f"compiled datapath and integer emulator differ on {differ} of {len(golden) + len(events)} events"
         yield Gate("datapath", differ, 0, differ == 0, text)
 
 

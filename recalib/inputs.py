@@ -38,12 +38,13 @@ class _Histogram:
         energy = corrected[:, self.energies]
         each = np.broadcast_to(weights[:, None], energy.shape)
         if self.angles is None:
-            return self._count(energy.ravel(), each.ravel()) / weights.sum()
+            return self._shares(energy.ravel(), each.ravel(), weights.sum())
         hard = energy > self.floor
-        return self._count(corrected[:, self.angles][hard], each[hard]) / weights.sum()
+        return self._shares(corrected[:, self.angles][hard], each[hard], weights.sum())
 
-    def _count(self, values: Floats, weights: Floats) -> Floats:
-        return np.bincount(np.searchsorted(self.edges[1:-1], values), weights, len(self.edges) - 1)
+    def _shares(self, values: Floats, weights: Floats, total: float) -> Floats:
+        counts = np.bincount(np.searchsorted(self.edges[1:-1], values), weights, len(self.edges) - 1)
+        return np.asarray(counts / total, dtype=np.float64)
 
 
 class InputReference:
@@ -81,9 +82,7 @@ class InputReference:
             total -= (len(entries) - 1) / 2 * (1 / n_eff + 1 / self._m_eff)
         return total
 
-    def scale(
-        self, events: NDArray[np.integer], weights: Floats, payload: Payload, name: str
-    ) -> tuple[float, float]:
+    def scale(self, events: NDArray[np.integer], weights: Floats, payload: Payload, name: str) -> tuple[float, float]:
         """ln of the factor that brings an object type's energies nearest to the reference's, and its error.
 
         The minimum of n·KL over the factor, an estimate of maximum likelihood, and from its curvature the
@@ -145,7 +144,9 @@ def _histograms(model: Model, name: str, values: Floats, weights: Floats) -> lis
 def _quantiles(values: Floats, weights: Floats, shares: ArrayLike) -> Floats:
     order = np.argsort(values)
     below = np.cumsum(weights[order])
-    return values[order][np.searchsorted(below, np.asarray(shares) * below[-1]).clip(max=len(values) - 1)]
+    place = np.searchsorted(below, np.asarray(shares) * below[-1]).clip(max=len(values) - 1)
+    found: Floats = values[order][place]
+    return found
 
 
 def mixture(p: Floats, slices: Floats) -> Floats:

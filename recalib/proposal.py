@@ -130,7 +130,7 @@ class Judgement:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        return _plain(self)
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 
 _STRUCTURED = ("words", "p_ref", "predicted", "gates", "candidates")

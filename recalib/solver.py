@@ -126,8 +126,8 @@ def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Sol
     that of the smooth histogram; whether a step helps is told by the ordinary histogram of exact scores.
     Bounds on |θ| and on the share of events that move by more than δ hold at every step.
 
-    It starts at the prior's centre. Without a given β it is the smallest for which the pull of ρ there costs a tenth of the KL's floor:
-    β² = gᵀH⁻¹g/(2·0.1·floor), g = ∂ mean ρ/∂θ and H the KL's Hessian.
+    It starts at the prior's centre. Without a given β it is the smallest for which the pull of ρ there costs
+    a tenth of the KL's floor: β² = gᵀH⁻¹g/(2·0.1·floor), g = ∂ mean ρ/∂θ and H the KL's Hessian.
 
     Raises:
         Unfit: if the scores do not depend on the knob, or a gradient is not a number.
@@ -139,9 +139,7 @@ def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Sol
     now = problem.linear(theta)
     beta = problem.beta or _beta(problem, now, ridge)
     fit = problem.fit
-    objective = Objective(
-        problem.sharp, problem.p_ref, fit.deployed, fit.weights, beta, problem.delta, problem.form
-    )
+    objective = Objective(problem.sharp, problem.p_ref, fit.deployed, fit.weights, beta, problem.delta, problem.form)
     value = float(objective(now.scores)) + beta * problem.prior(theta)
     best, best_kl = np.zeros_like(theta), problem.divergence(problem.choice.deployed, problem.choice)
     if (start := problem.divergence(problem.scores(theta, problem.choice), problem.choice)) < best_kl:

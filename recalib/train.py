@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from firmware.addresses import address_table
+from firmware.axol1tl import FEATURES
 from firmware.emulator import Emulator
 from firmware.errors import PackageError
 from firmware.model import Model
@@ -30,9 +31,9 @@ from recalib.surrogate import cast
 
 SIZES = (57, 28, 15, 8)
 DECODER = (8, 24, 32, 57)
-KL_WEIGHT = 1.5
+KL_WEIGHT = 0.3
 ANGLE_WEIGHT = 0.02
-"""What the reconstruction of an angle counts against that of a p_T."""
+"""What the reconstruction of an angle counts."""
 HUBER = 8.0
 """Normalised inputs count by their square up to here: the latent values must follow the tails."""
 LEARNING_RATE = 5e-3
@@ -129,9 +130,7 @@ def normalisation(events: Events) -> tuple[Integers, Integers]:
 
     p_T is left at half of that spread's power of two: its tail is what an anomaly stands out in.
     """
-    weights, biases = [np.zeros(shape) for shape in pairwise(SIZES)], [np.zeros(n) for n in SIZES[1:]]
-    blank = Model.axol1tl("blank", weights, biases, np.zeros(SIZES[0]), np.zeros(SIZES[0]))
-    kinds = [(feature.object, feature.kind) for feature in blank.features]
+    kinds = [(feature.object, feature.kind) for feature in FEATURES]
     shift = np.zeros(len(kinds), np.int64)
     for kind in sorted(set(kinds)):
         columns = [i for i, of in enumerate(kinds) if of == kind]
@@ -242,7 +241,7 @@ def _importance(model: Model, events: Events) -> Tensor:
     weights = np.zeros(events.shape, np.float32)
     for i, feature in enumerate(model.features):
         if feature.kind in ENERGIES:
-            weights[:, i] = {"mu": 3.0, "eg": 0.3}.get(feature.object, 1.0)
+            weights[:, i] = 1.0
         else:
             weights[:, i] = ANGLE_WEIGHT * (events[:, i - i % 3] > 0)
     return torch.from_numpy(weights)

@@ -70,6 +70,4 @@ class FitWorker:
 def _check_golden(package: Package, run: Callable[..., Words]) -> None:
     wrong = int((run(package.golden_events, package.nominal).codes != package.golden_codes).sum())
     if wrong:
-        raise RecalibError(
-            f"{wrong} of {len(package.golden_codes)} golden codes of the package are not reproduced"
-        )
+        raise RecalibError(f"{wrong} of {len(package.golden_codes)} golden codes of the package are not reproduced")

@@ -69,8 +69,7 @@ class BoardSettings:
     def __post_init__(self) -> None:
         if self.orbits_per_message < 1 or self.orbits_per_ls % self.orbits_per_message:
             raise FirmwareError(
-                f"orbits_per_ls = {self.orbits_per_ls} is no multiple of "
-                f"orbits_per_message = {self.orbits_per_message}"
+                f"orbits_per_ls = {self.orbits_per_ls} is no multiple of orbits_per_message = {self.orbits_per_message}"
             )
 
 

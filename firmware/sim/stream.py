@@ -31,9 +31,7 @@ class Sampling:
 class Stream:
     """A package in operation: its registers, its counters, its sample of events."""
 
-    def __init__(
-        self, package: Package, execute: Execute, sampling: Sampling, seed: np.random.SeedSequence
-    ) -> None:
+    def __init__(self, package: Package, execute: Execute, sampling: Sampling, seed: np.random.SeedSequence) -> None:
         cuts = package.nominal.raw("cuts")
         self.name = package.model.name
         self.bank = Bank(package.model, package.nominal)

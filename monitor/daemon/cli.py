@@ -63,9 +63,7 @@ def _load(path: Path) -> configuration.Config:
 
 def _config_option(function: Any) -> Any:
     path = click.Path(dir_okay=False, path_type=Path)
-    return click.option("--config", "config_path", type=path, default="config.toml", show_default=True)(
-        function
-    )
+    return click.option("--config", "config_path", type=path, default="config.toml", show_default=True)(function)
 
 
 def _url_option(function: Any) -> Any:
@@ -223,23 +221,15 @@ def unfreeze(stream: str, reason: str, url: str) -> None:
 
 
 @main.command()
-@click.option(
-    "--package", "packages", type=click.Path(path_type=Path), multiple=True, default=["var/axol1tl.driftd"]
-)
-@click.option(
-    "--publish", multiple=True, default=["tcp://127.0.0.1:5555"], show_default=True, help="To bind."
-)
+@click.option("--package", "packages", type=click.Path(path_type=Path), multiple=True, default=["var/axol1tl.driftd"])
+@click.option("--publish", multiple=True, default=["tcp://127.0.0.1:5555"], show_default=True, help="To bind.")
 @click.option("--pattern", type=click.Choice(["push", "pub"]), default="push", show_default=True)
 @click.option("--ipbus-port", type=int, default=50001, show_default=True, help="UDP.")
-@click.option(
-    "--control", default="tcp://127.0.0.1:5556", show_default=True, help="For the world's operator."
-)
+@click.option("--control", default="tcp://127.0.0.1:5556", show_default=True, help="For the world's operator.")
 @click.option("--source", default="board", show_default=True)
 @click.option("--run", "run_number", type=int, default=1, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option(
-    "--orbits-per-ls", type=int, default=40, show_default=True, help="2556 colliding crossings each."
-)
+@click.option("--orbits-per-ls", type=int, default=40, show_default=True, help="2556 colliding crossings each.")
 @click.option("--ls-seconds", type=float, default=1.5, show_default=True, help="0: as fast as it can.")
 @click.option("--duration-ls", type=int, default=0, show_default=True, help="0: until it is stopped.")
 @click.option("--orbits-per-message", type=int, default=4, show_default=True)
@@ -259,9 +249,7 @@ def board(
 
     try:
         run_board(
-            BoardSettings(
-                packages=packages, run=run_number, sampling=Sampling(zero_bias_prescale), **settings
-            ),
+            BoardSettings(packages=packages, run=run_number, sampling=Sampling(zero_bias_prescale), **settings),
             ready=lambda status: click.echo(json.dumps(status)),
         )
     except FirmwareError as error:

@@ -346,9 +346,7 @@ class StreamControl:
             await self._perform(command)
         except (FirmwareError, RecalibError) as error:
             self.outcomes[operation, "failed"] += 1
-            self.feed(
-                loop.Failed(command.task, f"{operation}: {error}", writes and isinstance(error, BoardError))
-            )
+            self.feed(loop.Failed(command.task, f"{operation}: {error}", writes and isinstance(error, BoardError)))
         except Exception as error:
             self._log.exception("operation broke", operation=operation)
             self.outcomes[operation, "failed"] += 1
@@ -512,9 +510,7 @@ class StreamControl:
 
     async def _poll_preview(self, command: loop.PollPreview) -> None:
         assert self._transaction is not None
-        preview: Preview = await self._board.call(
-            self._transaction.preview_read, self.settings.push.preview_accepts
-        )
+        preview: Preview = await self._board.call(self._transaction.preview_read, self.settings.push.preview_accepts)
         if not preview.enough and not command.last:
             return
         await self._board.call(self._transaction.preview_stop)
@@ -529,9 +525,7 @@ class StreamControl:
         promised = np.array(self.proposal(self.state.proposal)["rates_after"])  # type: ignore[index]
         accepts = np.array(preview.accepts)
         expected = promised * preview.events
-        slack = self.settings.detect.rate_tolerance * expected + PREVIEW_SIGMAS * np.sqrt(
-            np.maximum(expected, 1)
-        )
+        slack = self.settings.detect.rate_tolerance * expected + PREVIEW_SIGMAS * np.sqrt(np.maximum(expected, 1))
         off = np.abs(accepts - expected) > slack
         ratios = ", ".join(f"× {ratio:.2f}" for ratio in accepts / np.maximum(expected, 1e-9))
         return not off.any(), f"shadow rates over promised ones: {ratios}"

@@ -181,9 +181,7 @@ class Demo:
             ),
         }
 
-    def _until(
-        self, live: Live, doing: str, done: Callable[[dict[str, Any]], bool], mark: str = ""
-    ) -> dict[str, Any]:
+    def _until(self, live: Live, doing: str, done: Callable[[dict[str, Any]], bool], mark: str = "") -> dict[str, Any]:
         due = time.monotonic() + PHASE_TIMEOUT_S
         said = ""
         while time.monotonic() < due:
@@ -215,9 +213,7 @@ class Demo:
         last = status["last"]
         table = Table(show_header=False, box=None, padding=(0, 2))
         table.add_row("state", f"{status['phase']}  (generation {status['generation']})")
-        table.add_row(
-            "lumi section", f"{last['ls']}  ({last['n']:,} crossings, pile-up {last['pileup']:.1f})"
-        )
+        table.add_row("lumi section", f"{last['ls']}  ({last['n']:,} crossings, pile-up {last['pileup']:.1f})")
         table.add_row("KL", f"{last['kl']:.5f}   PSI {last['psi']:.5f}   verdict {last['level']}")
         table.add_row("rate / target", "   ".join(f"× {r:.2f}" for r in last["ratios"]))
         changed = _changed(status["registers"])
@@ -368,9 +364,7 @@ def _changed(registers: list[dict[str, Any]]) -> str:
     fields: dict[str, list[float]] = {}
     for change in registers:
         fields.setdefault(change["field"], []).append(change["new_value"])
-    return ", ".join(
-        f"{name}: {len(values)} at {min(values):.3f}…{max(values):.3f}" for name, values in fields.items()
-    )
+    return ", ".join(f"{name}: {len(values)} at {min(values):.3f}…{max(values):.3f}" for name, values in fields.items())
 
 
 def _free_ports(*names: str) -> dict[str, int]:

@@ -98,9 +98,7 @@ class ServiceCollector(Collector):
 
     def _of_messages(self) -> Iterator[Metric]:
         receiver = self._service.receiver
-        scores = CounterMetricFamily(
-            "driftd_scores", "Scores of colliding crossings counted.", labels=["stream"]
-        )
+        scores = CounterMetricFamily("driftd_scores", "Scores of colliding crossings counted.", labels=["stream"])
         by_source = {
             name: CounterMetricFamily(f"driftd_messages_{name}", text, labels=["stream", "source"])
             for name, text in (

@@ -36,12 +36,8 @@ def demo_figure(
     pileup = marks.get("pileup", (windows[-1]["ls"] + 1, 0.0))[0]
     groups = {
         "reference": [w for w in windows if w["ls"] < drift],
-        "drifted": [
-            w for w in windows if drift <= w["ls"] < active and w["generation"] == windows[0]["generation"]
-        ],
-        "re-calibrated": [
-            w for w in windows if w["generation"] > windows[0]["generation"] and w["ls"] < pileup
-        ],
+        "drifted": [w for w in windows if drift <= w["ls"] < active and w["generation"] == windows[0]["generation"]],
+        "re-calibrated": [w for w in windows if w["generation"] > windows[0]["generation"] and w["ls"] < pileup],
     }
     edges = reference.binning.edges * reference.lsb
     x = np.append(edges[:-1], edges[-2] * 1.15)

@@ -120,9 +120,7 @@ class Policy:
         rates = [self._expected_rates(report) for report in reports]
         expected = np.sum([count * rate for count, rate in zip(n, rates, strict=True)], axis=0)
         sigma = np.sqrt(np.maximum(expected, 1.0) * (1.0 + n.sum() / m))
-        return _Evidence(
-            compare(counts, p, m), above / np.maximum(expected, 1e-12), (above - expected) / sigma
-        )
+        return _Evidence(compare(counts, p, m), above / np.maximum(expected, 1e-12), (above - expected) / sigma)
 
     def _onset(self) -> int:
         """Index among the recent lumi sections at which the change most probably began."""
@@ -132,9 +130,7 @@ class Policy:
         p = np.stack([report.expected for report in self._recent])
         return onset(counts, p, m=self._recent[-1].expected_m).index
 
-    def _words(
-        self, level: Level, faults: list[str], alarms: list[str], since: int, evidence: _Evidence
-    ) -> str:
+    def _words(self, level: Level, faults: list[str], alarms: list[str], since: int, evidence: _Evidence) -> str:
         rates = ", ".join(f"× {ratio:.2f}" for ratio in evidence.ratios)
         if level == "ok":
             return f"as expected: KL {evidence.divergence.kl_corrected:.4f}, rates {rates}"

@@ -132,9 +132,7 @@ class Service:
             "streams": streams,
             "boards": {name: board.status() for name, board in self.boards.items()},
             "memory_bytes": {"daemon": psutil.Process().memory_info().rss} | self.memory(),
-            "malformed": {
-                f"{source}/{cause}": n for (cause, source), n in self.receiver.malformed.copy().items()
-            },
+            "malformed": {f"{source}/{cause}": n for (cause, source), n in self.receiver.malformed.copy().items()},
             "started": self.started_at,
         }
 

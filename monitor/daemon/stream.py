@@ -337,8 +337,7 @@ class StreamMonitor:
         base = self.reference.expected(window.pileup)
         p, m = expectation.at(self.reference, window.pileup)
         alarms = tuple(
-            Alarm(name, name in window.alarmed, float(detector.statistic))
-            for name, detector in self.detectors.items()
+            Alarm(name, name in window.alarmed, float(detector.statistic)) for name, detector in self.detectors.items()
         )
         for name in window.alarmed:
             self.detectors[name].reset()

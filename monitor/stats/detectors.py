@@ -46,9 +46,7 @@ class ChiSquare:
     (True, 9.7)
     """
 
-    def __init__(
-        self, target_run_length: float = RUN_LENGTH, tolerated: float = 0.0, phi: float = 1.0
-    ) -> None:
+    def __init__(self, target_run_length: float = RUN_LENGTH, tolerated: float = 0.0, phi: float = 1.0) -> None:
         self.target_run_length = target_run_length
         self.tolerated = tolerated
         self.phi = phi
@@ -161,9 +159,7 @@ def _on_kl(river: Callable[..., Any]) -> Callable[..., Detector]:
 
 
 def _on_rate(river: Callable[..., Any]) -> Callable[..., Detector]:
-    return lambda reference, cut=0, **settings: OnStatistic(
-        rate_per_block(reference.binning, cut), river(**settings)
-    )
+    return lambda reference, cut=0, **settings: OnStatistic(rate_per_block(reference.binning, cut), river(**settings))
 
 
 _RIVER: dict[str, Callable[..., Any]] = {

@@ -46,9 +46,7 @@ class Divergence:
     p_value_tolerated: float
 
 
-def compare(
-    counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float = 0.0, phi: float = 1.0
-) -> Divergence:
+def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float = 0.0, phi: float = 1.0) -> Divergence:
     """Divergences of `counts` from a reference that is itself an estimate from `m` events.
 
     With f = counts/N and N' = NM/(N+M)::

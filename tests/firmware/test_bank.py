@@ -160,9 +160,7 @@ def test_a_shadow_write_a_disarm_and_a_boot_disarm(
     assert bank.generation == 0
 
 
-def test_an_interrupted_write_leaves_the_active_bank_untouched(
-    bank: Bank, nominal: Payload, other: Payload
-) -> None:
+def test_an_interrupted_write_leaves_the_active_bank_untouched(bank: Bank, nominal: Payload, other: Payload) -> None:
     bank.write(SHADOW, other.words[:70].tolist())
     for ls in range(11, 20):
         bank.begin_ls(ls)
@@ -258,9 +256,7 @@ def test_a_write_that_leaves_the_bank_writes_nothing(bank: Bank, nominal: Payloa
 
 def test_every_node_of_the_address_table_is_served(bank: Bank, model: Model) -> None:
     nodes = parse(address_table([("s", model.layout, model.n_cuts)]))
-    leaves = {
-        path: node for path, node in nodes.items() if path.startswith("s.") and node.mode != "hierarchical"
-    }
+    leaves = {path: node for path, node in nodes.items() if path.startswith("s.") and node.mode != "hierarchical"}
     assert len(leaves) > 30
     for node in leaves.values():
         offset = node.address - 0x10000

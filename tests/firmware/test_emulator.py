@@ -17,9 +17,7 @@ MENU_BITS = slice(439, 444)
 
 
 @pytest.mark.parametrize("orbit", ORBITS)
-def test_the_nominal_payload_gives_the_published_scores_of_axol1tl_v4(
-    v4: Model, shared_data: Path, orbit: str
-) -> None:
+def test_the_nominal_payload_gives_the_published_scores_of_axol1tl_v4(v4: Model, shared_data: Path, orbit: str) -> None:
     with np.load(shared_data / "axol1tl_v4_golden.npz") as golden:
         events, scores = golden[f"{orbit}/inputs"], golden[f"{orbit}/score_x16"]
     words = Emulator(v4).run(events, Payload.nominal(v4, MENU_CUTS))

@@ -96,17 +96,13 @@ def test_each_overflow_treats_what_does_not_fit_in_its_own_way(
 
 
 @given(types(), types(), st.data())
-def test_casting_raws_and_quantizing_their_values_agree(
-    source: Fixed, target: Fixed, data: st.DataObject
-) -> None:
+def test_casting_raws_and_quantizing_their_values_agree(source: Fixed, target: Fixed, data: st.DataObject) -> None:
     raw = np.array([data.draw(st.integers(source.min_raw, source.max_raw))])
     assert target.cast(raw, source.frac).tolist() == target.quantize(source.value(raw)).tolist()
 
 
 @given(types(), st.data())
-def test_a_cast_into_the_own_type_changes_nothing_but_the_lowest_of_sat_sym(
-    fixed: Fixed, data: st.DataObject
-) -> None:
+def test_a_cast_into_the_own_type_changes_nothing_but_the_lowest_of_sat_sym(fixed: Fixed, data: st.DataObject) -> None:
     low = -fixed.max_raw if fixed.overflow == "SAT_SYM" and fixed.signed else fixed.min_raw
     raw = np.array([data.draw(st.integers(low, fixed.max_raw))])
     assert fixed.cast(raw, fixed.frac).tolist() == raw.tolist()

@@ -36,10 +36,7 @@ def compiled(model: Model, cache: Path) -> CompiledDatapath:
 
 
 def differences(a: Words, b: Words) -> list[int]:
-    return [
-        int((getattr(a, part) != getattr(b, part)).sum())
-        for part in ("codes", "core_codes", "latent", "accepts")
-    ]
+    return [int((getattr(a, part) != getattr(b, part)).sum()) for part in ("codes", "core_codes", "latent", "accepts")]
 
 
 @needs_compiler
@@ -75,9 +72,7 @@ def test_both_datapaths_agree_at_the_end_of_the_lut_and_at_a_cut(
     model: Model, compiled: CompiledDatapath, nominal: Payload, random_events: Drawn, code: int
 ) -> None:
     events = random_events(model, 1, 14)
-    payload = nominal.replace(
-        output_scale=0, output_offset=code, lut=[4096] * 4096, cuts=[4095, 4096, 4097, 0, 9]
-    )
+    payload = nominal.replace(output_scale=0, output_offset=code, lut=[4096] * 4096, cuts=[4095, 4096, 4097, 0, 9])
     words = compiled.run(events, payload)
     assert differences(words, Emulator(model).run(events, payload)) == [0, 0, 0, 0]
     assert words.codes.tolist() == [4096]

@@ -110,9 +110,7 @@ def test_tags_and_streams_do_not_mix(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("table", ["payloads", "iovs", "steps", "proposals", "decisions"])
 @pytest.mark.parametrize("change", ["UPDATE {} SET rowid = rowid", "DELETE FROM {}"])
-def test_the_file_itself_forbids_rewriting_history(
-    ledger: Ledger, path: Path, table: str, change: str
-) -> None:
+def test_the_file_itself_forbids_rewriting_history(ledger: Ledger, path: Path, table: str, change: str) -> None:
     id = ledger.add_payload("axol1tl", payload_of(1), "test").id
     ledger.record_iov("axol1tl", 7, 3, id, 1, epoch=5)
     ledger.record_step("axol1tl", 1, id, "stage", "begun")

@@ -68,9 +68,7 @@ def test_the_input_type_holds_every_feature(model: Model) -> None:
         (3, -1, "eg0_pt = -1"),
     ],
 )
-def test_an_event_out_of_range_is_refused_by_feature(
-    model: Model, column: int, value: int, message: str
-) -> None:
+def test_an_event_out_of_range_is_refused_by_feature(model: Model, column: int, value: int, message: str) -> None:
     events = np.zeros((5, 57), dtype=np.int16)
     events[2, column] = value
     assert model.in_range(events).tolist() == [True, True, False, True, True]
@@ -97,9 +95,7 @@ def faults(model: Model) -> dict[str, dict[str, Any]]:
         "layers.0: raw 99 is outside -32 to 31": {
             "layers": (replace(first, weight=first.weight * 0 + 99), second, third)
         },
-        "layers.0: width 67 is outside": {
-            "layers": (replace(first, accum_type=Fixed(61, 61)), second, third)
-        },
+        "layers.0: width 67 is outside": {"layers": (replace(first, accum_type=Fixed(61, 61)), second, third)},
         "at least one dense layer": {"layers": ()},
         r"normalisation.shift has shape \(56,\)": {
             "normalisation": replace(model.normalisation, shift=model.normalisation.shift[1:])
@@ -108,15 +104,11 @@ def faults(model: Model) -> dict[str, dict[str, Any]]:
         "feature x: ap_fixed<8,7> is no integer type": {
             "features": (Feature("x", "met", "pt", Fixed(8, 7)), *model.features[1:])
         },
-        "input: ap_fixed<8,6> cannot hold every ap_uint<12>": {
-            "input": replace(model.input, result_type=Fixed(8, 6))
-        },
+        "input: ap_fixed<8,6> cannot hold every ap_uint<12>": {"input": replace(model.input, result_type=Fixed(8, 6))},
         "latent: a scale of ap_ufixed<16,0> cannot be 1": {
             "latent": replace(model.latent, scale_type=Fixed(16, 0, False))
         },
-        "output: a register is wider than a word": {
-            "output": replace(model.output, offset_type=Fixed(33, 20))
-        },
+        "output: a register is wider than a word": {"output": replace(model.output, offset_type=Fixed(33, 20))},
         "output: the result ap_ufixed<19,14> differs in size": {
             "output": replace(model.output, result_type=Fixed(19, 14, False))
         },

@@ -15,9 +15,7 @@ from firmware.payload import Payload
 
 
 @pytest.fixture(scope="module")
-def package(
-    model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray]
-) -> Package:
+def package(model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray]) -> Package:
     events = random_events(model, 20, 8).astype(np.int16)
     return Package(
         model=model,

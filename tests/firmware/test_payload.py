@@ -86,9 +86,7 @@ def test_values_are_rounded_to_the_nearest_number_of_the_type(nominal: Payload) 
         ({"scale": 1}, "no field 'scale': there are input_scale, "),
     ],
 )
-def test_raws_that_do_not_fit_are_refused_by_name(
-    nominal: Payload, change: dict[str, object], message: str
-) -> None:
+def test_raws_that_do_not_fit_are_refused_by_name(nominal: Payload, change: dict[str, object], message: str) -> None:
     with pytest.raises(PayloadError, match=message):
         nominal.replace(**change)  # type: ignore[arg-type]
 

@@ -188,9 +188,7 @@ def quick_run(package: Package, client: Remote) -> tuple[list[Batch], list[Any]]
     with running([package], QUICK) as board:
         messages = board.tap.rest()
         call(client, "open", board.board.status()["ipbus"])
-        counters = call(
-            client, "read", *(f"axol1tl.counters.{n}" for n in ("ls", "events", "dropped", "accepts"))
-        )
+        counters = call(client, "read", *(f"axol1tl.counters.{n}" for n in ("ls", "events", "dropped", "accepts")))
     return messages, counters
 
 
@@ -213,17 +211,13 @@ def test_the_begin_message_carries_the_bunch_mask(quick_run: Any) -> None:
     assert 45 < begin.header.pileup < 55
 
 
-def test_crossings_without_collision_carry_the_code_of_an_empty_event(
-    quick_run: Any, package: Package
-) -> None:
+def test_crossings_without_collision_carry_the_code_of_an_empty_event(quick_run: Any, package: Package) -> None:
     empty = Emulator(package.model).codes(np.zeros((1, 57), np.int16), package.nominal)[0]
     for batch in batches(quick_run[0]):
         assert (batch.codes.reshape(-1, 3564)[:, ~MASK] == empty).all()
 
 
-def test_the_counters_are_those_of_the_last_lumi_section_on_the_wire(
-    quick_run: Any, package: Package
-) -> None:
+def test_the_counters_are_those_of_the_last_lumi_section_on_the_wire(quick_run: Any, package: Package) -> None:
     messages, (ls, events, dropped, accepts) = quick_run
     codes = np.concatenate([colliding(b) for b in batches(messages) if b.header.ls == 3])
     assert (ls, events, dropped) == (3, 4 * FILLED, 0)
@@ -252,9 +246,7 @@ def test_published_events_give_their_codes(quick_run: Any, package: Package) -> 
         np.testing.assert_array_equal(emulator.codes(batch.events, package.nominal), batch.codes[batch.index])
 
 
-def test_the_sample_is_all_of_the_tail_and_a_known_share_of_the_rest(
-    quick_run: Any, package: Package
-) -> None:
+def test_the_sample_is_all_of_the_tail_and_a_known_share_of_the_rest(quick_run: Any, package: Package) -> None:
     loose = package.nominal.raw("cuts").min()
     bulk_events = bulk_sampled = 0
     for batch in batches(quick_run[0]):
@@ -358,9 +350,7 @@ def test_a_reboot_is_a_new_epoch_with_nominal_registers(package: Package, client
         board.tap.until(lambda batch: batch.header.generation == 1)
         assert board.ask(do="reboot")["ok"]
         messages = board.tap.until(lambda batch: batch.header.epoch != before)
-        after, generation, crc = call(
-            client, "read", "info.epoch", "axol1tl.generation", "axol1tl.active_crc"
-        )
+        after, generation, crc = call(client, "read", "info.epoch", "axol1tl.generation", "axol1tl.active_crc")
     new = messages[-1].header
     assert (new.kind, new.epoch, new.generation) == ("begin", after, 0)
     assert new.seq == messages[-2].header.seq + 1
@@ -405,9 +395,7 @@ def test_a_drift_changes_the_scores_and_nothing_says_so_on_the_wire(quick_run: A
         ([1], "is no request"),
     ],
 )
-def test_a_faulty_request_is_answered_and_changes_nothing(
-    package: Package, request_: Any, message: str
-) -> None:
+def test_a_faulty_request_is_answered_and_changes_nothing(package: Package, request_: Any, message: str) -> None:
     with SimBoard([package], QUICK) as board:
         answer = board._answer(json.dumps(request_).encode())
         assert answer["ok"] is False

@@ -103,9 +103,7 @@ def test_a_payload_becomes_active_at_its_target_and_the_ledger_knows_every_step(
     ]
 
 
-def test_a_rollback_is_the_old_payload_under_the_next_generation(
-    rig: Rig, ledger: Ledger, begin: Begin
-) -> None:
+def test_a_rollback_is_the_old_payload_under_the_next_generation(rig: Rig, ledger: Ledger, begin: Begin) -> None:
     for payload in (rig.payload, rig.nominal):
         transaction = begin(payload)
         transaction.stage()
@@ -171,9 +169,7 @@ def test_nothing_is_armed_when_the_shadow_bank_changed_since_staging(
     assert "arm begun" not in steps_of(ledger, 1)
 
 
-def test_a_preview_of_anything_but_the_payload_is_refused(
-    rig: Rig, board: RemoteBoard, begin: Begin
-) -> None:
+def test_a_preview_of_anything_but_the_payload_is_refused(rig: Rig, board: RemoteBoard, begin: Begin) -> None:
     transaction = begin()
     transaction.stage()
     transaction.preview_start(prescale=1)
@@ -222,9 +218,7 @@ def test_an_arm_that_comes_too_late_is_explained_and_can_be_repeated(rig: Rig, b
     assert transaction.arm().ls == 15
 
 
-def test_a_generation_that_is_not_above_the_active_one_is_refused(
-    rig: Rig, board: RemoteBoard, begin: Begin
-) -> None:
+def test_a_generation_that_is_not_above_the_active_one_is_refused(rig: Rig, board: RemoteBoard, begin: Begin) -> None:
     board.arm(STREAM, 9, 11, rig.nominal.crc)
     rig.begin_ls()
     with pytest.raises(TransactionError, match="generation 9 is not above 9, the active one"):
@@ -232,9 +226,7 @@ def test_a_generation_that_is_not_above_the_active_one_is_refused(
     begin(generation=10).stage()
 
 
-def test_another_hand_on_the_board_while_arming_is_a_refusal_by_generation(
-    rig: Rig, begin: Begin
-) -> None:
+def test_another_hand_on_the_board_while_arming_is_a_refusal_by_generation(rig: Rig, begin: Begin) -> None:
     transaction = begin()
     transaction.stage()
     rig.before_write = lambda address: setattr(rig.bank, "generation", 4)
@@ -293,9 +285,7 @@ def test_an_abort_disarms_even_when_the_ledger_cannot_be_written(
     assert not board.state(STREAM).armed
 
 
-def test_an_abort_does_not_touch_a_board_of_another_model(
-    rig: Rig, board: RemoteBoard, ledger: Ledger
-) -> None:
+def test_an_abort_does_not_touch_a_board_of_another_model(rig: Rig, board: RemoteBoard, ledger: Ledger) -> None:
     other = Payload.nominal(small_model(seed=6), [1, 2])
     ledger.add_payload(STREAM, other, "test")
     board.arm(STREAM, 1, 13, rig.nominal.crc)
@@ -349,9 +339,7 @@ def test_being_disarmed_by_another_hand_is_the_old_state(rig: Rig, board: Remote
 
 
 @pytest.mark.parametrize("reads", range(12))
-def test_a_swap_in_the_midst_of_reading_the_state_is_never_taken_for_a_loss(
-    rig: Rig, begin: Begin, reads: int
-) -> None:
+def test_a_swap_in_the_midst_of_reading_the_state_is_never_taken_for_a_loss(rig: Rig, begin: Begin, reads: int) -> None:
     transaction = begin()
     transaction.stage()
     transaction.arm()
@@ -401,9 +389,7 @@ def test_an_arm_whose_reply_is_lost_is_found_to_be_armed(rig: Rig, ledger: Ledge
         board.close()
 
 
-def test_an_interval_belongs_to_the_run_in_which_it_was_latched(
-    rig: Rig, ledger: Ledger, begin: Begin
-) -> None:
+def test_an_interval_belongs_to_the_run_in_which_it_was_latched(rig: Rig, ledger: Ledger, begin: Begin) -> None:
     transaction = begin()
     transaction.stage()
     transaction.arm()
@@ -414,9 +400,7 @@ def test_an_interval_belongs_to_the_run_in_which_it_was_latched(
     assert ledger.at(STREAM, RUN, 12).id == rig.payload.id
 
 
-def test_steps_out_of_order_and_unknown_payloads_are_refused(
-    rig: Rig, ledger: Ledger, begin: Begin
-) -> None:
+def test_steps_out_of_order_and_unknown_payloads_are_refused(rig: Rig, ledger: Ledger, begin: Begin) -> None:
     transaction = begin()
     with pytest.raises(TransactionError, match="verify: nothing is staged: stage first"):
         transaction.arm()
@@ -443,9 +427,7 @@ def resume(rig: Rig, board: RemoteBoard, ledger: Ledger) -> Resume:
     return lambda: Transaction.resume(board, ledger, STREAM, rig.model.layout, frozen=lambda: False)
 
 
-def test_a_resumed_transaction_knows_the_run_in_which_it_was_armed(
-    rig: Rig, begin: Begin, resume: Resume
-) -> None:
+def test_a_resumed_transaction_knows_the_run_in_which_it_was_armed(rig: Rig, begin: Begin, resume: Resume) -> None:
     transaction = begin()
     transaction.stage()
     transaction.arm()
@@ -457,9 +439,7 @@ def test_a_resumed_transaction_knows_the_run_in_which_it_was_armed(
     assert resumed.confirm().run == RUN
 
 
-def test_a_resumed_transaction_stops_its_preview(
-    rig: Rig, board: RemoteBoard, begin: Begin, resume: Resume
-) -> None:
+def test_a_resumed_transaction_stops_its_preview(rig: Rig, board: RemoteBoard, begin: Begin, resume: Resume) -> None:
     transaction = begin()
     transaction.stage()
     transaction.preview_start(1)
@@ -470,9 +450,7 @@ def test_a_resumed_transaction_stops_its_preview(
     assert board.previewed(STREAM)[0] == 0
 
 
-def test_a_resumed_transaction_knows_that_the_board_restarted(
-    rig: Rig, begin: Begin, resume: Resume
-) -> None:
+def test_a_resumed_transaction_knows_that_the_board_restarted(rig: Rig, begin: Begin, resume: Resume) -> None:
     begin().stage()
     rig.registers.boot()
     resumed = resume()

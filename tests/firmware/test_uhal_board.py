@@ -89,9 +89,7 @@ def test_disarming_disarms(rig: Rig, board: RemoteBoard) -> None:
     assert not board.state(STREAM).armed
 
 
-def test_a_preview_starts_from_zero_and_counts_its_share_until_it_is_stopped(
-    rig: Rig, board: RemoteBoard
-) -> None:
+def test_a_preview_starts_from_zero_and_counts_its_share_until_it_is_stopped(rig: Rig, board: RemoteBoard) -> None:
     board.preview(STREAM, 4)
     rig.collide(1000, rates=[0.2, 0.1])
     assert board.previewed(STREAM) == (250, (50, 25))
@@ -265,9 +263,7 @@ def test_a_board_that_cannot_be_connected_is_unreachable(rig: Rig, uri: str) -> 
     ("uri", "table", "text"),
     [("pigeon://127.0.0.1:1", None, "pigeon"), ("ipbusudp-2.0://127.0.0.1:1", "<node", r"board-\w+\.xml")],
 )
-def test_a_uri_or_a_table_that_uhal_cannot_read_is_an_error(
-    rig: Rig, uri: str, table: str | None, text: str
-) -> None:
+def test_a_uri_or_a_table_that_uhal_cannot_read_is_an_error(rig: Rig, uri: str, table: str | None, text: str) -> None:
     board = RemoteBoard(UhalBoard, uri, table or rig.table, deadline=10)
     with pytest.raises(BoardError, match=text) as caught:
         board.state(STREAM)

@@ -214,9 +214,7 @@ def test_missing_and_surplus_frames_are_refused() -> None:
         assert cause_of(wrong) == "frames"
 
 
-@pytest.mark.parametrize(
-    "header", [b"", b"\xc1", b"\xc0", b"\x93\1\2\3", b"\x81\xa1v\xd6\xff\0\0\0\0", b"\x90" * 5000]
-)
+@pytest.mark.parametrize("header", [b"", b"\xc1", b"\xc0", b"\x93\1\2\3", b"\x81\xa1v\xd6\xff\0\0\0\0", b"\x90" * 5000])
 def test_a_header_that_is_no_map_is_refused(header: bytes) -> None:
     assert cause_of([b"axol1tl", header, b""]) in {"header", "version"}
 

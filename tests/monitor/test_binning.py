@@ -47,9 +47,7 @@ def test_counts_of_parts_add_up_to_the_counts_of_the_whole(a: list[int], b: list
     st.lists(st.sampled_from([0, 0, 0, 1, 7, 8, 100, 4000, 4095]), min_size=40, max_size=300),
     st.lists(st.integers(1, 4095), max_size=3),
 )
-def test_built_bins_hold_reference_events_and_have_an_edge_on_every_cut(
-    codes: list[int], cuts: list[int]
-) -> None:
+def test_built_bins_hold_reference_events_and_have_an_edge_on_every_cut(codes: list[int], cuts: list[int]) -> None:
     borders = [0, *sorted(set(cuts)), 4096]
     if not all(any(low <= code < high for code in codes) for low, high in pairwise(borders)):
         with pytest.raises(StatsError, match="no reference event has a code from"):

@@ -50,11 +50,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 
 
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
-    text = (
-        SMALL.replace("ipbusudp-2.0", "http")
-        .replace('"axol1tl.driftd"', "7")
-        .replace("tcp://", "carrier-pigeon://")
-    )
+    text = SMALL.replace("ipbusudp-2.0", "http").replace('"axol1tl.driftd"', "7").replace("tcp://", "carrier-pigeon://")
     text += 'mode = "yolo"\nspeed = 3\n[streams.axol1tl.push]\narm_margin_ls = 1\n'
     with pytest.raises(ConfigError) as caught:
         load(written(tmp_path, text))
@@ -72,9 +68,7 @@ def test_a_board_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) 
     ("text", "expected"),
     [(None, "cannot be read"), ("a = = 3", "no TOML"), ("", "boards"), ('streams = "x"', "streams")],
 )
-def test_a_file_that_cannot_be_used_is_an_error_that_says_why(
-    tmp_path: Path, text: str | None, expected: str
-) -> None:
+def test_a_file_that_cannot_be_used_is_an_error_that_says_why(tmp_path: Path, text: str | None, expected: str) -> None:
     path = written(tmp_path, text) if text is not None else tmp_path / "missing.toml"
     with pytest.raises(ConfigError, match=expected):
         load(path)

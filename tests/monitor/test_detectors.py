@@ -12,9 +12,7 @@ from monitor.stats.detectors import DETECTORS, Detector, kl_per_block, make_dete
 from monitor.stats.reference import Reference
 
 RNG = np.random.default_rng(1)
-REFERENCE = Reference.build(
-    [(RNG.gamma(2, 60, 400_000).astype(np.int64), None, None)], cuts=[250, 500], bits=12
-)
+REFERENCE = Reference.build([(RNG.gamma(2, 60, 400_000).astype(np.int64), None, None)], cuts=[250, 500], bits=12)
 P = REFERENCE.p
 DRIFTED = P * np.where(np.arange(len(P)) >= REFERENCE.binning.cut_bins[0], 1.5, 1)
 DRIFTED /= DRIFTED.sum()
@@ -124,9 +122,7 @@ def test_settings_that_it_does_not_know_are_refused(name: str) -> None:
         ("page_hinkley_kl", {"mode": "sideways"}),
     ],
 )
-def test_settings_out_of_range_are_refused_in_the_name_of_the_detector(
-    name: str, settings: dict[str, Any]
-) -> None:
+def test_settings_out_of_range_are_refused_in_the_name_of_the_detector(name: str, settings: dict[str, Any]) -> None:
     with pytest.raises(StatsError, match=f"detector '{name}'"):
         make_detector(name, REFERENCE, **settings)
 

@@ -62,9 +62,7 @@ def null_windows(n: int, m: float, seed: int, trials: int = 1500) -> list[Any]:
 
 
 @pytest.mark.parametrize(("n", "m"), [(10**3, 1e6), (10**4, 1e4), (10**5, 1e6), (10**6, 1e5), (10**6, inf)])
-def test_sizes_and_bias_correction_hold_without_drift_for_a_reference_of_finite_statistics(
-    n: int, m: float
-) -> None:
+def test_sizes_and_bias_correction_hold_without_drift_for_a_reference_of_finite_statistics(n: int, m: float) -> None:
     found = null_windows(n, m, seed=n)
     p_values = np.array([d.p_value for d in found])
     assert np.mean(p_values < 0.05) == pytest.approx(0.05, abs=0.017)
@@ -80,10 +78,7 @@ def test_a_drift_of_the_tolerated_size_is_called_larger_no_more_often_than_claim
     q = TAILED * np.exp(0.05 * np.linspace(-1, 1, len(TAILED)))
     q /= q.sum()
     delta = float(rel_entr(q, TAILED).sum())
-    p_values = [
-        compare(rng.multinomial(10**5, q), TAILED, inf, tolerated=delta).p_value_tolerated
-        for _ in range(2000)
-    ]
+    p_values = [compare(rng.multinomial(10**5, q), TAILED, inf, tolerated=delta).p_value_tolerated for _ in range(2000)]
     assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.015)
     assert compare(10**6 * q, TAILED, inf, tolerated=delta / 4).p_value_tolerated < 1e-6
     assert compare(10**6 * q, TAILED, inf).p_value < 1e-60
@@ -107,8 +102,7 @@ def test_overdispersed_blocks_are_found_and_tempered() -> None:
     assert overdispersion(plain) == pytest.approx(1, abs=0.08)
     assert overdispersion(clumped) == pytest.approx(phi, rel=0.08)
     raw, tempered = (
-        [compare(block, TAILED[:24] / TAILED[:24].sum(), phi=by).p_value for block in clumped]
-        for by in (1, phi)
+        [compare(block, TAILED[:24] / TAILED[:24].sum(), phi=by).p_value for block in clumped] for by in (1, phi)
     )
     assert np.mean(np.array(raw) < 0.05) > 0.9
     assert np.mean(np.array(tempered) < 0.05) == pytest.approx(0.05, abs=0.05)
@@ -135,9 +129,7 @@ def test_equal_blocks_are_not_overdispersed(blocks: int, bins: int, events: int)
         ([1, 2], [0.5, 0.5], 10, {"tolerated": -1}),
     ],
 )
-def test_input_without_a_divergence_is_refused(
-    counts: Any, p: Any, m: Any, settings: dict[str, float]
-) -> None:
+def test_input_without_a_divergence_is_refused(counts: Any, p: Any, m: Any, settings: dict[str, float]) -> None:
     with pytest.raises(StatsError, match="expected"):
         compare(counts, p, m, **settings)
 

@@ -31,9 +31,7 @@ def tap(closed: list[LsReport]) -> Iterator[tuple[Receiver, Send]]:
     push = context.socket(zmq.PUSH)
     port = push.bind_to_random_port("tcp://127.0.0.1")
     monitor = StreamMonitor("axol1tl", reference, [150], {}, Ingest(), closed.append, lambda batch: None)
-    receiver = Receiver(
-        {"axol1tl": monitor}, {"axol1tl": 57}, [(f"tcp://127.0.0.1:{port}", "pull", "axol1tl")], 100
-    )
+    receiver = Receiver({"axol1tl": monitor}, {"axol1tl": 57}, [(f"tcp://127.0.0.1:{port}", "pull", "axol1tl")], 100)
     receiver.start()
     try:
         yield receiver, push.send_multipart

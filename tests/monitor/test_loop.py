@@ -108,9 +108,7 @@ def normal(state: State) -> State:
         not_before=max(0, state.not_before - state.clock),
         retries=min(state.retries, 3),
         generation=0,
-        target_generation=0
-        if state.target_generation < 0
-        else 1 + state.target_generation - state.generation,
+        target_generation=0 if state.target_generation < 0 else 1 + state.target_generation - state.generation,
         target_ls=0,
         epoch=0,
         onset=(0, 0),
@@ -176,9 +174,7 @@ def test_a_payload_is_staged_only_with_passed_gates_or_by_a_human_or_to_undo_har
     for state, event, after, commands in edges:
         if not any(isinstance(command, Stage) for command in commands):
             continue
-        by_gates = (
-            isinstance(event, FitDone) and event.accepted and state.mode is Mode.AUTO and not state.dry_run
-        )
+        by_gates = isinstance(event, FitDone) and event.accepted and state.mode is Mode.AUTO and not state.dry_run
         by_human = isinstance(event, Approve | Rollback)
         undone = isinstance(event, Judged) and event.outcome == "harmful"
         assert by_gates or by_human or undone

@@ -27,10 +27,7 @@ def test_the_onset_of_a_step_is_found_exactly_where_statistics_are_ample(k: int,
 
 def test_thin_statistics_leave_the_onset_within_a_few_rows() -> None:
     rng = np.random.default_rng(2)
-    found = [
-        onset([rng.multinomial(5000, P if t < 30 else Q) for t in range(60)], P, 1e6).index
-        for _ in range(100)
-    ]
+    found = [onset([rng.multinomial(5000, P if t < 30 else Q) for t in range(60)], P, 1e6).index for _ in range(100)]
     assert np.median(np.abs(np.array(found) - 30)) <= 2
 
 
@@ -56,10 +53,7 @@ def test_falling_pileup_that_the_reference_explains_is_no_change() -> None:
     p = np.array([P * np.exp(-0.02 * t * np.arange(5)) for t in range(30)])
     p /= p.sum(axis=1, keepdims=True)
     rows = np.array(
-        [
-            rng.multinomial(10**5, row if t < 20 else row * Q / P / (row * Q / P).sum())
-            for t, row in enumerate(p)
-        ]
+        [rng.multinomial(10**5, row if t < 20 else row * Q / P / (row * Q / P).sum()) for t, row in enumerate(p)]
     )
     assert onset(rows, p).index == 20
     quiet = np.array([rng.multinomial(10**5, row) for row in p])

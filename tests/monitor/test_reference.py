@@ -27,9 +27,7 @@ def chunks(n: int = 4, size: int = 20_000, seed: int = 1, events: bool = True) -
     rng = np.random.default_rng(seed)
     for _ in range(n):
         pileup = rng.uniform(15, 55, size)
-        inputs = np.stack(
-            [rng.poisson(3, size), rng.integers(-70, 70, size) * (rng.random(size) < 0.4)], axis=1
-        )
+        inputs = np.stack([rng.poisson(3, size), rng.integers(-70, 70, size) * (rng.random(size) < 0.4)], axis=1)
         codes = (rng.gamma(2, 20 + pileup) + inputs[:, 0]).astype(np.int64).clip(0, 2**BITS - 1)
         yield codes, inputs if events else None, pileup
 
@@ -103,9 +101,7 @@ def test_expectation_meets_the_slices_and_is_clamped_outside() -> None:
         p, m = REFERENCE.expected(float(mean))
         np.testing.assert_allclose(p, REFERENCE.slice_p[i])
         assert m == REFERENCE.slice_counts[i].sum()
-    np.testing.assert_array_equal(
-        REFERENCE.expected(0.0).p, REFERENCE.expected(float(REFERENCE.pileup_means[0])).p
-    )
+    np.testing.assert_array_equal(REFERENCE.expected(0.0).p, REFERENCE.expected(float(REFERENCE.pileup_means[0])).p)
     np.testing.assert_array_equal(REFERENCE.expected(99.0).p, REFERENCE.slice_p[-1])
 
 
@@ -171,9 +167,7 @@ def test_every_event_is_as_likely_to_be_stored_wherever_it_comes() -> None:
 
 def test_feature_histograms_have_few_bins_none_of_them_empty_and_isolate_the_padding() -> None:
     _, inputs, _ = joined()
-    for values, edges, counts in zip(
-        inputs.T, REFERENCE.feature_edges, REFERENCE.feature_counts, strict=True
-    ):
+    for values, edges, counts in zip(inputs.T, REFERENCE.feature_edges, REFERENCE.feature_counts, strict=True):
         np.testing.assert_array_equal(counts, np.histogram(values, edges)[0])
         assert (counts > 0).all()
         assert len(counts) <= 64
@@ -207,9 +201,7 @@ SMALL = Reference.build([(np.arange(400) % 50, None, None)], cuts=[30], bits=6).
     st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=4),
     st.data(),
 )
-def test_damaged_bytes_raise_nothing_but_stats_errors(
-    changes: list[tuple[int, int]], data: st.DataObject
-) -> None:
+def test_damaged_bytes_raise_nothing_but_stats_errors(changes: list[tuple[int, int]], data: st.DataObject) -> None:
     damaged = bytearray(SMALL)
     for place, value in changes:
         damaged[place] = value
@@ -303,9 +295,7 @@ def test_parts_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> No
 def test_real_zero_bias_scores_make_a_reference_in_spite_of_their_heavy_tail() -> None:
     with np.load(ZERO_BIAS) as file:
         counts = file["counts"]
-    reference = Reference.build(
-        [(np.repeat(np.arange(len(counts)), counts), None, None)], target_rates=[1e-3], bits=8
-    )
+    reference = Reference.build([(np.repeat(np.arange(len(counts)), counts), None, None)], target_rates=[1e-3], bits=8)
     assert reference.m == 4_363_289
     assert reference.counts[0] == counts[0]
     assert reference.rates_of(reference.p)[0] == pytest.approx(1e-3, rel=0.1)

@@ -84,9 +84,7 @@ def test_sampled_events_outside_of_the_mask_are_left_out(fed: Callable[..., Fed]
     header = stream.header("batch", 1, n=CROSSINGS, bx_class="all", events=EventHeader(3, 2))
     events = np.array([[1, 1], [2, 2], [3, 3]], np.int16)
     index = np.array([0, 150, 3000], np.uint32)
-    stream.monitor.add(
-        Batch(header, np.zeros(CROSSINGS, np.uint16), events, index, np.full(3, 0.5, np.float32))
-    )
+    stream.monitor.add(Batch(header, np.zeros(CROSSINGS, np.uint16), events, index, np.full(3, 0.5, np.float32)))
     assert stream.sampled[0].events is not None
     assert stream.sampled[0].events.tolist() == [[2, 2]]
 

@@ -37,9 +37,7 @@ def test_there_is_a_direction_for_every_bin_every_cut_and_the_tails() -> None:
 
 @pytest.mark.parametrize("kind", ["gain", "width"])
 @pytest.mark.parametrize("change", [-0.03, 0.01, 0.03])
-def test_a_real_change_of_gain_or_width_lies_along_its_direction_with_its_size(
-    kind: str, change: float
-) -> None:
+def test_a_real_change_of_gain_or_width_lies_along_its_direction_with_its_size(kind: str, change: float) -> None:
     origin = 0.0 if kind == "gain" else float(np.median(SCORES))
     moved = (origin + (SCORES - origin) * (1 + change)).clip(0, 2**14 - 1)
     q = BINNING.count(moved.astype(np.int64)) / len(SCORES)

@@ -88,9 +88,7 @@ def test_a_board_that_is_off_is_said_and_the_stream_is_still_monitored(site: Sit
     elsewhere.close()
 
 
-def test_a_board_of_another_model_is_named_and_never_written(
-    site: Site, package: Path, tmp_path: Path
-) -> None:
+def test_a_board_of_another_model_is_named_and_never_written(site: Site, package: Path, tmp_path: Path) -> None:
     loaded = Package.load(package)
     model = loaded.model
     weights = [layer.weight.copy() for layer in model.layers]
@@ -114,9 +112,7 @@ def _with_weights(package: Package, weights: list) -> Package:  # type: ignore[t
 
     layers = tuple(replace(layer, weight=w) for layer, w in zip(package.model.layers, weights, strict=True))
     model = replace(package.model, layers=layers)
-    return replace(
-        package, model=model, nominal=Payload.from_bytes(model.layout, model.id, package.nominal.to_bytes())
-    )
+    return replace(package, model=model, nominal=Payload.from_bytes(model.layout, model.id, package.nominal.to_bytes()))
 
 
 def test_a_rebooted_board_is_noticed_and_its_nominal_payload_adopted(site: Site) -> None:
@@ -140,9 +136,7 @@ def test_a_frozen_stream_stays_frozen_over_a_restart(site: Site) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_daemon_within_seconds_and_leaves_a_sound_ledger(
-    site: Site, number: signal.Signals
-) -> None:
+def test_a_signal_ends_the_daemon_within_seconds_and_leaves_a_sound_ledger(site: Site, number: signal.Signals) -> None:
     site.board()
     process = site.daemon()
     site.until(lambda: site.stream()["ls_closed"] > 0)
