@@ -14,13 +14,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+TIMEOUT_SHARE = 0.4
+"""uHAL gives up after this share of a call's deadline: a silent board is reported, its driver not killed."""
+
+
 class BoardLink:
     """One board, its calls made one at a time in threads so that a silent board stops nobody else."""
 
     def __init__(self, name: str, uri: str, address_table: str, deadline: float) -> None:
         self.name = name
         self.uri = uri
-        self.board = RemoteBoard(UhalBoard, uri, address_table, name=f"board-{name}", deadline=deadline)
+        timeout_ms = int(1000 * TIMEOUT_SHARE * deadline)
+        self.board = RemoteBoard(UhalBoard, uri, address_table, timeout_ms, name=f"board-{name}", deadline=deadline)
         self.up = False
         self.error = "not asked yet"
         self._turn = asyncio.Lock()

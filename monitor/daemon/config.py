@@ -94,7 +94,7 @@ class Recalibrate(_Section):
     knobs: tuple[str, ...] = ("input_scale", "threshold")
     min_events: Positive = 60_000
     min_accepts: Positive = 400
-    memory_events: Positive = 400_000
+    memory_events: Positive = 200_000
     max_move: Fraction = 0.25
     min_retention: Annotated[float, Field(ge=0, le=1)] = 0.3
     deadline_s: Annotated[float, Field(gt=0)] = 120.0

@@ -318,8 +318,6 @@ class StreamControl:
                 self._ledger.add_event(self.name, "announcement", command.level, command.text)
             case loop.Adopt():
                 self._adopt(command)
-            case loop.Collect():
-                pass
             case loop.Reconcile():
                 self._begin("reconcile", self._reconcile, poll=True)
             case loop.Abort():
@@ -393,7 +391,7 @@ class StreamControl:
         self._payloads[payload.id] = payload
         self._ledger.add_payload(self.name, payload, "found on the board")
         since = (state.run, state.latched_ls)
-        self.feed(loop.BoardSeen(state.epoch, state.generation, payload.id, since, state.armed))
+        self.feed(loop.BoardSeen(state.epoch, state.generation, payload.id, since))
 
     def _read_board(self) -> tuple[BoardState, Payload]:
         board, model = self._board.board, self.package.model

@@ -75,6 +75,7 @@ class State:
     mode: Mode = Mode.AUTO
     phase: Phase = Phase.WARMING
     task: int = 0
+    at: Moment = NEVER
     clock: int = 0
     entered: int = 0
     quiet: int = 0
@@ -178,13 +179,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class BoardSeen:
-    """The board was read. ``armed``: a swap to ``target_generation`` still stands."""
+    """The board was read."""
 
     epoch: int
     generation: int
     payload: str
     since: Moment = NEVER
-    armed: bool = False
 
 
 @dataclass(frozen=True)
@@ -235,13 +235,6 @@ Event = (
 
 
 # What is to be done.
-
-
-@dataclass(frozen=True)
-class Collect:
-    """Keep events from ``since`` on for the fit; ``NEVER``: as far back as the present payload reaches."""
-
-    since: Moment
 
 
 @dataclass(frozen=True)
@@ -322,7 +315,7 @@ class Refuse:
 Work = Fit | Stage | StartPreview | PollPreview | Arm | PollLatch | Judge
 """Commands that take time; what becomes of them comes back under their task."""
 
-Command = Work | Collect | Abort | Reconcile | Adopt | Announce | Refuse
+Command = Work | Abort | Reconcile | Adopt | Announce | Refuse
 Outcome = tuple[State, list[Command]]
 
 ALLOWED: dict[type[Operator], frozenset[Phase]] = {
@@ -410,7 +403,7 @@ def _back_off(state: State, rules: Rules) -> State:
 
 def _give_up(state: State, rules: Rules, reason: str) -> Outcome:
     later = _back_off(state, rules)
-    commands: list[Command] = [Abort()] if state.phase in WRITING else []
+    commands: list[Command] = [Abort()] if state.phase in WRITING | {Phase.FAULT} else []
     text = f"{reason}; no new attempt for {later.not_before - later.clock} lumi sections"
     return _let_go(later, Phase.WATCHING, text), [*commands, Announce("warning", text)]
 
@@ -426,7 +419,7 @@ def _poll(state: State) -> list[Command]:
 def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
     if event.epoch == state.epoch and event.generation < state.generation:
         return state, []  # late, of a payload that is no longer active
-    state = replace(state, clock=state.clock + 1)
+    state = replace(state, at=event.at, clock=state.clock + 1)
     awaited = state.phase is Phase.ARMED and event.generation == state.target_generation
     if event.epoch != state.epoch or (event.generation != state.generation and not awaited):
         return state, [Reconcile()]
@@ -457,7 +450,7 @@ def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
 
 def _collect(state: State, onset: Moment, reason: str, **asked: bool) -> Outcome:
     state = _enter(state, Phase.COLLECTING, onset=onset, reason=reason, **asked)
-    return state, [Collect(onset), Announce("warning", reason)]
+    return state, [Announce("warning", reason)]
 
 
 def _collecting(state: State, event: LsClosed, waited: int, rules: Rules) -> Outcome:
@@ -562,8 +555,6 @@ def _board_seen(state: State, event: BoardSeen, rules: Rules) -> Outcome:
     if state.phase is Phase.FAULT and swapped:
         return _latched(state, event.since, event.epoch, rules)
     if state.phase is Phase.FAULT and same:
-        if event.armed:
-            return _enter(state, Phase.ARMED), [PollLatch(state.task)]
         return _give_up(state, rules, "the board still runs the old payload")
     if same or (state.phase is Phase.ARMED and swapped):
         return state, []
@@ -588,7 +579,7 @@ def _operator(state: State, event: Operator, rules: Rules) -> Outcome:
         return state, [Refuse(f"not possible while {state.phase}; possible while {names}")]
     match event:
         case Recalibrate():
-            return _collect(state, NEVER, "asked for by an operator", asked=True, dry_run=event.dry_run)
+            return _collect(state, state.at, "asked for by an operator", asked=True, dry_run=event.dry_run)
         case Approve() | Reject() if event.proposal != state.proposal:
             text = f"the proposal that waits is {state.proposal[:12]}, not {event.proposal[:12]}"
             return state, [Refuse(text)]

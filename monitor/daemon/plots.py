@@ -68,14 +68,14 @@ def demo_figure(
     upper.set(yscale="log", ylabel="share of crossings per unit of score")
     upper.legend()
     lower.axhline(1, color="0.35", lw=1)
-    lower.set(xscale="symlog", xlabel="score", ylabel="over reference")
+    lower.set(xscale="symlog", xlim=(0, None), xlabel="score", ylabel="over reference")
     ls = [w["ls"] for w in windows]
     for cut, ratio in enumerate(np.transpose([w["ratios"] or [np.nan] for w in windows])):
         rates.plot(ls, ratio, ".-", lw=1, label=f"cut {cut}")
     rates.axhspan(0.9, 1.1, color="0.9", zorder=0)
     for name, (at, _) in marks.items():
         rates.axvline(at, color="0.5", lw=0.8, ls=":")
-        rates.text(at, rates.get_ylim()[1], f" {name}", rotation=90, va="top", fontsize=8)
+        rates.text(at, 0.99, f" {name}", rotation=90, va="top", fontsize=8, transform=rates.get_xaxis_transform())
     rates.set(xlabel="lumi section", ylabel="rate over its target")
     rates.legend(loc="lower right")
     figure.savefig(path, dpi=110)

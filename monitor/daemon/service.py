@@ -49,7 +49,7 @@ def load_streams(config: Config) -> dict[str, tuple[Package, Reference]]:
     for name, stream in config.streams.items():
         try:
             package = Package.load(stream.package)
-            reference = Reference.from_bytes(package.reference)
+            reference = Reference.from_bytes(package.reference).without_events()
             detectors(stream.detect, reference)
         except (FirmwareError, StatsError) as error:
             faults.append(f"streams.{name}: {error}")

@@ -4,7 +4,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -120,6 +120,10 @@ class Reference:
             (np.diff(edges) > 0).all() and (np.diff(means) > 0).all(),
             f"pile-up edges {edges.tolist()} with means {means.tolist()}: expected increasing numbers",
         )
+
+    def without_events(self) -> "Reference":
+        """The same distributions, without the stored events."""
+        return replace(self, events=self.events[:0], event_inclusion=self.event_inclusion[:0], event_pileup=None)
 
     @cached_property
     def counts(self) -> IntArray:

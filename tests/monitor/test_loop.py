@@ -84,7 +84,6 @@ def events(state: State) -> Iterator[Event]:
     yield Failed(task, "broke")
     yield Failed(task, "silent", unknown=True)
     yield BoardSeen(state.epoch, state.generation, state.payload)
-    yield BoardSeen(state.epoch, state.generation, state.payload, armed=True)
     yield BoardSeen(state.epoch, state.target_generation, state.candidate)
     yield BoardSeen(state.epoch + 1, 0, "nominal")
     yield Recalibrate()
@@ -102,6 +101,7 @@ def normal(state: State) -> State:
     return replace(
         state,
         task=0,
+        at=(0, 0),
         clock=0,
         entered=min(state.clock - state.entered, 5),
         quiet=min(state.quiet, 3),

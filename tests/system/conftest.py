@@ -131,7 +131,7 @@ class Site:
             [*COMMAND, *arguments],
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=400,
             env=self.environment,
             check=False,
         )
