@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from monitor.daemon import views
 from monitor.daemon.loop import Approve, Freeze, Operator, Recalibrate, Reject, Rollback, Unfreeze
 
 if TYPE_CHECKING:
@@ -67,25 +68,25 @@ def application(service: Service, registry: CollectorRegistry) -> Starlette:
         return JSONResponse(service.status())
 
     async def stream(request: Request) -> Response:
-        return JSONResponse(control(request).status())
+        return JSONResponse(views.status(control(request)))
 
     async def windows(request: Request) -> Response:
         limit = request.query_params.get("limit", "100")
         if not limit.isdigit() or not 0 < int(limit) <= MAX_WINDOWS:
             raise HTTPException(422, f"limit is {limit!r}; expected a number from 1 to {MAX_WINDOWS}")
-        return JSONResponse(control(request).windows(int(limit)))
+        return JSONResponse(views.windows(control(request), int(limit)))
 
     async def proposals(request: Request) -> Response:
-        return JSONResponse(control(request).proposals())
+        return JSONResponse(views.proposals(control(request)))
 
     async def proposal(request: Request) -> Response:
-        found = control(request).proposal(request.path_params["id"])
+        found = views.proposal(control(request), request.path_params["id"])
         if found is None:
             raise HTTPException(404, f"no proposal {request.path_params['id']!r}")
         return JSONResponse(found)
 
     async def history(request: Request) -> Response:
-        return JSONResponse(control(request).history())
+        return JSONResponse(views.history(control(request)))
 
     def command(
         order: type[Order], event: Callable[[StreamControl, Any], Operator]
@@ -96,7 +97,7 @@ def application(service: Service, registry: CollectorRegistry) -> Starlette:
             refused = target.order(event(target, body), body.reason)
             if refused:
                 raise HTTPException(409, refused)
-            return JSONResponse(target.status(), 202)
+            return JSONResponse(views.status(target), 202)
 
         return endpoint
 

@@ -45,6 +45,7 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 BoardUri = Annotated[str, AfterValidator(_board_uri)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Positive = Annotated[int, Field(gt=0)]
+Knob = Literal["threshold", "output_scale", "latent_scale", "input_scale", "input_scale_feature", "lut"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -91,7 +92,7 @@ class Detect(_Section):
 class Recalibrate(_Section):
     """Which knobs the fit may turn and how far; see ``recalib`` for what each number does."""
 
-    knobs: tuple[str, ...] = ("input_scale", "threshold")
+    knobs: Annotated[tuple[Knob, ...], Field(min_length=1)] = ("input_scale", "threshold")
     min_events: Positive = 60_000
     min_accepts: Positive = 400
     memory_events: Positive = 200_000

@@ -14,22 +14,20 @@ import numpy as np
 import structlog
 from prometheus_client import Histogram
 
-from firmware.board import BoardState
 from firmware.errors import BoardError, FirmwareError
 from firmware.ledger import Ledger, LedgerError
 from firmware.package import Package
 from firmware.payload import Payload
 from firmware.process import Remote
-from firmware.readback import check_identity
-from firmware.standing import Outcome
-from firmware.transaction import Preview, Transaction
 from firmware.wire import Batch
 from monitor.daemon import loop
 from monitor.daemon.boards import BoardLink
 from monitor.daemon.config import Detect, Ingest, Stream
 from monitor.daemon.loop import Moment, Phase
 from monitor.daemon.policy import Policy, Verdict
+from monitor.daemon.push import Push
 from monitor.daemon.stream import Expectation, LsReport, StreamMonitor
+from monitor.daemon.views import summary
 from monitor.stats.detectors import Detector, make_detector
 from monitor.stats.reference import Reference
 from recalib.errors import RecalibError
@@ -40,7 +38,6 @@ from recalib.sample import EventSample, Sampler
 log = structlog.get_logger()
 
 HISTORY_LS = 2000
-PREVIEW_SIGMAS = 4.0
 
 
 def detectors(detect: Detect, reference: Reference) -> dict[str, Detector]:
@@ -88,16 +85,24 @@ class StreamControl:
         self.ls_closed = 0
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.datapath = "not built yet"
-        self._board = board
+        self.board = board
         self._worker = worker
-        self._ledger = ledger
+        self.ledger = ledger
         self._cache = cache
         self._fit_seconds = fit_seconds
         self._policy = Policy(settings.detect, settings.hold, reference)
         self._sampler = Sampler(settings.recalibrate.memory_events, settings.recalibrate.seed)
-        self._reports: deque[tuple[LsReport, Verdict]] = deque(maxlen=HISTORY_LS)
-        self._payloads: dict[str, Payload] = {package.nominal.id: package.nominal}
-        self._transaction: Transaction | None = None
+        self.reports: deque[tuple[LsReport, Verdict]] = deque(maxlen=HISTORY_LS)
+        self.payloads: dict[str, Payload] = {package.nominal.id: package.nominal}
+        self._push = Push(
+            name,
+            package.model,
+            board,
+            ledger,
+            settings.push,
+            settings.detect.rate_tolerance,
+            frozen=lambda: self.state.phase is Phase.FROZEN,
+        )
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._log = log.bind(stream=name)
         ledger.add_payload(name, package.nominal, "nominal")
@@ -115,7 +120,10 @@ class StreamControl:
         """Read the board, and have the worker ready before it is needed."""
         if self._was_frozen():
             self.feed(loop.Freeze())
-        await self._end_unfinished()
+        try:
+            await self._push.end_unfinished()
+        except FirmwareError as error:
+            self._log.error("unfinished transaction not taken back", why=str(error))
         self._begin("reconcile", self._reconcile, poll=True)
         try:
             self.datapath = await asyncio.to_thread(
@@ -130,7 +138,7 @@ class StreamControl:
         for task in self._tasks.values():
             task.cancel()
         if self.state.phase in loop.WRITING:
-            await self._abort()
+            await self._push.abort()
 
     def feed(self, event: loop.Event) -> str:
         """Move the loop; the reason if ``event`` was a command that is refused, else nothing."""
@@ -139,7 +147,7 @@ class StreamControl:
         if self.state.phase is not before.phase:
             self._log.info("phase", phase=str(self.state.phase), was=str(before.phase), why=self.state.reason)
             data = {"was": before.phase, "event": type(event).__name__, "reason": self.state.reason}
-            self._ledger.add_event(self.name, "phase", "info", str(self.state.phase), data)
+            self.ledger.add_event(self.name, "phase", "info", str(self.state.phase), data)
         refused = ""
         for command in commands:
             if isinstance(command, loop.Refuse):
@@ -155,35 +163,18 @@ class StreamControl:
         word = type(event).__name__.lower()
         level = "warning" if refused else "info"
         text = f"{word} refused: {refused}" if refused else word
-        self._ledger.add_event(self.name, f"order {word}", level, text, {"reason": reason, **asdict(event)})
+        self.ledger.add_event(self.name, f"order {word}", level, text, {"reason": reason, **asdict(event)})
         if isinstance(event, loop.Approve | loop.Reject) and not refused:
-            self._ledger.decide(proposal, word, "operator", reason)
+            self.ledger.decide(proposal, word, "operator", reason)
         return refused
 
     def on_ls(self, report: LsReport) -> None:
         """Judge a closed lumi section and tell the loop."""
         self.ls_closed += 1
         verdict = self._policy.assess(report)
-        self._reports.append((report, verdict))
+        self.reports.append((report, verdict))
         key = report.key
-        self.last = {
-            "run": key.run,
-            "ls": key.ls,
-            "generation": key.generation,
-            "n": report.n,
-            "pileup": report.pileup,
-            "level": verdict.level,
-            "text": verdict.text,
-            "kl": report.to_reference.kl_corrected,
-            "psi": report.to_reference.psi_corrected,
-            "kl_expected": report.divergence.kl_corrected,
-            "p_value": report.divergence.p_value,
-            "rates": report.rates.tolist(),
-            "ratios": list(verdict.ratios),
-            "cuts": list(report.cuts),
-            "detectors": {alarm.detector: alarm.statistic for alarm in report.alarms},
-            "t_ns": report.t_ns,
-        }
+        self.last = summary(report, verdict)
         if verdict.level in ("watch", "drift"):
             self._log.warning(verdict.text, ls=key.ls, level=verdict.level)
         since = self.state.latched if self.state.phase is Phase.CONFIRMING else self._collected_since()
@@ -204,77 +195,9 @@ class StreamControl:
         if name == "nominal":
             return self.package.nominal.id
         try:
-            return self._ledger.payload(name, self.name).id
+            return self.ledger.payload(name, self.name).id
         except LedgerError:
             return None
-
-    def status(self) -> dict[str, Any]:
-        state = self.state
-        registers = []
-        if state.payload in self._payloads:
-            changes = self.package.nominal.diff(self._payloads[state.payload])
-            registers = [asdict(change) for change in changes[:200]]
-        return {
-            "phase": state.phase,
-            "mode": state.mode,
-            "hold": self.settings.hold,
-            "reason": state.reason,
-            "generation": state.generation,
-            "epoch": state.epoch,
-            "payload": state.payload,
-            "previous": state.previous,
-            "proposal": state.proposal if state.phase is Phase.AWAITING_APPROVAL else "",
-            "target_ls": state.target_ls,
-            "ls_closed": self.ls_closed,
-            "last": self.last,
-            "registers": registers,
-            "datapath": self.datapath,
-            "board": self._board.name,
-            "outcomes": {f"{operation} {outcome}": n for (operation, outcome), n in self.outcomes.items()},
-        }
-
-    def windows(self, limit: int) -> list[dict[str, Any]]:
-        """The last lumi sections, oldest first, with their counts per bin."""
-        return [
-            {
-                "run": report.key.run,
-                "ls": report.key.ls,
-                "epoch": report.key.epoch,
-                "generation": report.key.generation,
-                "n": report.n,
-                "pileup": report.pileup,
-                "counts": report.counts.tolist(),
-                "expected": report.expected.tolist(),
-                "edges": self.reference.binning.edges.tolist(),
-                "kl": report.to_reference.kl_corrected,
-                "psi": report.to_reference.psi_corrected,
-                "rates": report.rates.tolist(),
-                "expected_rates": report.expected_rates.tolist(),
-                "ratios": list(verdict.ratios),
-                "level": verdict.level,
-                "text": verdict.text,
-                "t_ns": report.t_ns,
-            }
-            for report, verdict in list(self._reports)[-limit:]
-        ]
-
-    def proposals(self) -> list[dict[str, Any]]:
-        """Newest first."""
-        return [stored.data for stored in self._ledger.proposals(self.name)]
-
-    def proposal(self, name: str) -> dict[str, Any] | None:
-        try:
-            stored = self._ledger.proposal(name)
-        except LedgerError:
-            return None
-        return stored.data if stored.stream == self.name else None
-
-    def history(self) -> dict[str, Any]:
-        """Which payload decided since when, and what happened lately."""
-        return {
-            "iovs": [asdict(iov) for iov in self._ledger.history(self.name)],
-            "events": [asdict(event) for event in self._ledger.events(stream=self.name)],
-        }
 
     def _keep(self, batch: Batch) -> None:
         """Called in the receiver thread."""
@@ -302,7 +225,7 @@ class StreamControl:
         accepts = sum(
             (
                 report.above
-                for report, _ in self._reports
+                for report, _ in self.reports
                 if (report.key.run, report.key.ls) >= since
                 and (report.key.epoch, report.key.generation) == (state.epoch, state.generation)
             ),
@@ -315,13 +238,13 @@ class StreamControl:
         match command:
             case loop.Announce():
                 getattr(self._log, command.level)(command.text)
-                self._ledger.add_event(self.name, "announcement", command.level, command.text)
+                self.ledger.add_event(self.name, "announcement", command.level, command.text)
             case loop.Adopt():
                 self._adopt(command)
             case loop.Reconcile():
                 self._begin("reconcile", self._reconcile, poll=True)
             case loop.Abort():
-                self._begin("work", self._abort)
+                self._begin("work", self._push.abort)
             case loop.PollPreview() | loop.PollLatch() | loop.Judge():
                 self._begin("work", partial(self._work, command), poll=True)
             case loop.Fit() | loop.Stage() | loop.StartPreview() | loop.Arm():
@@ -341,7 +264,7 @@ class StreamControl:
         operation = type(command).__name__.lower()
         writes = isinstance(command, loop.Arm | loop.PollLatch)
         try:
-            await self._perform(command)
+            event = await self._perform(command)
         except (FirmwareError, RecalibError) as error:
             self.outcomes[operation, "failed"] += 1
             self.feed(loop.Failed(command.task, f"{operation}: {error}", writes and isinstance(error, BoardError)))
@@ -349,70 +272,65 @@ class StreamControl:
             self._log.exception("operation broke", operation=operation)
             self.outcomes[operation, "failed"] += 1
             self.feed(loop.Failed(command.task, f"{operation}: {error!r}", writes))
+        else:
+            if event is not None:
+                self._count(event)
+                self.feed(event)
 
-    async def _perform(self, command: loop.Work) -> None:
+    def _count(self, event: loop.Event) -> None:
+        match event:
+            case loop.FitDone():
+                self.outcomes["fit", "accepted" if event.accepted else "rejected"] += 1
+            case loop.Latched():
+                self.outcomes["push", "latched"] += 1
+            case loop.Judged():
+                self.outcomes["push", event.outcome] += 1
+
+    async def _perform(self, command: loop.Work) -> loop.Event | None:
         match command:
             case loop.Fit():
-                await self._fit(command)
-            case loop.Stage():
-                await self._stage(command)
-            case loop.StartPreview():
-                await self._start_preview(command)
-            case loop.PollPreview():
-                await self._poll_preview(command)
-            case loop.Arm():
-                await self._arm(command)
-            case loop.PollLatch():
-                await self._poll_latch(command)
+                return await self._fit(command)
             case loop.Judge():
-                await self._judge(command)
-
-    async def _end_unfinished(self) -> None:
-        """A transaction that an earlier life of the daemon left open is taken back."""
-        layout = self.package.model.layout
-        try:
-            self._transaction = Transaction.resume(
-                self._board.board, self._ledger, self.name, layout, frozen=self._frozen
-            )
-        except FirmwareError as error:
-            self._log.error("unfinished transaction not read", why=str(error))
-        await self._abort()
+                return await self._judge(command)
+            case loop.Stage():
+                payload = self._payload(command.payload)
+                return await self._push.stage(command.task, payload, self.state.generation)
+            case loop.StartPreview():
+                return await self._push.start_preview(command.task)
+            case loop.PollPreview():
+                promised = Proposal.from_dict(self.ledger.proposal(self.state.proposal).data).rates_after
+                return await self._push.poll_preview(command.task, command.last, promised)
+            case loop.Arm():
+                return await self._push.arm(command.task)
+            case loop.PollLatch():
+                return await self._push.poll_latch(command.task)
 
     async def _reconcile(self) -> None:
         """Find out what the board runs; whatever was armed by no transaction of this loop is disarmed."""
         try:
-            state, payload = await self._board.call(self._read_board)
+            state, payload = await self._push.read()
         except FirmwareError as error:
             if self.state.reason != str(error):
                 self.state = replace(self.state, reason=str(error))
                 self._log.warning("board not read", why=str(error))
-                self._ledger.add_event(self.name, "board", "warning", str(error))
+                self.ledger.add_event(self.name, "board", "warning", str(error))
             return
-        self._payloads[payload.id] = payload
-        self._ledger.add_payload(self.name, payload, "found on the board")
+        self.payloads[payload.id] = payload
+        self.ledger.add_payload(self.name, payload, "found on the board")
         since = (state.run, state.latched_ls)
         self.feed(loop.BoardSeen(state.epoch, state.generation, payload.id, since))
-
-    def _read_board(self) -> tuple[BoardState, Payload]:
-        board, model = self._board.board, self.package.model
-        check_identity(board, self.name, model.id, model.layout)
-        state = board.state(self.name)
-        payload = Payload(model.id, model.layout, board.read_bank(self.name, "active"))
-        if state.armed and self.state.phase not in (Phase.ARMED, Phase.FAULT):
-            board.disarm(self.name)
-        return state, payload
 
     def _adopt(self, command: loop.Adopt) -> None:
         payload = self._payload(command.payload)
         run, ls = command.since
         expectation = self._expectation(payload)
         self.monitor.expect(command.epoch, command.generation, expectation)
-        self._ledger.record_iov(self.name, run, ls, payload.id, command.generation, command.epoch)
+        self.ledger.record_iov(self.name, run, ls, payload.id, command.generation, command.epoch)
 
     def _expectation(self, payload: Payload) -> Expectation:
         """What p(s) the payload should give: p_ref, unless its proposal predicted something else."""
         cuts = tuple(int(cut) for cut in payload.raw("cuts"))
-        for stored in self._ledger.proposals(self.name):
+        for stored in self.ledger.proposals(self.name):
             proposal = Proposal.from_dict(stored.data)
             if proposal.payload_id == payload.id and proposal.accepted:
                 if proposal.restores:
@@ -421,12 +339,12 @@ class StreamControl:
         return Expectation(cuts)
 
     def _payload(self, name: str) -> Payload:
-        if name not in self._payloads:
-            self._payloads[name] = self._ledger.payload(name, self.name).unpack(self.package.model.layout)
-        return self._payloads[name]
+        if name not in self.payloads:
+            self.payloads[name] = self.ledger.payload(name, self.name).unpack(self.package.model.layout)
+        return self.payloads[name]
 
     def _was_frozen(self) -> bool:
-        for event in self._ledger.events(stream=self.name, limit=1000):
+        for event in self.ledger.events(stream=self.name, limit=1000):
             if event.kind in ("order freeze", "order unfreeze") and event.level == "info":
                 return event.kind == "order freeze"
         return False
@@ -439,7 +357,7 @@ class StreamControl:
         state = self.state
         seen = [
             report
-            for report, _ in self._reports
+            for report, _ in self.reports
             if (report.key.run, report.key.ls) >= since
             and (report.key.epoch, report.key.generation) == (state.epoch, state.generation)
         ]
@@ -452,7 +370,7 @@ class StreamControl:
             rates = self.reference.target_rates
         return expected.p, expected.m, rates, pileup
 
-    async def _fit(self, command: loop.Fit) -> None:
+    async def _fit(self, command: loop.Fit) -> loop.Event:
         since = self._collected_since()
         p_ref, m, rates, pileup = self._reference_for(since)
         wanted = self.settings.recalibrate
@@ -477,83 +395,12 @@ class StreamControl:
                 self._worker.call, "propose", request, deadline=wanted.deadline_s, on_progress=progress
             )
         payload = Payload(self.package.model.id, self.package.model.layout, proposal.words)
-        self._payloads[payload.id] = payload
-        self._ledger.add_payload(self.name, payload, f"proposal {proposal.id}")
-        self._ledger.add_proposal(proposal.id, self.name, proposal.to_dict())
-        self.outcomes["fit", "accepted" if proposal.accepted else "rejected"] += 1
-        self.feed(loop.FitDone(command.task, proposal.id, payload.id, proposal.accepted, proposal.reason))
+        self.payloads[payload.id] = payload
+        self.ledger.add_payload(self.name, payload, f"proposal {proposal.id}")
+        self.ledger.add_proposal(proposal.id, self.name, proposal.to_dict())
+        return loop.FitDone(command.task, proposal.id, payload.id, proposal.accepted, proposal.reason)
 
-    def _frozen(self) -> bool:
-        return self.state.phase is Phase.FROZEN
-
-    async def _stage(self, command: loop.Stage) -> None:
-        transaction = self._transaction = Transaction(
-            self._board.board,
-            self._ledger,
-            self.name,
-            self._payload(command.payload),
-            frozen=self._frozen,
-            generation=self._ledger.next_generation(self.name, self.state.generation),
-        )
-        await self._board.call(transaction.stage)
-        self.feed(loop.Staged(command.task, transaction.generation))
-
-    async def _start_preview(self, command: loop.StartPreview) -> None:
-        push = self.settings.push
-        assert self._transaction is not None
-        if push.preview_prescale == 0:
-            self.feed(loop.Previewed(command.task, True, "no preview is configured"))
-            return
-        await self._board.call(self._transaction.preview_start, push.preview_prescale)
-
-    async def _poll_preview(self, command: loop.PollPreview) -> None:
-        assert self._transaction is not None
-        preview: Preview = await self._board.call(self._transaction.preview_read, self.settings.push.preview_accepts)
-        if not preview.enough and not command.last:
-            return
-        await self._board.call(self._transaction.preview_stop)
-        good, reason = self._preview_verdict(preview)
-        self._log.info("preview", good=good, why=reason)
-        self.feed(loop.Previewed(command.task, good, reason))
-
-    def _preview_verdict(self, preview: Preview) -> tuple[bool, str]:
-        """Whether the shadow bank accepts at the rates that the proposal promised."""
-        if not preview.enough:
-            return False, f"only {sum(preview.accepts)} shadow accepts"
-        promised = np.array(self.proposal(self.state.proposal)["rates_after"])  # type: ignore[index]
-        accepts = np.array(preview.accepts)
-        expected = promised * preview.events
-        slack = self.settings.detect.rate_tolerance * expected + PREVIEW_SIGMAS * np.sqrt(np.maximum(expected, 1))
-        off = np.abs(accepts - expected) > slack
-        ratios = ", ".join(f"× {ratio:.2f}" for ratio in accepts / np.maximum(expected, 1e-9))
-        return not off.any(), f"shadow rates over promised ones: {ratios}"
-
-    async def _arm(self, command: loop.Arm) -> None:
-        assert self._transaction is not None
-        standing = await self._board.call(self._transaction.arm, self.settings.push.arm_margin_ls)
-        self.feed(loop.ArmedAt(command.task, standing.ls))
-
-    async def _poll_latch(self, command: loop.PollLatch) -> None:
-        assert self._transaction is not None
-        standing = await self._board.call(self._transaction.confirm)
-        if standing.outcome is Outcome.LATCHED:
-            self._transaction = None
-            self.outcomes["push", "latched"] += 1
-            self.feed(loop.Latched(command.task, (standing.state.run, standing.ls), standing.state.epoch))
-        elif standing.outcome is not Outcome.ARMED:
-            self.feed(loop.Failed(command.task, standing.reason, unknown=True))
-
-    async def _abort(self) -> None:
-        if self._transaction is None:
-            return
-        transaction, self._transaction = self._transaction, None
-        try:
-            await self._board.call(transaction.abort)
-        except FirmwareError as error:
-            self._log.error("abort failed", why=str(error))
-            self._ledger.add_event(self.name, "abort", "error", str(error))
-
-    async def _judge(self, command: loop.Judge) -> None:
+    async def _judge(self, command: loop.Judge) -> loop.Event:
         p_ref, m, rates, _ = self._reference_for(command.since)
         request = JudgeRequest(
             old=self._payload(command.old).words,
@@ -568,7 +415,5 @@ class StreamControl:
         judgement = await asyncio.to_thread(
             self._worker.call, "judge", request, deadline=self.settings.recalibrate.deadline_s
         )
-        outcome = "harmful" if judgement.harmful else "good"
-        self.outcomes["push", outcome] += 1
-        self._ledger.add_event(self.name, "judgement", "info", judgement.reason, judgement.to_dict())
-        self.feed(loop.Judged(command.task, outcome, judgement.reason))  # type: ignore[arg-type]
+        self.ledger.add_event(self.name, "judgement", "info", judgement.reason, judgement.to_dict())
+        return loop.Judged(command.task, "harmful" if judgement.harmful else "good", judgement.reason)

@@ -21,6 +21,7 @@ from firmware.ledger import Ledger
 from firmware.package import Package
 from firmware.process import Remote
 from monitor.daemon import log as logging
+from monitor.daemon import views
 from monitor.daemon.api import application
 from monitor.daemon.boards import BoardLink
 from monitor.daemon.config import Board, Config, ConfigError
@@ -127,7 +128,7 @@ class Service:
         streams = {}
         for name, control in self.controls.items():
             last = self.receiver.last_message.get(name)
-            streams[name] = control.status() | {"silent_s": None if last is None else round(now - last, 1)}
+            streams[name] = views.status(control) | {"silent_s": None if last is None else round(now - last, 1)}
         return {
             "streams": streams,
             "boards": {name: board.status() for name, board in self.boards.items()},

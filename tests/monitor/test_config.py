@@ -52,10 +52,11 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
     text = SMALL.replace("ipbusudp-2.0", "http").replace('"axol1tl.driftd"', "7").replace("tcp://", "carrier-pigeon://")
     text += 'mode = "yolo"\nspeed = 3\n[streams.axol1tl.push]\narm_margin_ls = 1\n'
+    text += '[streams.axol1tl.recalibrate]\nknobs = ["voodoo"]\n'
     with pytest.raises(ConfigError) as caught:
         load(written(tmp_path, text))
     said = "\n".join(caught.value.faults)
-    places = ("boards.gt.uri", "package", "addresses", "mode", "speed", "push.arm_margin_ls")
+    places = ("boards.gt.uri", "package", "addresses", "mode", "speed", "push.arm_margin_ls", "knobs")
     assert [place for place in places if place not in said] == []
 
 
