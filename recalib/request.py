@@ -17,7 +17,6 @@ class FitSettings:
 
     Args:
         knobs: the families to try; the engine chooses among them.
-        hold: "distribution" restores p(s), "rate" holds the target rates by the cuts alone if need be.
         beta: weight of the KL against a move of δ; None: from the data.
         delta: of the signed clip, in score; None: from the data.
         form: of ρ, one of `FORMS`.
@@ -32,7 +31,6 @@ class FitSettings:
     """
 
     knobs: tuple[str, ...] = KNOBS
-    hold: str = "distribution"
     beta: float | None = None
     delta: float | None = None
     form: str = "signed"
@@ -51,8 +49,6 @@ class FitSettings:
         unknown = set(self.knobs) - set(KNOBS)
         if unknown or not self.knobs:
             raise ValueError(f"knobs {self.knobs}: expected some of {', '.join(KNOBS)}")
-        if self.hold not in ("distribution", "rate"):
-            raise ValueError(f"hold {self.hold!r} is neither 'distribution' nor 'rate'")
         if self.form not in FORMS:
             raise ValueError(f"form {self.form!r} is none of {', '.join(FORMS)}")
 

@@ -113,10 +113,9 @@ class Reservoir:
         return len(self) / self.offered if self.offered else 1.0
 
     def add(self, *columns: NDArray[Any]) -> None:
-        if not self._columns:
-            self._columns = tuple(np.empty((self.capacity, *c.shape[1:]), c.dtype) for c in columns)
         n, held = len(columns[0]), len(self)
         free = min(n, self.capacity - held)
+        self._columns = tuple(self._grown(column, held + free) for column in self._columns or [c[:0] for c in columns])
         rank = self.offered + 1 + np.arange(free, n)
         slot = (self._random.random(n - free) * rank).astype(np.int64)
         taken = slot < self.capacity
@@ -124,6 +123,14 @@ class Reservoir:
             kept[held : held + free] = new[:free]
             kept[slot[taken]] = new[free:][taken]
         self.offered += n
+
+    def _grown(self, column: NDArray[Any], rows: int) -> NDArray[Any]:
+        """The column with room for so many rows, and some to spare, but for no more than the capacity."""
+        if rows <= len(column):
+            return column
+        grown = np.empty((min(self.capacity, 2 * rows), *column.shape[1:]), column.dtype)
+        grown[: len(column)] = column
+        return grown
 
     def columns(self) -> tuple[NDArray[Any], ...]:
         """Copies of what is kept."""
@@ -214,7 +221,10 @@ class Sampler:
         )
         self._size += len(part) - before
         while self._size > self.capacity:
-            self._size -= len(self._parts.pop(next(iter(self._parts))))
+            oldest = next(iter(self._parts))
+            for tail in (False, True):
+                part = self._parts.pop(oldest._replace(tail=tail), None)
+                self._size -= len(part) if part is not None else 0
 
 
 _NOTHING = (

@@ -21,8 +21,6 @@ from firmware.errors import PackageError
 from firmware.model import Model
 from firmware.package import Package
 from firmware.payload import Payload
-from firmware.sim import conditions, detector
-from firmware.sim import events as generator
 from firmware.sim.events import SIGNALS, Generator, digitise
 from monitor.stats.reference import Reference
 from recalib.errors import TrainingError
@@ -224,9 +222,12 @@ def _efficiencies(model: Model, nominal: Payload, seed: int) -> dict[str, list[f
 
 
 def _recipe(settings: TrainSettings) -> str:
+    """Of the settings and of all code that a package depends on."""
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
-    for module in (__file__, generator.__file__, detector.__file__, conditions.__file__):
-        digest.update(Path(str(module)).read_bytes())
+    root = Path(__file__).parents[1]
+    sources = [*root.glob("firmware/**/*.py"), *root.glob("monitor/stats/*.py"), *root.glob("recalib/*.py")]
+    for path in sorted(sources):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -376,7 +376,6 @@ class StreamControl:
         wanted = self.settings.recalibrate
         settings = FitSettings(
             knobs=wanted.knobs,
-            hold=self.settings.hold,
             rate_tolerance=self.settings.detect.rate_tolerance,
             max_move=wanted.max_move,
             min_events=wanted.min_events,

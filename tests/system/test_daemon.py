@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import zmq
 
 from firmware.package import Package
 from firmware.uhal_board import UhalBoard
@@ -52,6 +53,36 @@ def test_a_supervised_stream_is_re_calibrated_by_hand_and_rolled_back(site: Site
     iovs = httpx.get(f"{site.url}/api/v1/streams/{STREAM}/history").json()["iovs"]
     assert [iov["generation"] for iov in iovs] == [0, 1, 2]
     assert site.end("run") == 0
+
+
+def test_a_payload_that_does_harm_is_rolled_back_by_itself(site: Site) -> None:
+    """The drift ends just as its correction becomes active: on the new events the old payload is the better one."""
+    site.board("--condition", DRIFT)
+    site.daemon(mode="supervised")
+    proposal = site.phase("awaiting_approval", seconds=120)["proposal"]
+    assert site.driftd("approve", proposal).returncode == 0
+    site.phase("armed")
+    site.operate(do="clear")
+    status = site.phase("rolled_back", seconds=120)
+    assert status["payload"] == Package.load(site.package).nominal.id
+    assert status["generation"] == generation(site) == 2
+    assert status["outcomes"]["push harmful"] == 1
+    events = httpx.get(f"{site.url}/api/v1/streams/{STREAM}/history").json()["events"]
+    assert any(event["kind"] == "judgement" and event["data"]["harmful"] for event in events)
+
+
+def test_a_stream_that_holds_its_rate_follows_the_pile_up_with_its_cuts(site: Site) -> None:
+    """At another pile-up p(s) is as expected and the rates are not: the cuts move, and nothing else."""
+    site.board("--condition", "pileup=30")
+    path = site.config()
+    path.write_text(path.read_text().replace('mode = "auto"', 'mode = "auto"\nhold = "rate"'))
+    site.start("run", "--config", str(path))
+    site.until(site.answers)
+    site.until(lambda: site.stream()["generation"] > 0, 120)
+    status = site.phase("watching", seconds=60)
+    assert {change["field"] for change in status["registers"]} == {"cuts"}
+    assert all(abs(ratio - 1) < 0.3 for ratio in status["last"]["ratios"])
+    assert status["last"]["level"] == "ok"
 
 
 def test_a_dry_run_proposes_and_writes_nothing(site: Site) -> None:
@@ -195,6 +226,14 @@ def test_a_bad_request_is_refused_with_its_reason(quiet: Site, path: str, body: 
     assert answer.status_code == status
     if path != "explode":
         assert answer.json()["error"]
+
+
+def test_malformed_messages_show_in_the_metrics_by_cause(quiet: Site) -> None:
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        push.bind(f"tcp://127.0.0.1:{quiet.ports['scores']}")
+        push.send_multipart([STREAM.encode(), b"nonsense"])
+        wanted = f'driftd_messages_malformed_total{{cause="header",source="{STREAM}"}} 1.0'
+        quiet.until(lambda: wanted in httpx.get(f"{quiet.url}/metrics").text)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,115 @@
+"""A small model of our own, and what a board would publish of drifted events."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from firmware.emulator import Emulator
+from firmware.package import Package
+from firmware.payload import Payload
+from firmware.sim.detector import NOMINAL, Response
+from firmware.sim.events import Generator, digitise
+from monitor.stats.reference import Reference
+from recalib.evidence import Evidence, Target
+from recalib.fit import Engine
+from recalib.request import FitRequest, FitSettings
+from recalib.sample import EventSample
+from recalib.train import TrainSettings, build_package
+
+PILEUP = 45.0
+CHUNK = 50_000
+SMALL = TrainSettings(training_events=100_000, epochs=8, reference_events=400_000, pileup_edges=(35.0, 45.0, 55.0))
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The package's engine, and the undrifted and drifted twins that only a test may hold."""
+
+    path: Path
+    package: Package
+    engine: Engine
+    emulator: Emulator
+    reference: Reference
+    draws: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def nominal(self) -> Payload:
+        return self.package.nominal
+
+    def target(self) -> Target:
+        p, m = self.reference.expected(PILEUP)
+        return Target(self.reference.binning.edges, p, m, self.reference.rates_of(p))
+
+    def events(self, n: int, response: Response = NOMINAL, seed: int = 11) -> NDArray[np.int16]:
+        key = (n, response, seed)
+        if key not in self.draws:
+            source = Generator(seed)
+            chunks = [digitise(source.draw(CHUNK, PILEUP), response) for _ in range(n // CHUNK)]
+            self.draws[key] = np.concatenate(chunks)
+        drawn: NDArray[np.int16] = self.draws[key]
+        return drawn
+
+    def sample(
+        self,
+        n: int = 400_000,
+        response: Response = NOMINAL,
+        base: Payload | None = None,
+        prescale: int = 5,
+        tail: float = 0.03,
+    ) -> EventSample:
+        """As published under `base`: every prescale-th event, and all above the tail's code."""
+        base = base or self.nominal
+        key = (n, response, base.id, prescale, tail)
+        if key not in self.draws:
+            self.draws[key] = self._published(self.events(n, response), base, prescale, tail)
+        sample: EventSample = self.draws[key]
+        return sample
+
+    def _published(self, events: NDArray[np.int16], base: Payload, prescale: int, tail: float) -> EventSample:
+        codes = self.emulator.codes(events, base)
+        hard = codes > np.quantile(codes, 1 - tail)
+        kept = hard | (np.random.default_rng(3).random(len(events)) < 1 / prescale)
+        inclusion = np.where(hard, 1, 1 / prescale)[kept].astype(np.float32)
+        return EventSample(events[kept], inclusion, codes[kept], np.full(kept.sum(), 7), generation=0)
+
+    def request(self, sample: EventSample, base: Payload | None = None, **settings: Any) -> FitRequest:
+        target = self.target()
+        words = (base or self.nominal).words
+        return FitRequest(words, sample, target.p, target.m, target.rates, PILEUP, FitSettings(**settings))
+
+    def evidence(self, payload: Payload, sample: EventSample) -> Evidence:
+        return Evidence.of(self.emulator.run(sample.events, payload), sample.weights, self.target())
+
+    def truth(self, words: NDArray[np.uint32], response: Response) -> tuple[Any, Any]:
+        """Rates over those of the undrifted trigger, and overlaps, on twins that no fit has seen."""
+        payload = Payload(self.package.model.id, self.package.model.layout, words)
+        undrifted = self.emulator.run(self.events(200_000, seed=99), self.nominal).accepts
+        accepts = self.emulator.run(self.events(200_000, response, seed=99), payload).accepts
+        most = np.maximum(accepts.sum(axis=0), undrifted.sum(axis=0))
+        return accepts.mean(axis=0) / undrifted.mean(axis=0), (accepts & undrifted).sum(axis=0) / most
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    path = tmp_path_factory.mktemp("model") / "small.driftd"
+    package = build_package(path, SMALL)
+    engine = Engine(package)
+    return Lab(path, package, engine, engine.emulator, engine.reference)
+
+
+@pytest.fixture(scope="session")
+def scaled(lab: Lab) -> Callable[..., Payload]:
+    """The nominal payload with input scales by object type."""
+
+    @cache
+    def payload(**factors: float) -> Payload:
+        scales = [factors.get(f.object, 1.0) if f.kind == "pt" else 1.0 for f in lab.package.model.features]
+        return lab.nominal.replace_values(input_scale=scales)
+
+    return payload

@@ -1,0 +1,159 @@
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from firmware.sim.detector import Response
+from recalib.fit import Engine
+from recalib.proposal import Candidate, Proposal
+from recalib.request import FitSettings
+from recalib.sample import EventSample
+from tests.recalib.conftest import Lab
+
+JETS_DOWN = Response(jet_energy_scale=-0.08)
+DEAD = Response(dead_phi=1.0)
+ALL_KNOBS = ("threshold", "output_scale", "latent_scale", "input_scale", "input_scale_feature", "lut")
+
+
+@pytest.fixture(scope="module")
+def restored(lab: Lab) -> Proposal:
+    return lab.engine.propose(lab.request(lab.sample(response=JETS_DOWN), knobs=ALL_KNOBS))
+
+
+@pytest.fixture(scope="module")
+def dead(lab: Lab) -> Proposal:
+    return lab.engine.propose(lab.request(lab.sample(response=DEAD), knobs=("threshold", "input_scale", "lut")))
+
+
+def candidate(proposal: Proposal, knob: str) -> Candidate:
+    return next(c for c in proposal.candidates if c.knob == knob)
+
+
+def test_a_jet_scale_is_found_by_itself_among_all_knobs(restored: Proposal) -> None:
+    assert restored.accepted, restored.reason
+    assert restored.knob == "input_scale"
+    assert restored.restores
+    assert candidate(restored, "input_scale").moves["jet"] == pytest.approx(0.083, abs=0.025)
+
+
+def test_a_jet_scale_is_restored_on_events_that_no_fit_has_seen(lab: Lab, restored: Proposal) -> None:
+    """Rates within the tolerance, decisions kept better than by moved cuts, the KL's excess down by 80 %."""
+    before, _ = lab.truth(lab.nominal.words, JETS_DOWN)
+    rates, overlap = lab.truth(restored.words, JETS_DOWN)
+    cuts_alone = lab.engine.propose(lab.request(lab.sample(response=JETS_DOWN), knobs=("threshold",)))
+    _, by_cuts = lab.truth(cuts_alone.words, JETS_DOWN)
+    assert (before < 0.9).all(), "the drift is too small to show anything"
+    np.testing.assert_allclose(rates, 1, atol=0.1)
+    assert (overlap >= by_cuts - 0.01).all()
+    excess = (restored.kl_after - restored.kl_floor) / (restored.kl_before - restored.kl_floor)
+    assert excess < 0.2
+
+
+def test_a_dead_region_is_not_taken_for_a_scale(dead: Proposal) -> None:
+    """However far a scale can force the KL down."""
+    assert dead.knob in ("threshold", "none")
+    assert candidate(dead, "input_scale").explained < 0.2
+
+
+def test_without_a_drift_nothing_is_accepted(lab: Lab) -> None:
+    proposal = lab.engine.propose(lab.request(lab.sample(), knobs=("threshold", "input_scale", "latent_scale")))
+    assert not proposal.accepted
+    assert proposal.reason
+
+
+def test_the_same_request_gives_the_same_proposal(lab: Lab, restored: Proposal) -> None:
+    request = lab.request(lab.sample(response=JETS_DOWN), knobs=("threshold", "input_scale"))
+    first, again = (Engine(lab.package).propose(request) for _ in range(2))
+    assert first.id == again.id
+    assert first.payload_id == again.payload_id == restored.payload_id
+
+
+def test_it_starts_from_what_is_deployed(lab: Lab) -> None:
+    """A jet scale that is already half corrected needs the other half only."""
+    jets = np.array([f.object == "jet" and f.kind == "pt" for f in lab.package.model.features])
+    base = lab.nominal.replace_values(input_scale=np.where(jets, 1.045, 1.0))
+    sample = lab.sample(response=JETS_DOWN, base=base)
+    proposal = lab.engine.propose(lab.request(sample, base=base, knobs=("input_scale",)))
+    assert candidate(proposal, "input_scale").moves["jet"] == pytest.approx(0.042, abs=0.025)
+
+
+@pytest.mark.parametrize("form", ["absolute", "huber"])
+def test_every_form_of_rho_restores_the_jet_scale(lab: Lab, form: str) -> None:
+    request = lab.request(lab.sample(response=JETS_DOWN), knobs=("input_scale",), form=form)
+    proposal = lab.engine.propose(request)
+    assert candidate(proposal, "input_scale").moves["jet"] == pytest.approx(0.083, abs=0.025)
+
+
+@pytest.mark.parametrize("beta", [1e-4, 1e4])
+def test_a_given_beta_is_used(lab: Lab, beta: float) -> None:
+    request = lab.request(lab.sample(response=JETS_DOWN), knobs=("input_scale",), beta=beta)
+    proposal = lab.engine.propose(request)
+    assert proposal.beta in (beta, 0.0)
+
+
+def test_all_moves_are_within_the_trust_region(lab: Lab) -> None:
+    request = lab.request(lab.sample(response=JETS_DOWN), knobs=("latent_scale", "input_scale"), max_move=0.03)
+    for found in lab.engine.propose(request).candidates:
+        assert all(abs(step) <= 0.03 + 1e-9 for step in found.moves.values())
+
+
+def with_codes(sample: EventSample, codes: Any) -> EventSample:
+    return replace(sample, codes=np.asarray(codes, np.uint32))
+
+
+def test_degenerate_input_is_a_rejection_with_a_reason(lab: Lab) -> None:
+    sample = lab.sample(response=JETS_DOWN)
+    few = lab.request(sample.take(np.arange(500)))
+    nothing = lab.request(sample.take(np.arange(0)))
+    equal = lab.request(with_codes(sample, np.full(len(sample), 12)))
+    other = lab.request(with_codes(sample, sample.codes + 1))
+    p = few.p_ref.copy()
+    p[3] = np.nan
+    for request, reason in (
+        (few, "500 events in the sample, 20000 are needed"),
+        (nothing, "0 events in the sample"),
+        (equal, "every score in the sample is 12"),
+        (other, "the board does not run what it is thought to run"),
+        (replace(lab.request(sample), p_ref=p), "no number"),
+    ):
+        proposal = lab.engine.propose(request)
+        assert not proposal.accepted
+        assert reason in proposal.reason
+        np.testing.assert_array_equal(proposal.words, request.words)
+        Proposal.from_dict(proposal.to_dict())
+
+
+def test_a_model_without_the_knobs_registers_is_a_rejection_that_names_it(lab: Lab) -> None:
+    features = tuple(replace(f, kind="raw") for f in lab.package.model.features)
+    model = replace(lab.package.model, features=features)
+    nominal = type(lab.nominal)(model.id, model.layout, lab.nominal.words)
+    package = replace(lab.package, model=model, nominal=nominal)
+    sample = lab.sample(response=JETS_DOWN)
+    proposal = Engine(package).propose(lab.request(sample, knobs=("input_scale",)))
+    assert not proposal.accepted
+    assert "the model has no input of kind pt or energy" in proposal.reason
+
+
+@pytest.mark.parametrize("wrong", [{"knobs": ("weights",)}, {"knobs": ()}, {"form": "cubic"}], ids=str)
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"expected|none of"):
+        FitSettings(**wrong)
+
+
+def test_the_engine_cannot_see_the_simulation() -> None:
+    """Neither twin nor generator: the modules of the fit and of the judgement load nothing of it."""
+    script = (
+        "import sys, recalib.fit, recalib.judge, recalib.worker;"
+        "sys.exit(any(name.startswith('firmware.sim') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_the_daemon_can_ask_for_a_fit_without_loading_torch() -> None:
+    script = (
+        "import sys, recalib.worker, recalib.sample, recalib.proposal, recalib.request;sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,121 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from firmware.emulator import Emulator, Words
+from firmware.payload import Payload
+from firmware.sim.detector import Response
+from recalib.gates import Subject, verdicts
+from recalib.request import FitSettings
+from tests.recalib.conftest import Lab
+
+JETS_DOWN = Response(jet_energy_scale=-0.08)
+SETTINGS = FitSettings(rate_tolerance=0.15)
+
+
+@pytest.fixture(scope="module")
+def good(lab: Lab, scaled: Callable[..., Payload]) -> Subject:
+    sample, payload = lab.sample(response=JETS_DOWN), scaled(jet=1.087)
+    return Subject(
+        lab.package,
+        lab.engine.surrogate,
+        lab.emulator,
+        None,
+        SETTINGS,
+        lab.nominal,
+        payload,
+        sample,
+        lab.evidence(lab.nominal, sample),
+        lab.evidence(payload, sample),
+        len(sample),
+        restores=True,
+    )
+
+
+def with_payload(lab: Lab, subject: Subject, payload: Payload) -> Subject:
+    return replace(subject, payload=payload, after=lab.evidence(payload, subject.events))
+
+
+def failed(subject: Subject) -> set[str]:
+    return {gate.name for gate in verdicts(subject) if not gate.passed}
+
+
+def test_the_right_scale_passes_every_gate(good: Subject) -> None:
+    assert failed(good) == set()
+
+
+def test_every_verdict_has_its_number_limit_and_text(good: Subject) -> None:
+    for gate in verdicts(good):
+        assert np.isfinite([gate.value, gate.limit]).all()
+        assert gate.text
+
+
+def test_the_old_payload_itself_neither_moves_nor_lowers_the_kl(lab: Lab, good: Subject) -> None:
+    assert {"kl", "minimal move"} <= failed(with_payload(lab, good, lab.nominal))
+
+
+def test_the_wrong_direction_fails_on_kl_and_rates(lab: Lab, good: Subject, scaled: Callable[..., Payload]) -> None:
+    assert {"kl", "rate 0", "rate 1"} <= failed(with_payload(lab, good, scaled(jet=0.9)))
+
+
+def test_cuts_are_not_gated_on_the_kl(lab: Lab, good: Subject) -> None:
+    moved = lab.nominal.replace(cuts=lab.nominal.raw("cuts") - 5)
+    subject = replace(with_payload(lab, good, moved), restores=False)
+    assert "kl" not in {gate.name for gate in verdicts(subject)}
+
+
+def test_too_few_events_fail(good: Subject) -> None:
+    assert failed(replace(good, n_events=100)) == {"events"}
+
+
+def test_a_rate_that_statistics_cannot_tell_fails(lab: Lab, good: Subject) -> None:
+    """However near it lies by luck: the error itself must be within the tolerance."""
+    part = good.events.take(np.arange(len(good.events))[::60])
+    subject = replace(good, events=part, before=lab.evidence(good.base, part), after=lab.evidence(good.payload, part))
+    assert "rate 1" in failed(subject)
+
+
+@pytest.mark.parametrize(
+    ("limits", "gate"),
+    [
+        ({"max_move": 0.05}, "move input_scale"),
+        ({"max_total_move": 0.05}, "total input_scale"),
+        ({"min_move": 0.2}, "minimal move"),
+        ({"min_retention": 1.01}, "retention 0"),
+    ],
+)
+def test_each_limit_is_enforced(good: Subject, limits: dict[str, Any], gate: str) -> None:
+    assert gate in failed(replace(good, settings=replace(SETTINGS, **limits)))
+
+
+def test_the_total_move_counts_from_nominal_and_not_from_the_last_payload(
+    good: Subject, scaled: Callable[..., Payload]
+) -> None:
+    near = replace(good, base=scaled(jet=1.08), settings=replace(SETTINGS, max_total_move=0.05))
+    assert "total input_scale" in failed(near)
+    assert "move input_scale" not in failed(near)
+
+
+def test_a_cut_that_leaps_is_for_a_human(lab: Lab, good: Subject) -> None:
+    leap = lab.nominal.replace(cuts=lab.nominal.raw("cuts") * 3)
+    assert "move cuts" in failed(with_payload(lab, good, leap))
+
+
+class Faulty(Emulator):
+    """A datapath with one wrong code."""
+
+    def run(self, events: NDArray[Any], payload: Payload) -> Words:
+        words = super().run(events, payload)
+        words.codes[7] ^= 1
+        return words
+
+
+def test_one_differing_word_of_the_datapath_is_enough(lab: Lab, good: Subject) -> None:
+    same: Any = Emulator(lab.package.model)
+    wrong: Any = Faulty(lab.package.model)
+    assert failed(replace(good, datapath=same)) == set()
+    assert failed(replace(good, datapath=wrong)) == {"datapath"}

@@ -1,0 +1,63 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recalib.proposal import Candidate, Gate, Judgement, Proposal
+
+
+@pytest.fixture
+def proposal() -> Proposal:
+    return Proposal(
+        stream="axol1tl",
+        knob="input_scale",
+        base_id="a" * 64,
+        payload_id="b" * 64,
+        words=np.array([0, 1, 0xFFFFFFFF], np.uint32),
+        accepted=False,
+        reason="rate 0",
+        restores=True,
+        p_ref=np.array([0.25, 0.75]),
+        predicted=np.array([0.3, 0.7]),
+        events=100,
+        n_eff=81.5,
+        kl_before=0.1,
+        kl_after=float("nan"),
+        kl_floor=0.01,
+        rates_before=(0.1,),
+        rates_after=(0.2,),
+        rates_target=(0.2,),
+        rate_errors=(float("inf"),),
+        retention=(0.9,),
+        move=0.08,
+        beta=100.0,
+        delta=0.5,
+        gates=(Gate("rate 0", 0.2, 0.1, False, "cut 0: off"),),
+        candidates=(Candidate("lut", 0.1, 0.01, (0.2,), 1.0, 0.0, {"lut": 4.0}, 0.0, "not needed"),),
+        passes=3.0,
+        seconds=1.5,
+    )
+
+
+def test_a_proposal_comes_back_from_its_json(proposal: Proposal) -> None:
+    text = json.dumps(proposal.to_dict(), allow_nan=False)
+    back = Proposal.from_dict(json.loads(text))
+    assert json.dumps(back.to_dict()) == text
+    assert back.id == json.loads(text)["id"] == proposal.id
+    np.testing.assert_array_equal(back.words, proposal.words)
+    assert back.words.dtype == np.uint32
+    assert back.gates == proposal.gates
+    assert back.candidates == proposal.candidates
+    assert np.isnan(back.kl_after)
+
+
+def test_its_name_is_its_content_and_not_the_time_it_took(proposal: Proposal) -> None:
+    assert replace(proposal, seconds=9.0).id == proposal.id
+    assert replace(proposal, reason="rate 1").id != proposal.id
+    assert replace(proposal, words=np.array([0, 1, 2], np.uint32)).id != proposal.id
+
+
+def test_a_judgement_is_json_too() -> None:
+    judgement = Judgement(0.1, 0.01, 0.005, (0.1,), (0.2,), (0.2,), False, "better")
+    assert json.loads(json.dumps(judgement.to_dict()))["harmful"] is False

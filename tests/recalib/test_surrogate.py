@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from firmware.emulator import Emulator
+from firmware.model import Model
+from firmware.payload import Payload
+from recalib.surrogate import Surrogate
+from tests.recalib.conftest import Lab
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def registers(payload: Payload) -> dict[str, torch.Tensor]:
+    return {field.name: torch.from_numpy(payload.value(field.name)) for field in payload.layout.fields}
+
+
+def turned(base: Payload, seed: int) -> Payload:
+    """Every register away from its identity."""
+    random = np.random.default_rng(seed)
+    return base.replace_values(
+        input_scale=random.uniform(0.8, 1.2, base.layout["input_scale"].size),
+        input_offset=random.uniform(-2, 2, base.layout["input_offset"].size),
+        latent_scale=random.uniform(0.8, 1.2, base.layout["latent_scale"].size),
+        latent_offset=random.uniform(-0.3, 0.3, base.layout["latent_offset"].size),
+        output_scale=[1.07],
+        output_offset=[-0.4],
+        lut=np.sort(random.integers(0, 4096, base.layout["lut"].size)),
+    )
+
+
+def codes(model: Model, events: np.ndarray, payload: Payload) -> np.ndarray:
+    scores = Surrogate(model)(torch.from_numpy(events.astype(np.float64)), registers(payload))
+    return np.asarray(scores / model.lsb)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_forward_values_are_those_of_the_integer_emulator(lab: Lab, seed: int) -> None:
+    events = lab.events(50_000)[:20_000]
+    payload = turned(lab.nominal, seed) if seed else lab.nominal
+    np.testing.assert_array_equal(codes(lab.package.model, events, payload), lab.emulator.codes(events, payload))
+
+
+def test_forward_values_are_those_of_axol1tl_v4() -> None:
+    if not DATA.exists():
+        pytest.skip(f"{DATA} is not there")
+    w, golden = (np.load(DATA / f"axol1tl_v4_{name}.npz") for name in ("weights", "golden"))
+    model = Model.axol1tl(
+        "axol1tl",
+        [w["w2"], w["w4"], w["w6"]],
+        [w["b2"], w["b4"], w["b6"]],
+        w["input_shift"],
+        w["input_offset"],
+    )
+    events = golden["2024_v1_3_0_data_000/inputs"]
+    nominal = Payload.nominal(model, [346, 389, 415, 456, 557])
+    np.testing.assert_array_equal(codes(model, events, nominal), golden["2024_v1_3_0_data_000/score_x16"])
+    payload = turned(nominal, 5)
+    np.testing.assert_array_equal(codes(model, events, payload), Emulator(model).codes(events, payload))
+
+
+def test_gradient_of_the_unrounded_datapath_agrees_with_finite_differences(lab: Lab) -> None:
+    surrogate = Surrogate(lab.package.model, exact=False)
+    events = torch.from_numpy(lab.events(50_000)[:300].astype(np.float64))
+    at = registers(turned(lab.nominal, 1))
+    random = torch.Generator().manual_seed(2)
+    for name in ("input_scale", "latent_scale", "latent_offset", "output_scale"):
+        way = torch.randn(len(at[name]), generator=random, dtype=torch.float64)
+        leaf = at[name].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(surrogate(events, at | {name: leaf}).sum(), leaf)
+        step = 1e-7
+        with torch.no_grad():
+            ends = [surrogate(events, at | {name: at[name] + s * step * way}).sum() for s in (1, -1)]
+        difference = float(ends[0] - ends[1]) / (2 * step)
+        assert float(gradient @ way) == pytest.approx(difference, rel=1e-3)
+
+
+def test_straight_through_slope_is_that_of_the_emulator_over_a_visible_step(lab: Lab) -> None:
+    """The mean score against the jets' scale: gradient at 1 against the secant between 0.95 and 1.05."""
+    model, nominal = lab.package.model, lab.nominal
+    events = lab.events(50_000)[:30_000]
+    jets = np.array([f.object == "jet" and f.kind == "pt" for f in model.features])
+
+    def mean(factor: float) -> float:
+        payload = nominal.replace_values(input_scale=np.where(jets, factor, 1.0))
+        return float(lab.emulator.codes(events, payload).mean() * model.lsb)
+
+    leaf = torch.from_numpy(nominal.value("input_scale")).requires_grad_()
+    scores = Surrogate(model)(torch.from_numpy(events.astype(np.float64)), registers(nominal) | {"input_scale": leaf})
+    (gradient,) = torch.autograd.grad(scores.mean(), leaf)
+    assert gradient.numpy()[jets].sum() == pytest.approx((mean(1.05) - mean(0.95)) / 0.1, rel=0.15)

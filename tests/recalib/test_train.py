@@ -1,0 +1,77 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from firmware.sim.detector import Response
+from firmware.sim.events import Generator, digitise
+from recalib.errors import TrainingError
+from recalib.train import TrainSettings, build_package, normalisation, train
+from tests.recalib.conftest import Lab
+
+TINY = TrainSettings(training_events=8192, epochs=1, reference_events=60_000, pileup_edges=(30.0, 45.0, 60.0))
+
+
+def drawn(n: int) -> np.ndarray:
+    return digitise(Generator(5).draw(n, 40.0))
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
+    events = drawn(8192)
+    ids = [train(seed, events, 2, epochs=1, progress=lambda text: None).id for seed in (1, 1, 2)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_package_is_built_once_and_again_only_for_other_settings(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "tiny.driftd"
+    said: list[str] = []
+    first = build_package(path, TINY, said.append)
+    assert said
+    said.clear()
+    assert build_package(path, TINY, said.append).id == first.id
+    assert not said
+    other = build_package(path, replace(TINY, seed=2), said.append)
+    assert said
+    assert other.model.id != first.model.id
+
+
+def test_a_damaged_package_is_built_anew(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.driftd"
+    first = build_package(path, TINY)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert build_package(path, TINY).id == first.id
+
+
+def test_the_package_agrees_with_itself(lab: Lab) -> None:
+    package, reference = lab.package, lab.reference
+    np.testing.assert_array_equal(lab.emulator.codes(package.golden_events, package.nominal), package.golden_codes)
+    assert reference.binning.cuts == tuple(package.nominal.raw("cuts"))
+    np.testing.assert_allclose(reference.target_rates, (0.01, 0.0025), rtol=0.05)
+    assert package.model.name in package.address_table
+
+
+def test_the_score_tells_signals_from_background(lab: Lab) -> None:
+    """At 0.25 % of the background: a resonance nearly always, the soft leptons ten times as often."""
+    efficiency = lab.package.lineage["signal_efficiency"]
+    assert efficiency["resonance"][1] > 0.8
+    assert efficiency["multilepton"][1] > 0.025
+
+
+def test_the_rate_feels_the_jet_scale(lab: Lab) -> None:
+    rates, _ = lab.truth(lab.nominal.words, Response(jet_energy_scale=-0.08))
+    assert (rates < 0.88).all()
+
+
+def test_inputs_are_shifted_by_powers_of_two_near_their_spread() -> None:
+    shift, offset = normalisation(drawn(20_000))
+    assert shift.dtype == offset.dtype == np.int64
+    assert (shift[27::3] == shift[27]).all(), "jets of one kind share a shift"
+    assert 2 <= shift[27] <= 5
+
+
+def test_a_loss_that_is_no_number_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recalib.train.LEARNING_RATE", 1e30)
+    monkeypatch.setattr("recalib.train.KL_WEIGHT", float("nan"))
+    with pytest.raises(TrainingError, match="try another seed"):
+        train(1, drawn(4096), 2, epochs=1, progress=lambda text: None)
