@@ -94,9 +94,9 @@ def test_a_dry_run_proposes_and_writes_nothing(site: Site) -> None:
     done = site.driftd("recalibrate", STREAM, "--dry-run", "--wait", "--reason", "just looking")
     assert done.returncode == 0, done.stdout + done.stderr
     assert generation(site) == 0
-    proposals = httpx.get(f"{site.url}/api/v1/streams/{STREAM}/proposals").json()
-    assert len(proposals) == 2
-    assert proposals[0]["accepted"]
+    newest, *earlier = httpx.get(f"{site.url}/api/v1/streams/{STREAM}/proposals").json()
+    assert newest["accepted"]
+    assert earlier
 
 
 def test_a_board_that_is_off_is_said_and_the_stream_is_still_monitored(site: Site) -> None:
