@@ -322,7 +322,7 @@ ALLOWED: dict[type[Operator], frozenset[Phase]] = {
     Recalibrate: frozenset({Phase.WATCHING, Phase.ROLLED_BACK}),
     Approve: frozenset({Phase.AWAITING_APPROVAL}),
     Reject: frozenset({Phase.AWAITING_APPROVAL}),
-    Rollback: frozenset({Phase.WARMING, Phase.WATCHING, Phase.AWAITING_APPROVAL, Phase.CONFIRMING, Phase.ROLLED_BACK}),
+    Rollback: frozenset(Phase) - {Phase.STAGING, Phase.PREVIEWING, Phase.ARMED, Phase.FROZEN, Phase.FAULT},
     Freeze: frozenset(Phase) - {Phase.FROZEN},
     Unfreeze: frozenset({Phase.FROZEN}),
 }
