@@ -28,6 +28,7 @@ def summary(report: LsReport, verdict: Verdict) -> dict[str, Any]:
         "level": verdict.level,
         "text": verdict.text,
         "kl": report.to_reference.kl_corrected,
+        "kl_error": report.to_reference.kl_error,
         "psi": report.to_reference.psi_corrected,
         "kl_expected": report.divergence.kl_corrected,
         "p_value": report.divergence.p_value,

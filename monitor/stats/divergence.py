@@ -45,6 +45,11 @@ class Divergence:
     p_value: float
     p_value_tolerated: float
 
+    @property
+    def kl_error(self) -> float:
+        """Standard deviation of `kl_corrected` without drift, √(2(B−1))/2 · (1/N + 1/M)."""
+        return float(np.sqrt(2 * self.dof) / 2 * (1 / self.n + 1 / self.m))
+
 
 def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float = 0.0, phi: float = 1.0) -> Divergence:
     """Divergences of `counts` from a reference that is itself an estimate from `m` events.

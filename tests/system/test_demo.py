@@ -12,7 +12,8 @@ def test_the_demo_closes_the_loop(site: Site) -> None:
     done = site.driftd("demo", "--folder", str(folder), "--json")
     assert done.returncode == 0, done.stderr[-3000:]
     figures = json.loads(done.stdout)
-    assert figures["kl_drifted"] > figures["kl_limit"] > abs(figures["kl_after"])
+    assert figures["kl_drifted"] > 5 * figures["kl_limit"]
+    assert figures["kl_after"] <= figures["kl_limit"]
     assert min(figures["board_accepts"]) >= 1000
     assert all(abs(ratio - 1) <= 0.1 for ratio in figures["rate_after"])
     assert all(ratio < 0.9 for ratio in figures["rate_drifted"])
