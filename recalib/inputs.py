@@ -21,7 +21,8 @@ SCALES = np.linspace(-0.3, 0.3, 61)
 
 ENERGY_SHARES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.997)
 ANGLE_BINS = 16
-MIXING_STEPS = 300
+SEEN = 12.5
+"""½·5²: a scale is taken from the energies only where they are five standard errors better with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ class InputReference:
         """ln of the factor that brings an object type's energies nearest to the reference's, and its error.
 
         The minimum of n·KL over the factor, an estimate of maximum likelihood, and from its curvature the
-        error of the two samples. (0, inf) where the reference has no such objects.
+        error of the two samples. 0 where the gain over it is chance; (0, inf) where the reference has no such objects.
         """
         if not self._by_object[name]:
             return 0.0, np.inf
@@ -99,9 +100,10 @@ class InputReference:
         curve, slope, _ = np.polyfit(SCALES[around], distances[around], 2)
         if curve <= 0:
             return float(SCALES[best]), np.inf
-        n_eff = weights.sum() ** 2 / (weights**2).sum()
+        noise = (weights**2).sum() / weights.sum() ** 2 + 1 / self._m_eff
         top = float(np.clip(-slope / (2 * curve), SCALES[0], SCALES[-1]))
-        return top, float(np.sqrt((1 / n_eff + 1 / self._m_eff) / (2 * curve)))
+        gain = distances[len(SCALES) // 2] - min(distances)
+        return top if gain > SEEN * noise else 0.0, float(np.sqrt(noise / (2 * curve)))
 
     def _divergence(self, entries: Floats, expected: Floats) -> float:
         wanted = (expected + 0.5 / self._m_eff) / (expected + 0.5 / self._m_eff).sum() * entries.sum()
@@ -147,17 +149,3 @@ def _quantiles(values: Floats, weights: Floats, shares: ArrayLike) -> Floats:
     place = np.searchsorted(below, np.asarray(shares) * below[-1]).clip(max=len(values) - 1)
     found: Floats = values[order][place]
     return found
-
-
-def mixture(p: Floats, slices: Floats) -> Floats:
-    """The shares a (S,) of the slices' distributions (S, B) of which p (B,) is the mixture Σ_s a_s p_s.
-
-    Maximum likelihood by expectation maximisation.
-
-    >>> mixture(np.array([0.3, 0.7]), np.array([[0.2, 0.8], [0.6, 0.4]])).round(2).tolist()
-    [0.75, 0.25]
-    """
-    share: Floats = np.full(len(slices), 1 / len(slices))
-    for _ in range(MIXING_STEPS):
-        share = share * (slices @ (p / (share @ slices)))
-    return share

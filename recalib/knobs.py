@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from firmware.model import Model
 from firmware.payload import Payload
 from recalib.errors import Unfit
-from recalib.evidence import Evidence, Target, quantile_map
+from recalib.evidence import Evidence, Target
 
 Floats = NDArray[np.float64]
 
@@ -111,7 +111,12 @@ def mapped_lut(evidence: Evidence, base: Payload, target: Target) -> Payload:
     lut = base.raw("lut")
     if not lut.size:
         raise Unfit("lut: the board has none")
-    mapped = np.rint(quantile_map(lut, evidence.p, target)).astype(np.int64)
+    order = np.argsort(evidence.codes)
+    codes, below = evidence.codes[order], np.cumsum(evidence.weights[order])
+    shares = np.append(0.0, below)
+    middle = (shares[np.searchsorted(codes, lut)] + shares[np.searchsorted(codes, lut, side="right")]) / 2
+    wanted = np.append(0.0, np.cumsum(target.p))
+    mapped = np.rint(np.interp(middle, wanted, target.edges) - 0.5).astype(np.int64)
     return base.replace(lut=np.maximum.accumulate(np.clip(mapped, 0, int(lut.size))))
 
 

@@ -137,6 +137,9 @@ def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Sol
     ridge = np.diag(1 / k.spread**2) / problem.n_eff
     theta = np.clip(k.centre, -bound, bound)
     now = problem.linear(theta)
+    if problem.share_moved(now.scores) > problem.max_share_moved:
+        theta = np.zeros_like(theta)
+        now = problem.linear(theta)
     beta = problem.beta or _beta(problem, now, ridge)
     fit = problem.fit
     objective = Objective(problem.sharp, problem.p_ref, fit.deployed, fit.weights, beta, problem.delta, problem.form)
