@@ -9,10 +9,7 @@ import numpy.typing as npt
 
 from firmware.errors import FirmwareError
 from firmware.sim.detector import Response
-
-CROSSINGS = 3564
-ORBITS_PER_LS = 1 << 18
-ORBIT_SECONDS = CROSSINGS / 40.0789e6
+from firmware.wire import CROSSINGS
 
 LIMITS = {
     "jet_energy_scale": (-0.5, 0.5),
