@@ -82,6 +82,7 @@ class Detect(_Section):
     }
     tolerated_kl: Annotated[float, Field(ge=0)] = 0.002
     rate_tolerance: Fraction = 0.1
+    pileup_error: Annotated[float, Field(ge=0, lt=1)] = 0.03
     p_value: Fraction = 1e-6
     consecutive_ls: Positive = 2
     min_scores: Positive = 2_000

@@ -114,6 +114,7 @@ class StreamControl:
             ingest,
             close=lambda report: close(name, report),
             sample=self._keep,
+            pileup_error=settings.detect.pileup_error,
         )
 
     async def startup(self) -> None:

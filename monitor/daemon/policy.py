@@ -114,8 +114,8 @@ class Policy:
         n = np.array([report.n for report in reports], dtype=np.float64)
         counts = np.sum([report.counts for report in reports], axis=0)
         share = n / n.sum()
-        p = np.sum([weight * report.expected for weight, report in zip(share, reports, strict=True)], axis=0)
-        m = float(min(report.expected_m for report in reports))
+        p = np.sum([weight * report.expected.p for weight, report in zip(share, reports, strict=True)], axis=0)
+        m = float(min(report.expected.m for report in reports))
         above = np.sum([report.above for report in reports], axis=0)
         rates = [self._expected_rates(report) for report in reports]
         expected = np.sum([count * rate for count, rate in zip(n, rates, strict=True)], axis=0)
@@ -127,8 +127,8 @@ class Policy:
         if len(self._recent) < 2:
             return 0
         counts = np.stack([report.counts for report in self._recent])
-        p = np.stack([report.expected for report in self._recent])
-        return onset(counts, p, m=self._recent[-1].expected_m).index
+        p = np.stack([report.expected.p for report in self._recent])
+        return onset(counts, p, m=self._recent[-1].expected.m).index
 
     def _words(self, level: Level, faults: list[str], alarms: list[str], since: int, evidence: _Evidence) -> str:
         rates = ", ".join(f"× {ratio:.2f}" for ratio in evidence.ratios)

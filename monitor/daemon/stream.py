@@ -18,7 +18,7 @@ from monitor.daemon.config import Ingest
 from monitor.stats.binning import StatsError, to_codes
 from monitor.stats.detectors import Detector
 from monitor.stats.divergence import Divergence, compare
-from monitor.stats.reference import Reference
+from monitor.stats.reference import Expected, Reference
 
 log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ class Key:
 
 @dataclass
 class _Open:
-    """A window that still takes batches; ``block`` is what the detectors have not seen yet."""
+    """A window that still takes batches, counted in cells; ``block`` is what the detectors have not seen yet."""
 
     counts: Counts
     above: Counts
@@ -94,7 +94,7 @@ class _Open:
 
     @property
     def pileup(self) -> float | None:
-        return self.pileup_sum / self.pileup_weight if self.pileup_weight else None
+        return round(self.pileup_sum / self.pileup_weight, 6) if self.pileup_weight else None
 
 
 @dataclass(frozen=True)
@@ -110,18 +110,18 @@ class Alarm:
 class LsReport:
     """A closed lumi section of one stream and generation.
 
-    ``counts`` (B,) on the reference's bins; ``above`` (n_cuts,) scores at or above the cuts active then;
-    ``expected`` (B,) what the active payload should give at this pile-up, known to the precision of
-    ``expected_m`` events; ``divergence`` is against ``expected``, ``to_reference`` against p_ref.
+    ``cells`` (C,) and ``counts`` (B,) on the reference's cells and bins; ``above`` (n_cuts,) scores at or
+    above the cuts active then; ``expected`` what the active payload should give at this pile-up;
+    ``divergence`` is against ``expected``, ``to_reference`` against p_ref.
     """
 
     key: Key
+    cells: Counts
     counts: Counts
     above: Counts
     pileup: float | None
     cuts: tuple[int, ...]
-    expected: Probabilities
-    expected_m: float
+    expected: Expected
     expected_rates: Probabilities
     divergence: Divergence
     to_reference: Divergence
@@ -145,13 +145,8 @@ class Expectation:
     ratio: Probabilities | None = None
     m: float = np.inf
 
-    def at(self, reference: Reference, pileup: float | None) -> tuple[Probabilities, float]:
-        """Expected probabilities (B,) and the number of events behind them."""
-        base = reference.expected(pileup)
-        if self.ratio is None:
-            return base.p, base.m
-        p = base.p * self.ratio
-        return p / p.sum(), 1.0 / (1.0 / base.m + 1.0 / self.m)
+    def on(self, base: Expected) -> Expected:
+        return base if self.ratio is None else base.times(self.ratio, self.m)
 
 
 class StreamMonitor:
@@ -170,6 +165,7 @@ class StreamMonitor:
         ingest: Ingest,
         close: Callable[[LsReport], None],
         sample: Callable[[Batch], None],
+        pileup_error: float = 0.0,
     ) -> None:
         self.name = name
         self.reference = reference
@@ -180,6 +176,8 @@ class StreamMonitor:
         self._ingest = ingest
         self._close = close
         self._sample = sample
+        self._pileup_error = pileup_error
+        self._base: tuple[float | None, Expected] | None = None
         self._nominal = Expectation(tuple(cuts))
         self._expectations: dict[tuple[int, int], Expectation] = {}
         self._masks: dict[tuple[str, int], npt.NDArray[np.bool_]] = {}
@@ -254,7 +252,7 @@ class StreamMonitor:
             batch = _of_colliding(batch, mask)
         else:
             counted = codes
-        counts = self.reference.binning.count(counted)
+        counts = self.reference.cells.count(counted)
         key = Key(header.run, header.ls, header.epoch, header.generation)
         window = self._open.get(key)
         if window is None:
@@ -285,7 +283,7 @@ class StreamMonitor:
         if key.run < run or (positions and key.ls < max(positions) - self._ingest.late_ls):
             return None
         expectation = self._expectations.get((key.epoch, key.generation), self._nominal)
-        zeros = np.zeros(self.reference.binning.n_bins, np.int64)
+        zeros = np.zeros(self.reference.cells.n_bins, np.int64)
         above = np.zeros(len(expectation.cuts), np.int64)
         window = _Open(zeros, above, zeros.copy(), cuts=expectation.cuts)
         account.late += key.ls < self._at.get(source, key.ls)
@@ -300,12 +298,17 @@ class StreamMonitor:
                 detector.reset()
         if identity == self._active:
             self._seen = max(self._seen, (key.run, key.ls))
-            p, m = self._expectation(key).at(self.reference, window.pileup)
+            expected = self._expectation(key).on(self._reference_at(window.pileup))
             for name, detector in self.detectors.items():
-                detector.update(window.block, p, m)
+                detector.update(window.block, expected)
                 if detector.drift_detected:
                     window.alarmed.add(name)
         window.block = np.zeros_like(window.block)
+
+    def _reference_at(self, pileup: float | None) -> Expected:
+        if self._base is None or self._base[0] != pileup:
+            self._base = pileup, self.reference.expected(pileup, self._pileup_error)
+        return self._base[1]
 
     def _expectation(self, key: Key) -> Expectation:
         return self._expectations.get((key.epoch, key.generation), self._nominal)
@@ -334,8 +337,9 @@ class StreamMonitor:
         if window.block.sum():
             self._detect_on(key, window)
         expectation = self._expectation(key)
-        base = self.reference.expected(window.pileup)
-        p, m = expectation.at(self.reference, window.pileup)
+        base = self._reference_at(window.pileup)
+        expected = expectation.on(base)
+        counts = expected.bins(window.counts)
         alarms = tuple(
             Alarm(name, name in window.alarmed, float(detector.statistic)) for name, detector in self.detectors.items()
         )
@@ -344,15 +348,15 @@ class StreamMonitor:
         self._close(
             LsReport(
                 key=key,
-                counts=window.counts.copy(),
+                cells=window.counts.copy(),
+                counts=counts,
                 above=window.above.copy(),
                 pileup=window.pileup,
                 cuts=window.cuts,
-                expected=p,
-                expected_m=m,
+                expected=expected,
                 expected_rates=self.reference.rates_of(base.p),
-                divergence=compare(window.counts, p, m),
-                to_reference=compare(window.counts, base.p, base.m),
+                divergence=compare(counts, expected.p, expected.m),
+                to_reference=compare(counts, base.p, base.m),
                 alarms=alarms,
                 t_ns=t_ns,
             )

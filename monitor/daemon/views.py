@@ -46,7 +46,7 @@ def windows(control: StreamControl, limit: int) -> list[dict[str, Any]]:
     edges = control.reference.binning.edges.tolist()
     return [
         summary(report, verdict)
-        | {"counts": report.counts.tolist(), "expected": report.expected.tolist(), "edges": edges}
+        | {"counts": report.counts.tolist(), "expected": report.expected.p.tolist(), "edges": edges}
         for report, verdict in list(control.reports)[-limit:]
     ]
 

@@ -201,6 +201,19 @@ class Binning:
             keep.append((fixed or group)[0])
         return cls(np.array(keep), tuple(cuts))
 
+    def divided(self, histogram: ArrayLike, parts: int) -> "Binning":
+        """These bins, divided further at `parts` equal shares of a histogram (2^bits,) of codes.
+
+        A code that holds more than such a share becomes a bin of its own, and no new bin is empty.
+        """
+        events = np.asarray(histogram, dtype=np.int64)
+        edges = np.union1d(self.edges, quantile_edges(events, np.arange(1, parts) / parts))
+        below = np.concatenate([[0], np.cumsum(events)])[edges]
+        keep = np.isin(edges, self.edges)
+        _, first, same = np.unique(below, return_index=True, return_inverse=True)
+        keep[first[np.bincount(same, keep) == 0]] = True
+        return Binning(edges[keep], self.cuts)
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         return {"edges": self.edges, "cuts": np.array(self.cuts, dtype=np.int64)}
 

@@ -13,13 +13,14 @@ from scipy.special import rel_entr
 from monitor.stats.binning import Binning, FloatArray, StatsError
 from monitor.stats.divergence import compare
 from monitor.stats.mixture import RUN_LENGTH, EMixture, RateDetector
+from monitor.stats.reference import Expected
 from monitor.stats.tilts import SIZES, bank, directions
 
 Statistic = Callable[[NDArray[Any], FloatArray, float], float]
 
 
 class Detector(Protocol):
-    """`update` with the counts (B,) of one block, the p (B,) to expect of it and the events m behind p."""
+    """`update` with the counts (C,) of one block on the reference's cells, and what to expect of it."""
 
     @property
     def drift_detected(self) -> bool: ...
@@ -27,7 +28,7 @@ class Detector(Protocol):
     @property
     def statistic(self) -> float: ...
 
-    def update(self, counts: NDArray[Any], p: FloatArray, m: float = inf) -> None: ...
+    def update(self, counts: NDArray[Any], expected: Expected) -> None: ...
 
     def reset(self) -> None: ...
 
@@ -41,7 +42,7 @@ class ChiSquare:
     Examples
     --------
     >>> detector = ChiSquare(target_run_length=1e6)
-    >>> detector.update(np.array([400, 600]), np.array([0.5, 0.5]))
+    >>> detector.update(np.array([400, 600]), Expected.known([0.5, 0.5]))
     >>> detector.drift_detected, round(detector.statistic, 1)
     (True, 9.7)
     """
@@ -56,10 +57,11 @@ class ChiSquare:
         self.statistic = 0.0
         self.drift_detected = False
 
-    def update(self, counts: NDArray[Any], p: FloatArray, m: float = inf) -> None:
+    def update(self, counts: NDArray[Any], expected: Expected) -> None:
         if not counts.sum():
             return
-        found = compare(counts, p, m, tolerated=self.tolerated, phi=self.phi)
+        bins = expected.bins(counts)
+        found = compare(bins, expected.p, expected.m, tolerated=self.tolerated, phi=self.phi)
         self.statistic = -log10(max(found.p_value_tolerated, 1e-300))
         self.drift_detected = found.p_value_tolerated < found.n / self.target_run_length
 
@@ -80,7 +82,8 @@ class OnStatistic:
     >>> p = np.array([0.5, 0.3, 0.2])
     >>> detector = OnStatistic(kl_per_block, drift.ADWIN())
     >>> for block in range(400):
-    ...     detector.update(rng.multinomial(1000, p if block < 200 else [0.45, 0.3, 0.25]), p)
+    ...     truth = p if block < 200 else [0.45, 0.3, 0.25]
+    ...     detector.update(rng.multinomial(1000, truth), Expected.known(p))
     ...     if detector.drift_detected:
     ...         print(f"drift in block {block}")
     ...         break
@@ -100,9 +103,9 @@ class OnStatistic:
     def drift_detected(self) -> bool:
         return bool(self.detector.drift_detected)
 
-    def update(self, counts: NDArray[Any], p: FloatArray, m: float = inf) -> None:
+    def update(self, counts: NDArray[Any], expected: Expected) -> None:
         if counts.sum():
-            self.statistic = self.of_block(counts, p, m)
+            self.statistic = self.of_block(expected.bins(counts), expected.p, expected.m)
             self.detector.update(self.statistic)
 
 

@@ -1,6 +1,7 @@
 """E-detectors: alarms with a promised run length."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf, log, log1p, sqrt
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.stats.binning import Binning, FloatArray, StatsError
+from monitor.stats.reference import Expected
 from monitor.stats.tilts import CHANGES, Tilt, rate_bank
 
 RUN_LENGTH = 1e9
@@ -66,7 +68,7 @@ class EMixture:
     >>> detector = EMixture(bank(directions(binning, p)), target_run_length=1e6)
     >>> for block in range(400):
     ...     truth = p if block < 200 else [0.4, 0.3, 0.17, 0.13]
-    ...     detector.update(rng.multinomial(250, truth), p)
+    ...     detector.update(rng.multinomial(250, truth), Expected.known(p))
     ...     if detector.drift_detected:
     ...         print(f"drift in block {block}: {detector.largest}")
     ...         break
@@ -112,7 +114,8 @@ class EMixture:
         """The tilt with most of the evidence."""
         return self.tilts[int(np.argmax(self.log_evidence + self._log_weight))]
 
-    def update(self, counts: NDArray[Any], p: FloatArray, m: float = inf) -> None:
+    def update(self, counts: NDArray[Any], expected: Expected) -> None:
+        counts, p, m = expected.bins(counts), expected.p, expected.m
         n = int(counts.sum())
         if counts.shape != self._log_h.shape[1:] or p.shape != counts.shape:
             raise StatsError(f"counts {counts.shape}, p {p.shape}: expected {self._log_h.shape[1:]}")
@@ -159,7 +162,7 @@ class RateDetector(EMixture):
     >>> binning, p = Binning(np.array([0, 40, 64]), cuts=(40,)), np.array([0.99, 0.01])
     >>> detector = RateDetector(binning, p, target_run_length=1e6)
     >>> for block in range(100):
-    ...     detector.update(rng.multinomial(10_000, [0.987, 0.013]), p, m=1e7)
+    ...     detector.update(rng.multinomial(10_000, [0.987, 0.013]), Expected.known(p, m=1e7))
     ...     if detector.drift_detected:
     ...         print(f"block {block}: {detector.largest.direction.where}")
     ...         break
@@ -187,8 +190,8 @@ class RateDetector(EMixture):
         self._per_cut = len(tilts) // len(binning.cuts)
         self._below, self._step = self._h[:, 0], self._h[:, -1] - self._h[:, 0]
 
-    def update(self, counts: NDArray[Any], p: FloatArray, m: float = inf) -> None:
-        super().update(counts, p, m if self._targets is None else inf)
+    def update(self, counts: NDArray[Any], expected: Expected) -> None:
+        super().update(counts, expected if self._targets is None else replace(expected, m=inf))
 
     def _moments(self, p: FloatArray) -> tuple[FloatArray, FloatArray]:
         rates = np.repeat(self._binning.above(p) if self._targets is None else self._targets, self._per_cut)

@@ -6,22 +6,66 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from math import inf
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from monitor.stats.binning import TAILS, Binning, FloatArray, IntArray, StatsError, frozen, quantile_edges
 from monitor.stats.tally import Chunk, Tally
 
-FORMAT = 1
+FORMAT = 2
+CELLS = 512
+"""Equal shares of the reference into which its cells divide the codes."""
 
 
-class Expected(NamedTuple):
-    """Score distribution p (B,) to expect, known as well as `m` events make it."""
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What a window should look like, known as well as `m` events make it.
+
+    Attributes
+    ----------
+    p
+        (B,) probabilities of the bins.
+    cells
+        (C,) probabilities of the cells, which divide the bins.
+    first
+        (B,) the first cell of each bin.
+    nearby
+        (J, C) other probabilities of the cells that are no drift either: those at the pile-ups that
+        the measured one may stand for.
+
+    Examples
+    --------
+    >>> Expected.known([0.5, 0.5]).bins(np.array([3, 4])).tolist()
+    [3, 4]
+    """
 
     p: FloatArray
     m: float
+    cells: FloatArray
+    first: IntArray
+    nearby: FloatArray
+
+    @classmethod
+    def known(cls, p: ArrayLike, m: float = inf) -> "Expected":
+        """Bins that are not divided further, at one pile-up."""
+        bins = frozen(p, np.float64)
+        return cls(bins, m, bins, frozen(np.arange(len(bins)), np.int64), bins[None][:0])
+
+    def bins(self, counts: NDArray[Any]) -> NDArray[Any]:
+        """Counts (..., C) of the cells summed over each bin, (..., B)."""
+        if counts.shape[-1:] != self.cells.shape:
+            raise StatsError(f"counts {counts.shape}: expected {len(self.cells)} cells")
+        return np.add.reduceat(counts, self.first, axis=-1)
+
+    def times(self, ratio: FloatArray, m: float) -> "Expected":
+        """Every probability times the `ratio` (B,) of its bin, which is known from `m` events."""
+        spread = np.repeat(ratio, np.diff(np.append(self.first, len(self.cells))))
+        cells, nearby = self.cells * spread, self.nearby * spread
+        cells, nearby = cells / cells.sum(), nearby / nearby.sum(axis=1, keepdims=True)
+        return Expected(self.bins(cells), 1 / (1 / self.m + 1 / m), cells, self.first, nearby)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +76,8 @@ class Reference:
 
     Parameters
     ----------
-    slice_counts
-        (S, B) events per pile-up slice and bin; S = 1 without slices.
+    cell_counts
+        (S, C) events per pile-up slice and cell; S = 1 without slices.
     target_rates
         (n_cuts,) fraction of crossings to be accepted by each cut.
     lsb
@@ -48,6 +92,8 @@ class Reference:
         kept: weight by its inverse.
     event_pileup
         (k,) pile-up of these events, or None.
+    cells
+        A finer binning that divides the bins, for what only shows there; the bins themselves if None.
 
     Examples
     --------
@@ -59,7 +105,7 @@ class Reference:
     """
 
     binning: Binning
-    slice_counts: IntArray
+    cell_counts: IntArray
     target_rates: FloatArray
     lsb: float = 1.0
     pileup_edges: FloatArray | None = None
@@ -69,18 +115,22 @@ class Reference:
     events: NDArray[np.int16] = field(default_factory=lambda: np.zeros((0, 0), np.int16))
     event_inclusion: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     event_pileup: NDArray[np.float32] | None = None
+    cells: Binning = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        if self.cells is None:
+            object.__setattr__(self, "cells", self.binning)
         for name, dtype in _DTYPES.items():
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, frozen(getattr(self, name), dtype))
         for name in ("feature_edges", "feature_counts"):
             object.__setattr__(self, name, tuple(frozen(array, np.int64) for array in getattr(self, name)))
-        n_cuts, n_bins = len(self.binning.cuts), self.binning.n_bins
-        counts, rates, inclusion = self.slice_counts, self.target_rates, self.event_inclusion
+        n_cuts, n_bins, n_cells = len(self.binning.cuts), self.binning.n_bins, self.cells.n_bins
+        counts, rates, inclusion = self.cell_counts, self.target_rates, self.event_inclusion
+        _expect(np.isin(self.binning.edges, self.cells.edges).all(), "expected cells that divide the bins")
         _expect(
-            counts.ndim == 2 and counts.shape[1] == n_bins and len(counts) > 0 and (counts >= 0).all(),
-            f"slice_counts of shape {counts.shape}: expected counts >= 0, (slices, {n_bins})",
+            counts.ndim == 2 and counts.shape[1] == n_cells and len(counts) > 0 and (counts >= 0).all(),
+            f"cell_counts of shape {counts.shape}: expected counts >= 0, (slices, {n_cells})",
         )
         m = counts.sum(axis=1)
         _expect((m >= n_bins).all(), f"{m.tolist()} events per slice: expected at least {n_bins} in each")
@@ -126,6 +176,16 @@ class Reference:
         return replace(self, events=self.events[:0], event_inclusion=self.event_inclusion[:0], event_pileup=None)
 
     @cached_property
+    def first(self) -> IntArray:
+        """(B,) the first cell of each bin."""
+        return frozen(np.searchsorted(self.cells.edges, self.binning.edges[:-1]), np.int64)
+
+    @cached_property
+    def slice_counts(self) -> IntArray:
+        """(S, B) events per pile-up slice and bin."""
+        return frozen(np.add.reduceat(self.cell_counts, self.first, axis=1), np.int64)
+
+    @cached_property
     def counts(self) -> IntArray:
         """(B,) events of all slices."""
         return frozen(self.slice_counts.sum(axis=0), np.int64)
@@ -141,6 +201,11 @@ class Reference:
         return _jeffreys(self.counts)
 
     @cached_property
+    def cell_p(self) -> FloatArray:
+        """(C,) probabilities, whatever the pile-up; those of a bin's cells add up to the bin's."""
+        return self._divide(self.p, self.cell_counts.sum(axis=0))
+
+    @cached_property
     def slice_p(self) -> FloatArray:
         """(S, B) probabilities at the mean pile-up of each slice."""
         return _jeffreys(self.slice_counts)
@@ -150,7 +215,7 @@ class Reference:
         rates: FloatArray = self.binning.above(p)
         return rates
 
-    def expected(self, pileup: float | None = None) -> Expected:
+    def expected(self, pileup: float | None = None, error: float = 0.0) -> Expected:
         """The distribution at a pile-up, between slices a and b by ln p, linear in pile-up::
 
             p ∝ p_a^(1−w) p_b^w,   1/m = (1−w)²/M_a + w²/M_b
@@ -159,17 +224,38 @@ class Reference:
         mean pile-up the nearest slice holds. m counts the events behind p; it does not cover
         a p that curves otherwise between slices: tolerate that by δ.
         Without slices, or without a pile-up, it is the distribution of all events.
+
+        Parameters
+        ----------
+        error
+            Relative error of the pile-up: `nearby` holds the distributions at pile-up × (1 ± error).
         """
         if pileup is None or self.pileup_means is None:
-            return Expected(self.p, self.m)
+            return Expected(self.p, self.m, self.cell_p, self.first, self.cell_p[None][:0])
         if not np.isfinite(pileup):
             raise StatsError(f"pile-up {pileup}: expected a finite number, or None where it is unknown")
+        p, cells, m = self._between(pileup)
+        around = [self._between(pileup * (1 + sign * error))[1] for sign in (-1, 1)] if error else []
+        return Expected(p, m, cells, self.first, np.array(around).reshape(-1, len(cells)))
+
+    def _between(self, pileup: float) -> tuple[FloatArray, FloatArray, float]:
+        """p (B,), that of the cells (C,), and m."""
+        assert self.pileup_means is not None
         place = float(np.interp(pileup, self.pileup_means, np.arange(len(self.pileup_means))))
         a = int(place)
         b, w = min(a + 1, len(self.pileup_means) - 1), place - a
         p = self.slice_p[a] ** (1 - w) * self.slice_p[b] ** w
+        p = frozen(p / p.sum(), np.float64)
         m_a, m_b = self.slice_counts[[a, b]].sum(axis=1).tolist()
-        return Expected(frozen(p / p.sum(), np.float64), 1 / ((1 - w) ** 2 / m_a + w**2 / m_b))
+        m = 1 / ((1 - w) ** 2 / m_a + w**2 / m_b)
+        events = m * ((1 - w) * self.cell_counts[a] / m_a + w * self.cell_counts[b] / m_b)
+        return p, self._divide(p, events), m
+
+    def _divide(self, p: FloatArray, events: NDArray[Any]) -> FloatArray:
+        """(C,) probabilities of the cells: each bin's p (B,) shared out like its events (C,), and ½ each."""
+        sizes = np.diff(np.append(self.first, len(events)))
+        within = np.add.reduceat(events + 0.5, self.first)
+        return frozen((events + 0.5) * np.repeat(p / within, sizes), np.float64)
 
     @classmethod
     def build(
@@ -216,9 +302,10 @@ class Reference:
             target_rates = (binning.above(binning.rebin(histogram)) / histogram.sum()).tolist()
         feature_edges, feature_counts = tally.features()
         events, inclusion, pileup = tally.sample()
+        cells = binning.divided(histogram, CELLS)
         return cls(
             binning=binning,
-            slice_counts=binning.rebin(tally.histogram),
+            cell_counts=cells.rebin(tally.histogram),
             target_rates=np.asarray(target_rates),
             lsb=lsb,
             pileup_edges=None if pileup_edges is None else np.asarray(pileup_edges),
@@ -228,6 +315,7 @@ class Reference:
             events=events,
             event_inclusion=inclusion,
             event_pileup=None if pileup_edges is None else pileup,
+            cells=cells,
         )
 
     def to_bytes(self) -> bytes:
@@ -236,6 +324,7 @@ class Reference:
         arrays |= self.binning.to_arrays()
         for name in ("feature_edges", "feature_counts"):
             arrays[name] = np.concatenate([np.zeros(0, np.int64), *getattr(self, name)])
+        arrays["cell_edges"] = self.cells.edges
         arrays["feature_bins"] = np.array([len(counts) for counts in self.feature_counts], dtype=np.int64)
         file = io.BytesIO()
         np.savez_compressed(file, format=FORMAT, lsb=self.lsb, **arrays)
@@ -252,6 +341,7 @@ class Reference:
             bins = arrays["feature_bins"]
             return cls(
                 binning=Binning.from_arrays(arrays),
+                cells=Binning(arrays["cell_edges"], tuple(arrays["cuts"].tolist())),
                 lsb=float(arrays["lsb"]),
                 feature_edges=_split(arrays["feature_edges"], bins + 1),
                 feature_counts=_split(arrays["feature_counts"], bins),
@@ -262,7 +352,7 @@ class Reference:
 
 
 _DTYPES: dict[str, type] = {
-    "slice_counts": np.int64,
+    "cell_counts": np.int64,
     "target_rates": np.float64,
     "pileup_edges": np.float64,
     "pileup_means": np.float64,

@@ -12,6 +12,7 @@ from scipy.special import rel_entr
 
 from monitor.stats.binning import Binning, StatsError
 from monitor.stats.mixture import EMixture, RateDetector
+from monitor.stats.reference import Expected
 from monitor.stats.tilts import bank, directions
 
 Array = NDArray[Any]
@@ -38,7 +39,7 @@ def estimate(m: int, rng: np.random.Generator) -> Array:
 def alarms(detector: EMixture, truth: Array, p: Array, m: float, n: int, blocks: int, seed: int) -> int:
     found = 0
     for counts in np.random.default_rng(seed).multinomial(n, truth, size=blocks):
-        detector.update(counts, p, m)
+        detector.update(counts, Expected.known(p, m))
         if detector.drift_detected:
             found += 1
             detector.reset()
@@ -76,7 +77,7 @@ def test_the_truth_behind_a_finite_reference_is_in_the_null_of_every_tilt() -> N
         outside = 0
         for _ in range(200):
             detector.reset()
-            detector.update(np.eye(len(P), dtype=int)[0], estimate(m, rng), m)
+            detector.update(np.eye(len(P), dtype=int)[0], Expected.known(estimate(m, rng), m))
             outside += bool((np.log(h @ P) > normalisation(detector)).any())
         assert outside <= 10
 
@@ -92,7 +93,7 @@ def normalisation(detector: EMixture) -> Array:
 def test_every_drift_up_to_the_tolerated_kl_is_in_the_null(tilt: Any, tolerated: float) -> None:
     """The worst such drift for a tilt h is p e^{λh}: what its mean of h can reach at this KL."""
     detector = mixture(tolerated=tolerated)
-    detector.update(np.eye(len(P), dtype=int)[0], P)
+    detector.update(np.eye(len(P), dtype=int)[0], Expected.known(P))
     k = TILTS.index(tilt)
     h = np.exp(tilt.amplitude * tilt.direction.values)
     low, high = 0.0, 1e3
@@ -110,7 +111,7 @@ def test_drifts_are_found_within_a_few_times_the_information_bound() -> None:
     for seed in range(20):
         rng, detector, block = np.random.default_rng(seed), mixture(target_run_length=promised), 0
         while not detector.drift_detected:
-            detector.update(rng.multinomial(250, P if block < 40 else GAIN), P)
+            detector.update(rng.multinomial(250, P if block < 40 else GAIN), Expected.known(P))
             block += 1
         delays.append(250 * (block - 40))
     assert min(delays) > 0
@@ -119,7 +120,7 @@ def test_drifts_are_found_within_a_few_times_the_information_bound() -> None:
 
 def test_the_largest_tilt_names_the_drift() -> None:
     detector = mixture(target_run_length=1e6)
-    detector.update(10**6 * GAIN, P)
+    detector.update(10**6 * GAIN, Expected.known(P))
     assert detector.drift_detected
     assert str(detector.largest).startswith("gain +")
 
@@ -130,7 +131,7 @@ def test_a_rate_is_guarded_both_ways_and_the_cut_is_named() -> None:
         truth[BINNING.cut_bins[1] :] *= change
         truth[0] += 1 - truth.sum()
         detector = rates(target_run_length=1e6)
-        detector.update(np.random.default_rng(1).multinomial(500_000, truth), P)
+        detector.update(np.random.default_rng(1).multinomial(500_000, truth), Expected.known(P))
         assert detector.drift_detected
         assert "cut 600" in str(detector.largest)
 
@@ -142,9 +143,9 @@ def test_rates_that_are_to_be_held_replace_those_of_the_reference() -> None:
     blocks = np.random.default_rng(2).multinomial(20_000, held, size=100)
     follows, holds, misses = rates(), rates(targets=BINNING.above(held)), rates(targets=BINNING.above(P))
     for counts in blocks:
-        follows.update(counts, P)
-        holds.update(counts, P)
-        misses.update(counts, P, 1000)
+        follows.update(counts, Expected.known(P))
+        holds.update(counts, Expected.known(P))
+        misses.update(counts, Expected.known(P, 1000))
     assert follows.drift_detected
     assert not holds.drift_detected
     assert misses.drift_detected, "what was decided is known exactly, however few events are behind p"
@@ -159,7 +160,7 @@ def test_a_tolerated_change_of_a_rate_is_never_an_alarm_and_a_larger_one_is(targ
         truth[0] += 1 - truth.sum()
         detector = rates(target_run_length=1e6, targets=targets, tolerated_change=0.1)
         for counts in np.random.default_rng(2).multinomial(500_000, truth, size=60):
-            detector.update(counts, P)
+            detector.update(counts, Expected.known(P))
         assert detector.drift_detected is alarm
 
 
@@ -167,7 +168,7 @@ def test_tolerance_finite_statistics_and_overdispersion_each_lower_the_evidence(
     counts = np.random.default_rng(3).multinomial(200_000, GAIN)
     plain, tolerant, tempered, finite = mixture(), mixture(tolerated=1e-3), mixture(phi=2.0), mixture()
     for detector, m in ((plain, inf), (tolerant, inf), (tempered, inf), (finite, 1e6)):
-        detector.update(counts, P, m)
+        detector.update(counts, Expected.known(P, m))
     assert plain.statistic > max(tolerant.statistic, tempered.statistic, finite.statistic)
 
 
@@ -179,8 +180,8 @@ def test_ratios_follow_the_p_of_each_block() -> None:
         p = P * np.exp(0.2 * np.sin(block / 20) * np.linspace(-1, 1, len(P)))
         p /= p.sum()
         counts = rng.multinomial(2000, p)
-        following.update(counts, p)
-        fixed.update(counts, P)
+        following.update(counts, Expected.known(p))
+        fixed.update(counts, Expected.known(P))
         assert not following.drift_detected
     assert fixed.drift_detected
 

@@ -35,16 +35,17 @@ def report(
     cuts: Sequence[int] = CUTS,
     alarms: Sequence[str] = (),
 ) -> LsReport:
-    counts = reference.binning.count(codes)
+    cells = reference.cells.count(codes)
     base = reference.expected(None)
+    counts = base.bins(cells)
     return LsReport(
         key=Key(1, ls, 7, generation),
+        cells=cells,
         counts=counts,
         above=np.array([(codes >= cut).sum() for cut in cuts]),
         pileup=None,
         cuts=tuple(cuts),
-        expected=base.p,
-        expected_m=base.m,
+        expected=base,
         expected_rates=reference.rates_of(base.p),
         divergence=compare(counts, base.p, base.m),
         to_reference=compare(counts, base.p, base.m),

@@ -90,7 +90,8 @@ def test_probabilities_are_positive_where_a_slice_saw_nothing() -> None:
 
 @given(st.floats(0, 100))
 def test_the_expected_distribution_is_one_at_any_pileup(pileup: float) -> None:
-    p, m = REFERENCE.expected(pileup)
+    expected = REFERENCE.expected(pileup)
+    p, m = expected.p, expected.m
     assert p.sum() == pytest.approx(1)
     assert 0 < m <= REFERENCE.m
 
@@ -98,7 +99,8 @@ def test_the_expected_distribution_is_one_at_any_pileup(pileup: float) -> None:
 def test_expectation_meets_the_slices_and_is_clamped_outside() -> None:
     assert REFERENCE.pileup_means is not None
     for i, mean in enumerate(REFERENCE.pileup_means):
-        p, m = REFERENCE.expected(float(mean))
+        expected = REFERENCE.expected(float(mean))
+        p, m = expected.p, expected.m
         np.testing.assert_allclose(p, REFERENCE.slice_p[i])
         assert m == REFERENCE.slice_counts[i].sum()
     np.testing.assert_array_equal(REFERENCE.expected(0.0).p, REFERENCE.expected(float(REFERENCE.pileup_means[0])).p)
@@ -269,11 +271,11 @@ def test_no_chunks_make_no_reference() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"slice_counts": np.array([[1, 2]])},
-        {"slice_counts": np.array([[10, 20, -1]])},
-        {"slice_counts": np.array([[1, 0, 1]])},
-        {"slice_counts": np.array([10, 20, 30])},
-        {"slice_counts": np.array([[10, 20, 30], [10, 20, 30]])},
+        {"cell_counts": np.array([[1, 2]])},
+        {"cell_counts": np.array([[10, 20, -1]])},
+        {"cell_counts": np.array([[1, 0, 1]])},
+        {"cell_counts": np.array([10, 20, 30])},
+        {"cell_counts": np.array([[10, 20, 30], [10, 20, 30]])},
         {"pileup_edges": [0, 1]},
         {"pileup_edges": [0, 1], "pileup_means": [np.nan]},
         {"pileup_edges": [1, 0], "pileup_means": [0.5]},
@@ -285,7 +287,7 @@ def test_no_chunks_make_no_reference() -> None:
     ],
 )
 def test_parts_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> None:
-    parts: dict[str, Any] = {"slice_counts": np.array([[10, 20, 30]]), "target_rates": [0.5]}
+    parts: dict[str, Any] = {"cell_counts": np.array([[10, 20, 30]]), "target_rates": [0.5]}
     Reference(Binning(np.array([0, 4, 8, 16]), cuts=(8,)), **parts)
     with pytest.raises(StatsError, match="reference: "):
         Reference(Binning(np.array([0, 4, 8, 16]), cuts=(8,)), **(parts | wrong))
@@ -299,3 +301,42 @@ def test_real_zero_bias_scores_make_a_reference_in_spite_of_their_heavy_tail() -
     assert reference.m == 4_363_289
     assert reference.counts[0] == counts[0]
     assert reference.rates_of(reference.p)[0] == pytest.approx(1e-3, rel=0.1)
+
+
+def test_cells_divide_the_bins_and_their_probabilities_add_up_to_the_bins() -> None:
+    assert REFERENCE.cells.n_bins > 2 * REFERENCE.binning.n_bins
+    assert set(REFERENCE.binning.edges) <= set(REFERENCE.cells.edges)
+    for expected in (REFERENCE.expected(None), REFERENCE.expected(16.0), REFERENCE.expected(25.3, error=0.1)):
+        np.testing.assert_allclose(expected.bins(expected.cells), expected.p)
+        assert expected.cells.min() > 0
+
+
+def test_the_error_of_the_pile_up_spans_what_is_no_drift() -> None:
+    low, high = REFERENCE.expected(20.0, error=0.1).nearby
+    np.testing.assert_array_equal(low, REFERENCE.expected(18.0).cells)
+    np.testing.assert_array_equal(high, REFERENCE.expected(22.0).cells)
+    assert REFERENCE.expected(20.0).nearby.shape == (0, REFERENCE.cells.n_bins)
+
+
+def test_a_predicted_ratio_moves_bins_and_leaves_the_shares_of_their_cells() -> None:
+    base = REFERENCE.expected(20.0, error=0.1)
+    ratio = np.linspace(0.8, 1.2, len(base.p))
+    moved = base.times(ratio, m=base.m)
+    np.testing.assert_allclose(moved.p, base.p * ratio / (base.p * ratio).sum())
+    within = base.cells / np.repeat(base.p, np.diff(np.append(base.first, len(base.cells))))
+    np.testing.assert_allclose(
+        moved.cells / np.repeat(moved.p, np.diff(np.append(base.first, len(base.cells)))), within
+    )
+    np.testing.assert_allclose(moved.nearby.sum(axis=1), 1)
+    assert moved.m == base.m / 2
+
+
+def test_a_code_with_many_events_becomes_a_cell_of_its_own() -> None:
+    histogram = np.full(256, 10)
+    histogram[100] = 1000
+    histogram[200:220] = 0
+    binning = Binning(np.array([0, 64, 128, 256]))
+    cells = binning.divided(histogram, 64)
+    assert {100, 101} <= set(cells.edges.tolist())
+    assert set(binning.edges) <= set(cells.edges)
+    assert (cells.rebin(histogram) > 0).all()

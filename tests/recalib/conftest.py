@@ -43,7 +43,8 @@ class Lab:
         return self.package.nominal
 
     def target(self) -> Target:
-        p, m = self.reference.expected(PILEUP)
+        expected = self.reference.expected(PILEUP)
+        p, m = expected.p, expected.m
         return Target(self.reference.binning.edges, p, m, self.reference.rates_of(p))
 
     def events(self, n: int, response: Response = NOMINAL, seed: int = 11) -> NDArray[np.int16]:
