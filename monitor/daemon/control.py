@@ -40,14 +40,14 @@ log = structlog.get_logger()
 HISTORY_LS = 2000
 
 
-def detectors(detect: Detect, reference: Reference) -> dict[str, Detector]:
-    """The configured detectors; the e-detectors share the run length that is promised.
+def detectors(detect: Detect, reference: Reference, streams: int = 1) -> dict[str, Detector]:
+    """The configured detectors of one of so many streams; all their e-detectors share the promised run length.
 
     Raises:
         StatsError: an unknown detector, or settings it does not take.
     """
     promising = [name for name in detect.detectors if name.startswith("e_")]
-    run_length = detect.target_run_length_h * 3600 * detect.colliding_hz * len(promising)
+    run_length = detect.target_run_length_h * 3600 * detect.colliding_hz * len(promising) * streams
     defaults = {
         "e_mixture": {"target_run_length": run_length, "tolerated": detect.tolerated_kl},
         "e_rate": {"target_run_length": run_length, "tolerated_change": detect.rate_tolerance},

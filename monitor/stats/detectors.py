@@ -14,7 +14,7 @@ from monitor.stats.binning import Binning, FloatArray, StatsError
 from monitor.stats.divergence import compare
 from monitor.stats.mixture import RUN_LENGTH, EMixture, RateDetector
 from monitor.stats.reference import Expected
-from monitor.stats.tilts import SIZES, bank, directions
+from monitor.stats.tilts import SIZES, bank, directions, shapes
 
 Statistic = Callable[[NDArray[Any], FloatArray, float], float]
 
@@ -129,13 +129,16 @@ def rate_per_block(binning: Binning, cut: int = 0) -> Statistic:
 
 
 class Binned(Protocol):
-    """What a detector is made for: a binning and its p (B,), such as a `Reference`."""
+    """What a detector is made for: a binning, its p (B,) and that of its cells (C,), such as a `Reference`."""
 
     @property
     def binning(self) -> Binning: ...
 
     @property
     def p(self) -> FloatArray: ...
+
+    @property
+    def cell_p(self) -> FloatArray: ...
 
 
 def make_detector(name: str, reference: Binned, **settings: Any) -> Detector:
@@ -154,7 +157,9 @@ def make_detector(name: str, reference: Binned, **settings: Any) -> Detector:
 
 
 def _e_mixture(reference: Binned, sizes: Sequence[float] = SIZES, **settings: float) -> Detector:
-    return EMixture(bank(directions(reference.binning, reference.p), sizes), **settings)
+    p = reference.p
+    along = [direction for direction in directions(reference.binning, p) if direction.kind != "bin"]
+    return EMixture(bank([*along, *shapes(p)], sizes), cells=reference.cell_p, **settings)
 
 
 def _on_kl(river: Callable[..., Any]) -> Callable[..., Detector]:

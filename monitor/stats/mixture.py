@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 
 from monitor.stats.binning import Binning, FloatArray, StatsError
 from monitor.stats.reference import Expected
-from monitor.stats.tilts import CHANGES, Tilt, rate_bank
+from monitor.stats.tilts import CHANGES, Direction, Tilt, rate_bank
 
 RUN_LENGTH = 1e9
 """Scores between false alarms, unless told otherwise."""
 REFERENCE_RISK = 0.01
+EXCESSES = (0.003, 0.01, 0.03)
+"""Shares of the scores that pile up in one cell, to which its members are tuned."""
+CELL_WEIGHT = 0.15
+MAX_LOG = 700.0
 
 
 class EMixture:
@@ -40,6 +44,9 @@ class EMixture:
     ----------
     tilts
         See `monitor.stats.tilts.bank`.
+    cells
+        (C,) probabilities of the reference's cells: with them, the bank also holds an excess in each
+        single cell, which is what a stuck code is. Without, cells are only seen in their bins.
     target_run_length
         A in scores.
     tolerated
@@ -72,7 +79,7 @@ class EMixture:
     ...     if detector.drift_detected:
     ...         print(f"drift in block {block}: {detector.largest}")
     ...         break
-    drift in block 208: codes from 40 × 1.16
+    drift in block 208: codes from 40 × 1.31
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class EMixture:
         tolerated: float = 0.0,
         phi: float = 1.0,
         risk: float = REFERENCE_RISK,
+        cells: FloatArray | None = None,
     ) -> None:
         if not target_run_length >= 1 or not tolerated >= 0 or not phi >= 1 or not 0 < risk < 1 or not tilts:
             raise StatsError(
@@ -96,13 +104,23 @@ class EMixture:
         self._log_h = np.stack([tilt.amplitude * tilt.direction.values for tilt in self.tilts])
         self._h = np.exp(self._log_h)
         self._h2 = self._h**2
-        self._range = np.ptp(self._h, axis=1)
-        self._log_weight = np.log([tilt.weight for tilt in self.tilts])
-        self._null: tuple[bytes, float] | None = None
+        share = CELL_WEIGHT if cells is not None else 0.0
+        p = np.zeros(0) if cells is None else cells
+        self._odds = 1 + np.array(EXCESSES)[:, None] / p
+        self._log_odds = np.log(self._odds)
+        self._range = np.concatenate([np.ptp(self._h, axis=1), (self._odds - 1).ravel()])
+        weight = np.concatenate(
+            [
+                (1 - share) * np.array([tilt.weight for tilt in self.tilts]),
+                np.full(self._odds.size, share / max(self._odds.size, 1)),
+            ]
+        )
+        self._log_weight = np.log(weight)
+        self._null: Expected | None = None
         self.reset()
 
     def reset(self) -> None:
-        self.log_evidence = np.full(len(self.tilts), -inf)
+        self.log_evidence = np.full(len(self._log_weight), -inf)
         self.statistic = 0.0
 
     @property
@@ -111,38 +129,59 @@ class EMixture:
 
     @property
     def largest(self) -> Tilt:
-        """The tilt with most of the evidence."""
-        return self.tilts[int(np.argmax(self.log_evidence + self._log_weight))]
+        """The member with most of the evidence."""
+        best = int(np.argmax(self.log_evidence + self._log_weight))
+        if best < len(self.tilts):
+            return self.tilts[best]
+        excess, cell = divmod(best - len(self.tilts), self._odds.shape[1])
+        inside = np.zeros(self._odds.shape[1])
+        inside[cell] = 1.0
+        direction = Direction("bin", f"cell {cell}", inside)
+        return Tilt(direction, float(self._log_odds[excess, cell]), float(np.exp(self._log_weight[best])))
 
     def update(self, counts: NDArray[Any], expected: Expected) -> None:
-        counts, p, m = expected.bins(counts), expected.p, expected.m
-        n = int(counts.sum())
-        if counts.shape != self._log_h.shape[1:] or p.shape != counts.shape:
-            raise StatsError(f"counts {counts.shape}, p {p.shape}: expected {self._log_h.shape[1:]}")
+        bins = expected.bins(counts)
+        n = int(bins.sum())
+        if bins.shape != self._log_h.shape[1:] or (self._odds.size and counts.shape != self._odds.shape[1:]):
+            raise StatsError(
+                f"{len(bins)} bins, {len(counts)} cells: expected {self._log_h.shape[1]}, {self._odds.shape[1]}"
+            )
         if n == 0:
             return
-        if self._null != (key := (p.tobytes(), m)):
-            self._null, self._log_z = key, self._normalisation(p, m)
-        log_ratio = (self._log_h @ counts - n * self._log_z) / self.phi
-        self.log_evidence = np.logaddexp(self.log_evidence, log(n)) + log_ratio
+        if self._null is not expected:
+            self._null, self._log_z = expected, self._normalisation(expected)
+        evidence = self._log_h @ bins
+        if self._odds.size:
+            evidence = np.concatenate([evidence, (self._log_odds * counts).ravel()])
+        before = np.maximum(self.log_evidence, np.log(np.exp(np.minimum(self.log_evidence, MAX_LOG)) + n))
+        self.log_evidence = before + (evidence - n * self._log_z) / self.phi
         weighted = self.log_evidence + self._log_weight
         top = weighted.max()
         self.statistic = float(np.logaddexp(0.0, top + np.log(np.exp(weighted - top).sum())))
 
-    def _normalisation(self, p: FloatArray, m: float) -> FloatArray:
-        """ln Z (K,)."""
-        mean, variance = self._moments(p)
-        spread = np.sqrt(2 * variance)
-        known = log(2 * len(self.tilts) / self.risk) / m
-        first_order = spread * (sqrt(self.tolerated) + sqrt(known))
-        second_order = self._range * (self.tolerated + 7 * known) / 3
-        log_z: FloatArray = np.log(mean + first_order + second_order)
+    def _normalisation(self, expected: Expected) -> FloatArray:
+        """ln Z (K,): the largest at any pile-up that the measured one may stand for."""
+        known = log(2 * len(self._range) / self.risk) / expected.m
+        first_order, second_order = sqrt(self.tolerated) + sqrt(known), (self.tolerated + 7 * known) / 3
+        largest = np.full(len(self._range), -inf)
+        for cells in (expected.cells, *expected.nearby):
+            mean, variance = self._moments(expected.bins(cells), cells)
+            limit = mean + np.sqrt(2 * np.maximum(variance, 0)) * first_order + self._range * second_order
+            largest = np.maximum(largest, limit)
+        log_z: FloatArray = np.log(largest)
         return log_z
 
-    def _moments(self, p: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _moments(self, p: FloatArray, cells: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and variance of h under p, (K,) each."""
         mean = self._h @ p
-        return mean, np.maximum(self._h2 @ p - mean**2, 0)
+        variance = self._h2 @ p - mean**2
+        if not self._odds.size:
+            return mean, variance
+        more = (self._odds - 1) * cells
+        return (
+            np.concatenate([mean, (1 + more).ravel()]),
+            np.concatenate([variance, ((self._odds - 1) * more * (1 - cells)).ravel()]),
+        )
 
 
 class RateDetector(EMixture):
@@ -176,7 +215,7 @@ class RateDetector(EMixture):
         targets: Sequence[float] | None = None,
         tolerated_change: float = 0.0,
         changes: Sequence[float] = CHANGES,
-        **settings: float,
+        **settings: Any,
     ) -> None:
         if not binning.cuts or (targets is not None and len(targets) != len(binning.cuts)):
             raise StatsError(f"cuts {binning.cuts}, targets {targets}: expected a cut and a target for each")
@@ -191,9 +230,11 @@ class RateDetector(EMixture):
         self._below, self._step = self._h[:, 0], self._h[:, -1] - self._h[:, 0]
 
     def update(self, counts: NDArray[Any], expected: Expected) -> None:
-        super().update(counts, expected if self._targets is None else replace(expected, m=inf))
+        if self._targets is not None and self._null is not expected:
+            self._null, self._log_z = expected, self._normalisation(replace(expected, m=inf))
+        super().update(counts, expected)
 
-    def _moments(self, p: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _moments(self, p: FloatArray, cells: FloatArray) -> tuple[FloatArray, FloatArray]:
         rates = np.repeat(self._binning.above(p) if self._targets is None else self._targets, self._per_cut)
         mean = self._below + rates * (self._step + self.tolerated_change * np.abs(self._step))
         return mean, self._step**2 * rates * (1 - rates)

@@ -2,14 +2,32 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import exp, log, log1p
 
 import numpy as np
 
 from monitor.stats.binning import Binning, FloatArray, StatsError
 
-SIZES = (1e-5, 1e-4, 1e-3, 1e-2)
-"""KL in nats per score to which the members of a bank are tuned."""
+SIZES = (1e-5, 3.2e-5, 1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2)
+"""KL in nats per score to which the members of a bank are tuned: an amplitude is off by 1.33 at most."""
+SMALLNESS = 0.2
+"""Weights fall like KL^−SMALLNESS: a small drift has fewer scores within a run length to be found in."""
+KINDS = {
+    "rate": 0.35,
+    "gain": 0.08,
+    "width": 0.08,
+    "slope": 0.08,
+    "shape": 0.29,
+    "tail": 0.05,
+    "range": 0.07,
+    "bin": 0.06,
+}
+"""Weight of each kind of direction in a bank, before those that are there are scaled to 1."""
+ORDER, MIXED = 5, 3
+"""Shapes combine up to MIXED of the first ORDER polynomials in the rank."""
+LEVELS = (2, 4, 8, 16)
+"""Ranges hold these parts of the scores, half of one overlapping the next."""
 CHANGES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 """Relative changes of a rate to which the members of a rate bank are tuned: up, and down by the inverse."""
 MAX_ODDS = 30.0
@@ -22,9 +40,8 @@ _STEP = 0.01
 class Direction:
     """A shape d (B,) of drift: q_b ∝ p_b exp(a d_b) with amplitude a, where E_p d = 0 and Var_p d = 1.
 
-    The drift's information is then a²/2 nats per score, to leading order. `kind` is ``gain``,
-    ``width``, ``slope``, ``rate`` (at or above a cut), ``tail``, ``range`` or ``bin``; `where` names the
-    codes; `unit` is the relative gain or width that makes a = 1.
+    The drift's information is then a²/2 nats per score, to leading order. `kind` is one of `KINDS`;
+    `where` names the codes; `unit` is the relative gain or width that makes a = 1.
     """
 
     kind: str
@@ -44,6 +61,8 @@ class Direction:
             return f"{self.kind} {100 * amplitude * self.unit:+.1f} %"
         if self.kind == "slope":
             return f"slope towards {'high' if amplitude > 0 else 'low'} scores"
+        if self.kind == "shape":
+            return f"shape changed by up to × {exp(abs(amplitude) * float(np.abs(self.values).max())):.3g}"
         odds = exp(amplitude * float(np.ptp(self.values)))
         return f"{self.where} × {odds:.3g}"
 
@@ -61,10 +80,32 @@ class Tilt:
 
 
 def directions(binning: Binning, p: FloatArray) -> tuple[Direction, ...]:
-    """Gain, width and slope; every cut and upper tail; single bins and dyadic ranges of bins."""
+    """Gain, width and slope; every cut and upper tail; single bins and ranges of bins."""
     if p.shape != (binning.n_bins,) or len(p) < 2 or not (p > 0).all():
         raise StatsError(f"p of shape {p.shape}: expected {binning.n_bins} bins, at least 2, all above 0")
     return tuple(_smooth(binning, p)) + rate_directions(binning, p) + tuple(_sets(binning, p))
+
+
+def shapes(p: FloatArray) -> tuple[Direction, ...]:
+    """Smooth shapes that have no name: sums and differences of orthonormal polynomials in the rank.
+
+    Sign patterns with up to `MIXED` terms of the first `ORDER` polynomials lie so densely on the
+    sphere of their span that a smooth drift is never far from one.
+    """
+    rank = np.cumsum(p) - p / 2
+    basis: list[FloatArray] = []
+    for power in range(1, ORDER + 1):
+        rest = rank**power - p @ rank**power
+        for known in basis:
+            rest = rest - (p @ (known * rest)) * known
+        if (norm := float(np.sqrt(p @ rest**2))) > 1e-6:
+            basis.append(rest / norm)
+    found = []
+    for signs in product((0, 1, -1), repeat=len(basis)):
+        terms = [sign for sign in signs if sign]
+        if 0 < len(terms) <= MIXED and terms[0] > 0:
+            found.append(Direction("shape", "", np.tensordot(signs, basis, 1) / np.sqrt(len(terms))))
+    return tuple(found)
 
 
 def rate_directions(binning: Binning, p: FloatArray) -> tuple[Direction, ...]:
@@ -74,21 +115,24 @@ def rate_directions(binning: Binning, p: FloatArray) -> tuple[Direction, ...]:
 
 
 def bank(along: Sequence[Direction], sizes: Sequence[float] = SIZES) -> tuple[Tilt, ...]:
-    """Tilts both ways along each direction, at most 30-fold; the kinds share the weight equally.
+    """Tilts both ways along each direction, at most 30-fold; the kinds share the weight by `KINDS`.
 
     Parameters
     ----------
     sizes
         KL in nats per score, one amplitude √(2 KL) each.
     """
+    kinds = [direction.kind for direction in along]
+    total = sum(KINDS[kind] for kind in set(kinds))
     members = []
     for direction in along:
         limit = log(MAX_ODDS) / float(np.ptp(direction.values))
         steps = sorted({min(float(np.sqrt(2 * size)), limit) for size in sizes})
-        members += [(direction, sign * step) for step in steps for sign in (1, -1)]
-    kinds = [direction.kind for direction, _ in members]
-    weight = {kind: 1 / kinds.count(kind) / len(set(kinds)) for kind in kinds}
-    return tuple(Tilt(direction, amplitude, weight[direction.kind]) for direction, amplitude in members)
+        prior = np.array(steps) ** (-2 * SMALLNESS)
+        share = KINDS[direction.kind] / kinds.count(direction.kind) / total
+        for step, weight in zip(steps, (share * prior / prior.sum() / 2).tolist(), strict=True):
+            members += [Tilt(direction, sign * step, weight) for sign in (1, -1)]
+    return tuple(members)
 
 
 def rate_bank(binning: Binning, p: FloatArray, changes: Sequence[float] = CHANGES) -> tuple[Tilt, ...]:
@@ -127,12 +171,15 @@ def _sets(binning: Binning, p: FloatArray) -> Iterator[Direction]:
     for first in range(1, n):
         if share[first] <= TAIL and first not in binning.cut_bins:
             yield _set("tail", f"codes from {edges[first]}", slice(first, None), p)
-    width = 1
-    while width <= n // 2:
-        for first in range(0, n - width + 1, width):
-            where = f"codes {edges[first]} to {edges[first + width] - 1}"
-            yield _set("bin" if width == 1 else "range", where, slice(first, first + width), p)
-        width *= 2
+    for first in range(n):
+        yield _set("bin", f"codes {edges[first]} to {edges[first + 1] - 1}", slice(first, first + 1), p)
+    rank, seen = np.cumsum(p) - p / 2, {(0, n)}
+    for level in LEVELS:
+        for half in range(2 * level - 1):
+            first, last = np.searchsorted(rank, [half / (2 * level), (half + 2) / (2 * level)]).tolist()
+            if last - first > 1 and (first, last) not in seen:
+                seen.add((first, last))
+                yield _set("range", f"codes {edges[first]} to {edges[last] - 1}", slice(first, last), p)
 
 
 def _set(kind: str, where: str, bins: slice, p: FloatArray) -> Direction:

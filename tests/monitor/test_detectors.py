@@ -9,12 +9,13 @@ from scipy.special import rel_entr
 
 from monitor.stats.binning import StatsError
 from monitor.stats.detectors import DETECTORS, Detector, kl_per_block, make_detector, rate_per_block
-from monitor.stats.reference import Expected, Reference
+from monitor.stats.reference import Reference
 
 RNG = np.random.default_rng(1)
 REFERENCE = Reference.build([(RNG.gamma(2, 60, 400_000).astype(np.int64), None, None)], cuts=[250, 500], bits=12)
-P = REFERENCE.p
-DRIFTED = P * np.where(np.arange(len(P)) >= REFERENCE.binning.cut_bins[0], 1.5, 1)
+EXPECTED = REFERENCE.expected()
+P = EXPECTED.cells
+DRIFTED = P * np.where(np.arange(len(P)) >= REFERENCE.cells.cut_bins[0], 1.5, 1)
 DRIFTED /= DRIFTED.sum()
 N = 5000
 SETTINGS: dict[str, dict[str, Any]] = {name: {} for name in DETECTORS}
@@ -28,7 +29,7 @@ def blocks(truth: NDArray[Any], n: int, seed: int = 3) -> NDArray[Any]:
 def alarm(detector: Detector, counts: NDArray[Any]) -> int | None:
     """The first block at which the detector alarms."""
     for i, block in enumerate(counts):
-        detector.update(block, Expected.known(P, REFERENCE.m))
+        detector.update(block, EXPECTED)
         if detector.drift_detected:
             return i
     return None
@@ -59,7 +60,7 @@ def test_it_is_quiet_without_drift_and_alarms_after_a_drift(name: str) -> None:
 def test_its_statistic_is_a_finite_number_at_every_block(name: str) -> None:
     detector = made(name)
     for block in np.concatenate([blocks(P, 30), blocks(DRIFTED, 30), N * np.eye(len(P), dtype=int)]):
-        detector.update(block, Expected.known(P, REFERENCE.m))
+        detector.update(block, EXPECTED)
         assert isinstance(detector.statistic, float)
         assert np.isfinite(detector.statistic)
 
@@ -72,8 +73,8 @@ def test_after_a_reset_it_is_as_new(name: str) -> None:
     assert used.drift_detected is False
     assert used.statistic == 0
     for block in counts:
-        used.update(block, Expected.known(P, REFERENCE.m))
-        new.update(block, Expected.known(P, REFERENCE.m))
+        used.update(block, EXPECTED)
+        new.update(block, EXPECTED)
         assert (used.statistic, used.drift_detected) == (new.statistic, new.drift_detected)
 
 
@@ -81,29 +82,30 @@ def test_an_empty_block_changes_nothing(name: str) -> None:
     detector, counts = made(name), blocks(P, 3)
     alarm(detector, counts)
     before = detector.statistic
-    detector.update(np.zeros(len(P), dtype=np.int64), Expected.known(P, REFERENCE.m))
+    detector.update(np.zeros(len(P), dtype=np.int64), EXPECTED)
     assert detector.statistic == before
 
 
 def test_it_leaves_counts_and_p_as_they_are(name: str) -> None:
-    counts, p = blocks(P, 1)[0], P.copy()
-    kept = counts.copy()
-    made(name).update(counts, Expected.known(p, REFERENCE.m))
+    counts = blocks(P, 1)[0]
+    kept, p, cells = counts.copy(), EXPECTED.p.copy(), EXPECTED.cells.copy()
+    made(name).update(counts, EXPECTED)
     np.testing.assert_array_equal(counts, kept)
-    np.testing.assert_array_equal(p, P)
+    np.testing.assert_array_equal(EXPECTED.p, p)
+    np.testing.assert_array_equal(EXPECTED.cells, cells)
 
 
 @pytest.mark.parametrize("name", ["e_mixture", "e_rate", "chi_square"])
 def test_counts_of_another_binning_are_refused(name: str) -> None:
     with pytest.raises(StatsError, match="expected"):
-        made(name).update(np.ones(3, dtype=np.int64), Expected.known(P, REFERENCE.m))
+        made(name).update(np.ones(3, dtype=np.int64), EXPECTED)
 
 
 def test_false_alarms_of_single_blocks_come_as_often_as_asked_for() -> None:
     detector = make_detector("chi_square", REFERENCE, target_run_length=20 * N)
     found = 0
     for block in blocks(P, 3000):
-        detector.update(block, Expected.known(P))
+        detector.update(block, EXPECTED)
         found += detector.drift_detected
     assert found == pytest.approx(3000 / 20, rel=0.3)
 

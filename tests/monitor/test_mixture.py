@@ -186,6 +186,56 @@ def test_ratios_follow_the_p_of_each_block() -> None:
     assert fixed.drift_detected
 
 
+def cellular() -> tuple[Expected, EMixture]:
+    """Cells of which twenty divide each bin, and a detector that sees them."""
+    cells = np.repeat(P / 20, 20)
+    expected = Expected(P, inf, cells, np.arange(0, len(cells), 20), cells[None][:0])
+    return expected, EMixture(TILTS, target_run_length=1e6, cells=cells)
+
+
+def test_a_stuck_code_is_found_in_its_cell_long_before_it_shows_in_its_bin() -> None:
+    expected, fine = cellular()
+    coarse = mixture(target_run_length=1e6)
+    truth = 0.99 * expected.cells
+    truth[107] += 0.01
+    rng = np.random.default_rng(1)
+    blocks = 0
+    while not fine.drift_detected:
+        counts = rng.multinomial(250, truth)
+        fine.update(counts, expected)
+        coarse.update(expected.bins(counts), Expected.known(P))
+        blocks += 1
+    assert blocks < 40
+    assert not coarse.drift_detected
+    assert fine.largest.direction.values[107] == 1
+
+
+def test_cells_keep_the_promise_too() -> None:
+    expected, detector = cellular()
+    detector.threshold = log(1e4)
+    found = 0
+    for counts in np.random.default_rng(8).multinomial(250, expected.cells, size=8_000):
+        detector.update(counts, expected)
+        if detector.drift_detected:
+            found += 1
+            detector.reset()
+    assert 20 < found < 1.05 * 200
+
+
+def test_every_pile_up_that_the_measured_one_may_stand_for_is_no_drift() -> None:
+    rng = np.random.default_rng(9)
+    tilt = np.exp(0.1 * np.linspace(-1, 1, len(P)))
+    low, high = P / tilt / (P / tilt).sum(), P * tilt / (P * tilt).sum()
+    base = Expected.known(P)
+    spanned = Expected(P, inf, P, base.first, np.stack([low, high]))
+    told, untold = mixture(target_run_length=1e7), mixture(target_run_length=1e7)
+    for counts in rng.multinomial(5000, high, size=400):
+        told.update(counts, spanned)
+        untold.update(counts, base)
+        assert not told.drift_detected
+    assert untold.drift_detected
+
+
 @pytest.mark.parametrize(
     "wrong", [{"target_run_length": 0}, {"tolerated": -1}, {"phi": 0.5}, {"risk": 0}, {"risk": float("nan")}]
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from monitor.stats.binning import Binning, StatsError
-from monitor.stats.tilts import CHANGES, SIZES, Direction, bank, directions, rate_bank
+from monitor.stats.tilts import CHANGES, KINDS, SIZES, Direction, bank, directions, rate_bank, shapes
 
 CUTS = (400, 600)
 SCORES = np.random.default_rng(1).gamma(2, 60, 2_000_000).clip(0, 2**14 - 1)
@@ -59,13 +59,31 @@ def test_members_of_a_bank_are_tuned_to_the_sizes_asked_for_or_to_thirtyfold(til
         assert (q * np.log(q / P)).sum() == pytest.approx(tilt.amplitude**2 / 2, rel=0.35)
 
 
-def test_weights_sum_to_one_and_every_kind_has_the_same() -> None:
+def test_weights_sum_to_one_shared_by_kind_and_smaller_drifts_weigh_more() -> None:
     tilts = bank(ALONG)
     weights: dict[str, float] = {}
     for tilt in tilts:
         weights[tilt.direction.kind] = weights.get(tilt.direction.kind, 0) + tilt.weight
-    assert list(weights.values()) == pytest.approx([1 / len(weights)] * len(weights))
+    total = sum(KINDS[kind] for kind in weights)
+    assert weights == pytest.approx({kind: KINDS[kind] / total for kind in weights})
+    gains = [tilt for tilt in tilts if tilt.direction.kind == "gain" and tilt.amplitude > 0]
+    assert [tilt.weight for tilt in gains] == sorted((tilt.weight for tilt in gains), reverse=True)
     assert sum(tilt.weight for tilt in rate_bank(BINNING, P)) == pytest.approx(1)
+
+
+def test_a_smooth_drift_is_near_one_of_the_shapes() -> None:
+    found = shapes(P)
+    rank = np.cumsum(P) - P / 2
+    for d in found:
+        assert P @ d.values == pytest.approx(0, abs=1e-9)
+        assert P @ d.values**2 == pytest.approx(1)
+    values = np.stack([d.values for d in found])
+    for seed in range(20):
+        phase, waves = np.random.default_rng(seed).uniform(0, [6.3, 1.2])
+        drift = np.cos(phase + 6.3 * waves * rank)
+        drift -= P @ drift
+        drift /= np.sqrt(P @ drift**2)
+        assert np.abs(values @ (P * drift)).max() > 0.8
 
 
 def test_members_of_a_rate_bank_change_the_odds_above_one_cut_by_the_changes() -> None:
