@@ -346,5 +346,26 @@ def emulate(package: Path, events: int, as_json: bool) -> None:
     click.echo(f"{mismatches} of {words:,} words differ ({events:,} events, {found['payloads']} payloads)")
 
 
+@bench.command()
+@click.option("--streams", type=click.IntRange(2), default=64, show_default=True, help="Streams a drift.")
+@click.option("--alarms", type=click.IntRange(1), default=200, show_default=True, help="False alarms to wait for.")
+@click.option("--run-length", type=float, default=1e6, show_default=True, help="Promised, in scores.")
+@click.option("--block", type=click.IntRange(1), default=250, show_default=True, help="Scores.")
+@click.option("--seed", type=int, default=None, help="Of the drifts and streams; another one each time without it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def detect(streams: int, alarms: int, run_length: float, block: int, seed: int | None, as_json: bool) -> None:
+    """Measure the e-detector's delays over the information bound, and its false alarms."""
+    from monitor.daemon.bench_detect import detect as measure
+
+    seed = time.time_ns() % 2**32 if seed is None else seed
+    found = measure(streams, alarms, run_length, block, seed, lambda text: click.echo(text, err=True)) | {"seed": seed}
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    click.echo(f"delay over D*: mean {found['fom_mean']:.2f}, worst {found['fom_worst']:.2f}")
+    click.echo(f"run length over promised: {found['arl_ratio']:.2f} ({alarms} alarms)")
+    click.echo(f"{found['us_per_block']:.1f} µs a block; {found['cores_at_40_mhz_one_orbit']:.2f} cores at 40 MHz")
+
+
 if __name__ == "__main__":
     main()
