@@ -19,6 +19,7 @@ from monitor.stats.binning import StatsError, to_codes
 from monitor.stats.detectors import Detector
 from monitor.stats.divergence import Divergence, compare
 from monitor.stats.reference import Expected, Reference
+from monitor.stats.window import Slice, Window
 
 log = structlog.get_logger()
 
@@ -84,17 +85,10 @@ class Key:
 class _Open:
     """A window that still takes batches, counted in cells; ``block`` is what the detectors have not seen yet."""
 
-    counts: Counts
-    above: Counts
-    block: Counts
-    pileup_sum: float = 0.0
-    pileup_weight: int = 0
+    window: Window
+    block: Window
     cuts: tuple[int, ...] = ()
     alarmed: set[str] = field(default_factory=set)
-
-    @property
-    def pileup(self) -> float | None:
-        return round(self.pileup_sum / self.pileup_weight, 6) if self.pileup_weight else None
 
 
 @dataclass(frozen=True)
@@ -110,16 +104,14 @@ class Alarm:
 class LsReport:
     """A closed lumi section of one stream and generation.
 
-    ``cells`` (C,) and ``counts`` (B,) on the reference's cells and bins; ``above`` (n_cuts,) scores at or
-    above the cuts active then; ``expected`` what the active payload should give at this pile-up;
-    ``divergence`` is against ``expected``, ``to_reference`` against p_ref.
+    ``window`` holds the counts (C,) in the reference's cells and the scores (n_cuts,) at or above the
+    cuts active then, ``counts`` (B,) are those of its bins; ``expected`` what the active payload should
+    give at these pile-ups; ``divergence`` is against ``expected``, ``to_reference`` against p_ref.
     """
 
     key: Key
-    cells: Counts
+    window: Window
     counts: Counts
-    above: Counts
-    pileup: float | None
     cuts: tuple[int, ...]
     expected: Expected
     expected_rates: Probabilities
@@ -130,7 +122,15 @@ class LsReport:
 
     @property
     def n(self) -> int:
-        return int(self.counts.sum())
+        return self.window.n
+
+    @property
+    def above(self) -> Counts:
+        return self.window.above
+
+    @property
+    def pileup(self) -> float | None:
+        return self.window.pileup
 
     @property
     def rates(self) -> Probabilities:
@@ -259,17 +259,17 @@ class StreamMonitor:
             window = self._window(key, source, account)
             if window is None:
                 return self._skip("stale")
-        window.counts += counts
-        window.above += [np.count_nonzero(counted >= cut) for cut in window.cuts]
-        if header.pileup is not None:
-            window.pileup_sum += header.pileup * counted.size
-            window.pileup_weight += counted.size
+        above = np.array([np.count_nonzero(counted >= cut) for cut in window.cuts], np.int64)
+        moment, pileup = (header.run, header.ls), header.pileup
+        part = Slice(counts, counted.size * (pileup or 0.0))
+        message = Window({self.reference.slice_of(pileup): part}, above, moment, moment, length=0)
+        window.window += message
         self.scores += counted.size
         if batch.events is not None:
             self._sample(batch)
         if key in self._open:
-            window.block += counts
-            if window.block.sum() >= self._ingest.block_scores:
+            window.block += message
+            if window.block.n >= self._ingest.block_scores:
                 self._detect_on(key, window)
 
     def _skip(self, cause: str) -> None:
@@ -283,9 +283,9 @@ class StreamMonitor:
         if key.run < run or (positions and key.ls < max(positions) - self._ingest.late_ls):
             return None
         expectation = self._expectations.get((key.epoch, key.generation), self._nominal)
-        zeros = np.zeros(self.reference.cells.n_bins, np.int64)
-        above = np.zeros(len(expectation.cuts), np.int64)
-        window = _Open(zeros, above, zeros.copy(), cuts=expectation.cuts)
+        moment = key.run, key.ls
+        empty = Window({}, np.zeros(len(expectation.cuts), np.int64), moment, moment)
+        window = _Open(empty, empty, cuts=expectation.cuts)
         account.late += key.ls < self._at.get(source, key.ls)
         self._open[key] = window
         return window
@@ -298,16 +298,16 @@ class StreamMonitor:
                 detector.reset()
         if identity == self._active:
             self._seen = max(self._seen, (key.run, key.ls))
-            expected = self._expectation(key).on(self._reference_at(window.pileup))
+            expected = self._expectation(key).on(self._reference_for(window.block))
             for name, detector in self.detectors.items():
-                detector.update(window.block, expected)
+                detector.update(window.block.counts, expected)
                 if detector.drift_detected:
                     window.alarmed.add(name)
-        window.block = np.zeros_like(window.block)
+        window.block = Window({}, np.zeros_like(window.block.above))
 
-    def _reference_at(self, pileup: float | None) -> Expected:
-        if self._base is None or self._base[0] != pileup:
-            self._base = pileup, self.reference.expected(pileup, self._pileup_error)
+    def _reference_for(self, window: Window) -> Expected:
+        if self._base is None or self._base[0] != window.pileup:
+            self._base = window.pileup, window.expected(self.reference, self._pileup_error)
         return self._base[1]
 
     def _expectation(self, key: Key) -> Expectation:
@@ -334,12 +334,12 @@ class StreamMonitor:
 
     def _finish(self, key: Key, t_ns: int) -> None:
         window = self._closed[key] = self._open.pop(key)
-        if window.block.sum():
+        if window.block.slices:
             self._detect_on(key, window)
         expectation = self._expectation(key)
-        base = self._reference_at(window.pileup)
+        base = self._reference_for(window.window)
         expected = expectation.on(base)
-        counts = expected.bins(window.counts)
+        counts = expected.bins(window.window.counts)
         alarms = tuple(
             Alarm(name, name in window.alarmed, float(detector.statistic)) for name, detector in self.detectors.items()
         )
@@ -348,10 +348,8 @@ class StreamMonitor:
         self._close(
             LsReport(
                 key=key,
-                cells=window.counts.copy(),
+                window=window.window,
                 counts=counts,
-                above=window.above.copy(),
-                pileup=window.pileup,
                 cuts=window.cuts,
                 expected=expected,
                 expected_rates=self.reference.rates_of(base.p),

@@ -60,6 +60,17 @@ class Expected:
             raise StatsError(f"counts {counts.shape}: expected {len(self.cells)} cells")
         return np.add.reduceat(counts, self.first, axis=-1)
 
+    @classmethod
+    def mixture(cls, parts: Sequence["Expected"], weights: Sequence[float]) -> "Expected":
+        """Parts in proportion to `weights` (sum 1), whose errors may be the same: 1/√m = Σ w/√m_i."""
+        if len(parts) == 1:
+            return parts[0]
+        w = np.asarray(weights, dtype=np.float64)
+        cells = w @ np.stack([part.cells for part in parts])
+        nearby = np.tensordot(w, np.stack([part.nearby for part in parts]), 1)
+        m = 1 / (w @ np.array([1 / part.m for part in parts]) ** 0.5) ** 2
+        return cls(w @ np.stack([part.p for part in parts]), float(m), cells, parts[0].first, nearby)
+
     def times(self, ratio: FloatArray, m: float) -> "Expected":
         """Every probability times the `ratio` (B,) of its bin, which is known from `m` events."""
         spread = np.repeat(ratio, np.diff(np.append(self.first, len(self.cells))))
@@ -237,6 +248,12 @@ class Reference:
         p, cells, m = self._between(pileup)
         around = [self._between(pileup * (1 + sign * error))[1] for sign in (-1, 1)] if error else []
         return Expected(p, m, cells, self.first, np.array(around).reshape(-1, len(cells)))
+
+    def slice_of(self, pileup: float | None) -> int | None:
+        """The number of the pile-up slice, 0 without slices; None for a pile-up that is unknown."""
+        if pileup is None or self.pileup_edges is None:
+            return None if pileup is None else 0
+        return int(np.searchsorted(self.pileup_edges[1:-1], pileup, side="right"))
 
     def _between(self, pileup: float) -> tuple[FloatArray, FloatArray, float]:
         """p (B,), that of the cells (C,), and m."""

@@ -11,6 +11,7 @@ from monitor.daemon.policy import Policy, Verdict
 from monitor.daemon.stream import Alarm, Key, LsReport
 from monitor.stats.divergence import compare
 from monitor.stats.reference import Reference
+from monitor.stats.window import Slice, Window
 
 CUTS = [150, 300]
 N = 100_000
@@ -40,10 +41,8 @@ def report(
     counts = base.bins(cells)
     return LsReport(
         key=Key(1, ls, 7, generation),
-        cells=cells,
+        window=Window({None: Slice(cells)}, np.array([(codes >= cut).sum() for cut in cuts]), (1, ls), (1, ls)),
         counts=counts,
-        above=np.array([(codes >= cut).sum() for cut in cuts]),
-        pileup=None,
         cuts=tuple(cuts),
         expected=base,
         expected_rates=reference.rates_of(base.p),
