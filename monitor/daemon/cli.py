@@ -12,6 +12,8 @@ import click
 import httpx
 
 from monitor.daemon import config as configuration
+from monitor.daemon import log
+from monitor.daemon import reference_commands, replay_commands
 
 EX_USAGE = 64
 EX_NO_STREAM = 66
@@ -80,6 +82,7 @@ def _reason_option(function: Any) -> Any:
 @click.version_option(package_name="driftd")
 def main() -> None:
     """Keep a machine-learned hardware trigger at its understood working point."""
+    log.configure("error")
 
 
 @main.command()
@@ -123,6 +126,8 @@ def status(url: str, as_json: bool) -> None:
         click.echo(f"{name}: {stream['phase']} ({stream['mode']}), {stream['reason'] or 'nothing to say'}")
         if last:
             click.echo(f"  lumi section {last['ls']} of run {last['run']}: {last['text']}")
+            if last["details"]:
+                click.echo(f"    {last['details']}")
         payload = stream["payload"][:12] or "unknown"
         click.echo(f"  generation {stream['generation']}, payload {payload}; {stream['datapath']}")
         if stream["proposal"]:
@@ -322,6 +327,10 @@ def demo(folder: Path, serve: bool, as_json: bool) -> None:
     sys.exit(run_demo(folder, serve, as_json))
 
 
+main.add_command(reference_commands.reference)
+main.add_command(replay_commands.replay)
+
+
 @main.group()
 def bench() -> None:
     """Measure the figures that the project claims."""
@@ -350,21 +359,77 @@ def emulate(package: Path, events: int, as_json: bool) -> None:
 @click.option("--streams", type=click.IntRange(2), default=64, show_default=True, help="Streams a drift.")
 @click.option("--alarms", type=click.IntRange(1), default=200, show_default=True, help="False alarms to wait for.")
 @click.option("--run-length", type=float, default=1e6, show_default=True, help="Promised, in scores.")
-@click.option("--block", type=click.IntRange(1), default=250, show_default=True, help="Scores.")
+@click.option("--block", type=click.IntRange(1), default=50, show_default=True, help="Scores.")
+@click.option("--finite", "finite_streams", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--reference-events", type=click.IntRange(10**5), default=10**7, show_default=True, help="Production.")
+@click.option("--peers", "peer_streams", type=click.IntRange(4), default=16, show_default=True, help="Streams a drift.")
+@click.option("--lumi-sections", type=int, default=None, help="Of the fill; all of it without.")
 @click.option("--seed", type=int, default=None, help="Of the drifts and streams; another one each time without it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def detect(streams: int, alarms: int, run_length: float, block: int, seed: int | None, as_json: bool) -> None:
-    """Measure the e-detector's delays over the information bound, and its false alarms."""
-    from monitor.daemon.bench_detect import detect as measure
+def detect(
+    streams: int,
+    alarms: int,
+    run_length: float,
+    block: int,
+    finite_streams: int,
+    reference_events: int,
+    peer_streams: int,
+    lumi_sections: int | None,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Measure the e-detector's delays over the information bound, its false alarms, and those of others."""
+    from monitor.daemon import bench_detect as ours
+    from monitor.daemon.bench_peers import peers, psi_rule
+    from monitor.daemon.bench_pileup import pileup
+
+    def progress(text: str) -> None:
+        click.echo(text, err=True)
 
     seed = time.time_ns() % 2**32 if seed is None else seed
-    found = measure(streams, alarms, run_length, block, seed, lambda text: click.echo(text, err=True)) | {"seed": seed}
+    found = ours.detect(streams, alarms, run_length, block, seed, progress)
+    found |= ours.finite(finite_streams, run_length, block, seed, progress)
+    found["production"] = ours.production(reference_events, streams, seed, progress)
+    found["peers"] = peers(run_length * found["arl_ratio"], peer_streams, seed, progress)
+    found["psi_rule"] = psi_rule(seed)
+    found |= pileup(seed, lumi_sections, progress) | {"seed": seed}
     if as_json:
         click.echo(json.dumps(found))
         return
     click.echo(f"delay over D*: mean {found['fom_mean']:.2f}, worst {found['fom_worst']:.2f}")
-    click.echo(f"run length over promised: {found['arl_ratio']:.2f} ({alarms} alarms)")
+    for name, peer in found["peers"].items():
+        click.echo(f"  {name:18} {peer['fom_mean']:.2f}, {peer['missed']:.0%} missed")
+    finite = f"{found['arl_ratio_finite']:.1f} with a reference of {found['finite_m']:,}"
+    click.echo(f"run length over promised: {found['arl_ratio']:.2f} with p known, {finite}")
+    for name, shape in found["production"]["shapes"].items():
+        click.echo(f"  {name:16} K {shape['kl']:.1e}  {shape['ms']:>9.3f} ms at 40 MHz, × {shape['fom']:.2f} of D*")
     click.echo(f"{found['us_per_block']:.1f} µs a block; {found['cores_at_40_mhz_one_orbit']:.2f} cores at 40 MHz")
+    sliced, blind = found["pileup"]["sliced"], found["pileup"]["unsliced"]
+    alarms_by_slices = f"{sliced['false_alarms']} false alarms, {blind['false_alarms']} without slices"
+    click.echo(f"pile-up of {found['pileup_profile']}: {alarms_by_slices}")
+
+
+@bench.command()
+@_config_option
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--orbits", type=click.IntRange(18), default=18_000, show_default=True, help="A run; 4 runs a round.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def ingest(config_path: Path, rounds: int, orbits: int, as_json: bool) -> None:
+    """Measure how fast the daemon counts, over a loop that only receives the same messages."""
+    from monitor.daemon.bench_ingest import ingest as measure
+
+    _load(config_path)
+    found = measure(config_path, rounds, orbits, lambda text: click.echo(text, err=True))
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for size in ("orbit", "64k"):
+        for dtype, rates in found["by_dtype"].items():
+            spent = ", ".join(f"{what} {us}" for what, us in found["us_per_message"][dtype][size].items())
+            rate = rates[f"scores_per_s_{size}"] / 1e6
+            click.echo(f"{dtype} {size:5} {rate:6.0f} M scores/s, × {rates[f'ratio_{size}']:.2f} of bare; µs: {spent}")
+    rss = [found[name] for name in ("rss_mb_start", "rss_mb", "rss_mb_peak")]
+    click.echo(f"lost {found['lost']}; counting is {found['counting']}; MB at start, end, peak: {rss}")
 
 
 if __name__ == "__main__":

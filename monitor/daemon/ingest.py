@@ -14,10 +14,11 @@ import structlog
 import zmq
 
 from firmware.errors import WireError
-from firmware.wire import decode
+from firmware.wire import Decoder, Frame
 from monitor.daemon.stream import StreamMonitor
 
 log = structlog.get_logger()
+NOBLOCK = int(zmq.NOBLOCK)
 SOURCES_KEPT = 256
 """Sources named in the counts of malformed messages; a sender cannot make the daemon grow without bound."""
 
@@ -43,7 +44,7 @@ class Receiver:
         self.malformed: dict[tuple[str, str], int] = {}
         self.last_message: dict[str, float] = {}
         self.messages = 0
-        self._widths = widths
+        self._decoder = Decoder(widths)
         self._context = zmq.Context()
         self._sockets = self._open(sockets, high_water_mark)
         self._stop = threading.Event()
@@ -88,31 +89,34 @@ class Receiver:
         """Take what waits, up to a bound, so that no socket starves."""
         for _ in range(256):
             try:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
+                frame = socket.recv(NOBLOCK, copy=False)
             except zmq.Again:
                 return
+            frames: list[Frame] = [frame.bytes]
+            while frame.more:
+                frame = socket.recv(NOBLOCK, copy=False)
+                frames.append(frame.bytes if len(frames) < 2 else frame.buffer)
             self._take(frames)
+            self.messages += 1
 
-    def _take(self, frames: list[bytes]) -> None:
-        self.messages += 1
+    def _take(self, frames: list[Frame]) -> None:
         try:
-            batch = decode(frames, self._widths)
+            batch = self._decoder.decode(frames)
         except WireError as error:
-            self._malformed(error, error.source or frames[0][:64].decode("utf-8", "backslashreplace"))
+            self._malformed(error, error.source or bytes(frames[0][:64]).decode("utf-8", "backslashreplace"))
             return
         stream = batch.header.stream
         self.last_message[stream] = time.monotonic()
         try:
             self.streams[stream].add(batch)
         except Exception as error:
-            log.exception("batch not counted", stream=stream, source=batch.header.source)
-            self._malformed(WireError("internal", repr(error)), batch.header.source)
+            self._malformed(WireError("internal", repr(error)), batch.header.source, error)
 
-    def _malformed(self, error: WireError, source: str) -> None:
-        """Count by cause and source; the topic stands for a source that could not be read."""
+    def _malformed(self, error: WireError, source: str, bug: Exception | None = None) -> None:
+        """Count by cause and source, and say so once; the topic stands for a source that could not be read."""
         key = (error.cause, source)
+        if key not in self.malformed and len(self.malformed) >= SOURCES_KEPT:
+            key = (error.cause, "other")
         if key not in self.malformed:
-            if len(self.malformed) >= SOURCES_KEPT:
-                key = (error.cause, "other")
-            log.warning("malformed message", cause=error.cause, source=source, why=error.why)
+            log.warning("malformed message", cause=error.cause, source=source, why=error.why, exc_info=bug)
         self.malformed[key] = self.malformed.get(key, 0) + 1

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
-from firmware.wire import CROSSINGS, Batch, Header
+from firmware.wire import Batch, Header
 from monitor.daemon.config import Ingest
 from monitor.stats.binning import StatsError, to_codes
+from monitor.stats.counter import Counter, Scale
+from monitor.stats.counting import Crossings
 from monitor.stats.detectors import Detector
+from monitor.stats.dispersion import Dispersion
 from monitor.stats.divergence import Divergence, compare
 from monitor.stats.reference import Expected, Reference
-from monitor.stats.window import Slice, Window
+from monitor.stats.window import Window
 
 log = structlog.get_logger()
 
@@ -28,8 +32,14 @@ Probabilities = npt.NDArray[np.float64]
 EXPECTATIONS_KEPT = 16
 SOURCES_KEPT = 256
 """Sources of a stream that are counted; what more of them send is skipped as ``too_many_sources``."""
+RUNS_KEPT = 4
+"""Runs of a source of which it is known what was received."""
+WINDOWS_KEPT = 64
+"""Lumi sections and generations that are open, or take late batches; more are skipped as ``too_many_windows``."""
 RECENT = 4096
 """Sequence numbers a source may be late by and still be told from a duplicate."""
+PILEUP_STEP = 1 / 64
+"""Blocks at pile-ups that differ by less are expected to be alike."""
 
 
 @dataclass
@@ -45,7 +55,9 @@ class Accounting:
 
     def accept(self, seq: int) -> bool:
         """Count a message in; False if it is a duplicate."""
-        if self.next_seq is None or seq >= self.next_seq:
+        if seq == self.next_seq:
+            self.next_seq = seq + 1
+        elif self.next_seq is None or seq > self.next_seq:
             gap = range(self.next_seq if self.next_seq is not None else seq, seq)
             self.lost += len(gap)
             self.missing.update(dict.fromkeys(gap[-RECENT:]))
@@ -71,8 +83,7 @@ class Accounting:
         )
 
 
-@dataclass(frozen=True, order=True)
-class Key:
+class Key(NamedTuple):
     """What a window belongs to; counts of different keys are never mixed."""
 
     run: int
@@ -82,22 +93,37 @@ class Key:
 
 
 @dataclass
-class _Open:
-    """A window that still takes batches, counted in cells; ``block`` is what the detectors have not seen yet."""
+class _Source:
+    """What is known of a (source, run): its messages, its bunch mask, the lumi section that it has reached."""
 
-    window: Window
-    block: Window
-    cuts: tuple[int, ...] = ()
-    alarmed: set[str] = field(default_factory=set)
+    account: Accounting = field(default_factory=Accounting)
+    crossings: Crossings | None = None
+    at: int = -1
+
+
+@dataclass
+class _Open:
+    """A window that still takes batches: a counter for each pile-up slice."""
+
+    scale: Scale
+    counters: dict[int | None, Counter] = field(default_factory=dict)
+    alarmed: dict[str, str] = field(default_factory=dict)
+
+    def closed(self, key: Key) -> Window:
+        moment = key.run, key.ls
+        totals = {number: counter.total() for number, counter in self.counters.items()}
+        above = np.sum([above for _, above in totals.values()], axis=0)
+        return Window({number: part for number, (part, _) in totals.items()}, above, moment, moment)
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A detector at the end of a lumi section, and whether it raised an alarm within."""
+    """A detector at the end of a lumi section, whether it raised an alarm within, and what it saw then in words."""
 
     detector: str
     drift: bool
     statistic: float
+    words: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,23 +196,25 @@ class StreamMonitor:
         self.name = name
         self.reference = reference
         self.detectors = detectors
-        self.accounts: dict[tuple[str, int], Accounting] = {}
         self.skipped: dict[str, int] = {}
+        self._said: set[tuple[str, str]] = set()
         self.scores = 0
         self._ingest = ingest
         self._close = close
         self._sample = sample
         self._pileup_error = pileup_error
-        self._base: tuple[float | None, Expected] | None = None
         self._nominal = Expectation(tuple(cuts))
         self._expectations: dict[tuple[int, int], Expectation] = {}
-        self._masks: dict[tuple[str, int], npt.NDArray[np.bool_]] = {}
+        self._sources: dict[tuple[str, int], _Source] = {}
         self._past: dict[str, Accounting] = {}
         self._open: dict[Key, _Open] = {}
         self._closed: dict[Key, _Open] = {}
-        self._at: dict[tuple[str, int], int] = {}
         self._active: tuple[int, int] | None = None
         self._seen: tuple[int, int] = (0, 0)
+        self._dispersion = Dispersion()
+        self._slice_of = lru_cache(1)(reference.slice_of)
+        self._expected = lru_cache(32)(self._expect_block)
+        self._scale = lru_cache(4)(lambda cuts: Scale(reference.cells, cuts, reference.lsb))
 
     def expect(self, epoch: int, generation: int, expectation: Expectation) -> None:
         """From this generation on, test against ``expectation``."""
@@ -194,135 +222,138 @@ class StreamMonitor:
         while len(self._expectations) > EXPECTATIONS_KEPT:
             del self._expectations[next(iter(self._expectations))]
 
-    def add(self, batch: Batch) -> None:
-        """Count one message.
+    def add(self, batch: Batch, counts: Counts | None = None) -> None:
+        """Count one message, or in place of its scores `counts` (P,) that were made elsewhere.
 
         Messages without use are counted in ``skipped`` by cause: ``no_mask`` (scores of all crossings
-        before the bunch mask is known), ``stale`` (of a lumi section that is long closed),
-        ``score_range`` (scores beyond the model's bits), ``too_many_sources``.
+        before the bunch mask is known), ``no_collisions`` (none of its crossings collides), ``stale``
+        (of a lumi section that is long closed), ``score_range`` (scores beyond the model's bits),
+        ``too_many_sources``, ``too_many_windows``.
         """
         header = batch.header
-        source = (header.source, header.run)
-        account = self.accounts.get(source) or self._new_source(source)
-        if account is None:
+        name = header.source, header.run
+        source = self._sources.get(name) or self._new_source(*name)
+        if source is None:
             return self._skip("too_many_sources")
-        if not account.accept(header.seq):
-            return
-        if header.kind == "begin" and batch.mask is not None:
-            self._masks[source] = batch.mask
+        if not source.account.accept(header.seq):
+            return None
         if header.kind == "batch":
-            try:
-                self._count(batch, source, account)
-            except StatsError as error:
-                self._skip("score_range")
-                log.warning("scores not counted", stream=self.name, source=header.source, why=str(error))
-        self._advance(source, header)
+            self._count(batch, source, counts)
+        elif batch.mask is not None:
+            source.crossings = Crossings(batch.mask)
+        if header.ls > source.at or header.kind == "end":
+            self._advance(source, header)
         return None
 
     def totals(self) -> dict[str, Accounting]:
         """By source, over all runs."""
         totals = self._past.copy()
-        for (source, _), account in self.accounts.copy().items():
-            totals[source] = totals.get(source, Accounting()).plus(account)
+        for (name, _), source in self._sources.copy().items():
+            totals[name] = totals[name].plus(source.account)
         return totals
 
-    def _new_source(self, source: tuple[str, int]) -> Accounting | None:
-        name, run = source
+    def _new_source(self, name: str, run: int) -> _Source | None:
         if name not in self._past and len(self._past) >= SOURCES_KEPT:
             return None
-        past = self._past.setdefault(name, Accounting())
-        for old in [known for known in self.accounts if known[0] == name and known[1] < run]:
-            past = self._past[name] = past.plus(self.accounts.pop(old))
-            self._masks.pop(old, None)
-            self._at.pop(old, None)
-        account = self.accounts[source] = Accounting()
-        return account
+        self._past.setdefault(name, Accounting())
+        known = [other for other in self._sources if other[0] == name]
+        for old in [other for other in known if other[1] < run] or known[: -RUNS_KEPT + 1]:
+            self._past[name] = self._past[name].plus(self._sources.pop(old).account)
+        source = self._sources[name, run] = _Source()
+        return source
 
-    def _count(self, batch: Batch, source: tuple[str, int], account: Accounting) -> None:
+    def _count(self, batch: Batch, source: _Source, counts: Counts | None) -> None:
         header = batch.header
-        codes = batch.codes
-        if header.dtype == "f4":
-            codes = to_codes(codes, self.reference.lsb, self.reference.binning.bits)
+        crossings = None
         if header.bx_class == "all":
-            mask = self._masks.get(source)
-            if mask is None:
-                return self._skip("no_mask")
-            mask = np.tile(mask, header.n // CROSSINGS)
-            counted = codes[mask]
-            batch = _of_colliding(batch, mask)
-        else:
-            counted = codes
-        counts = self.reference.cells.count(counted)
+            crossings = source.crossings
+            if crossings is None:
+                return self._skip("no_mask", header.source)
+            if not crossings.filled:
+                return self._skip("no_collisions", header.source)
         key = Key(header.run, header.ls, header.epoch, header.generation)
-        window = self._open.get(key)
+        window = self._open.get(key) or self._window(key, header.source, source)
         if window is None:
-            window = self._window(key, source, account)
-            if window is None:
-                return self._skip("stale")
-        above = np.array([np.count_nonzero(counted >= cut) for cut in window.cuts], np.int64)
-        moment, pileup = (header.run, header.ls), header.pileup
-        part = Slice(counts, counted.size * (pileup or 0.0))
-        message = Window({self.reference.slice_of(pileup): part}, above, moment, moment, length=0)
-        window.window += message
-        self.scores += counted.size
+            return None
+        number = self._slice_of(header.pileup)
+        counter = window.counters.get(number)
+        if counter is None:
+            counter = window.counters[number] = Counter(window.scale)
+        try:
+            if counts is None:
+                self.scores += counter.add(batch.codes, crossings, header.pileup or 0.0)
+            else:
+                self.scores += counter.add_counts(counts, header.pileup or 0.0)
+        except StatsError as error:
+            return self._skip("score_range", header.source, str(error))
         if batch.events is not None:
-            self._sample(batch)
-        if key in self._open:
-            window.block += message
-            if window.block.n >= self._ingest.block_scores:
-                self._detect_on(key, window)
+            self._sample(self._of_colliding(batch, crossings))
+        if counter.n >= self._ingest.block_scores:
+            self._end_block(key, window, number, counter)
+        return None
 
-    def _skip(self, cause: str) -> None:
+    def _skip(self, cause: str, source: str = "", why: str = "") -> None:
+        """Count by cause; say so once per cause and source."""
         self.skipped[cause] = self.skipped.get(cause, 0) + 1
+        if (cause, source) not in self._said:
+            self._said.add((cause, source))
+            log.warning("message skipped", stream=self.name, cause=cause, source=source, why=why)
 
-    def _window(self, key: Key, source: tuple[str, int], account: Accounting) -> _Open | None:
+    def _window(self, key: Key, name: str, source: _Source) -> _Open | None:
+        """One that takes late batches, or a new one."""
         if key in self._closed:
-            account.late += 1
+            source.account.late += 1
             return self._closed[key]
         run, positions = self._positions()
         if key.run < run or (positions and key.ls < max(positions) - self._ingest.late_ls):
+            self._skip("stale", name)
             return None
-        expectation = self._expectations.get((key.epoch, key.generation), self._nominal)
-        moment = key.run, key.ls
-        empty = Window({}, np.zeros(len(expectation.cuts), np.int64), moment, moment)
-        window = _Open(empty, empty, cuts=expectation.cuts)
-        account.late += key.ls < self._at.get(source, key.ls)
-        self._open[key] = window
+        if len(self._open) + len(self._closed) >= WINDOWS_KEPT:
+            self._skip("too_many_windows", name)
+            return None
+        source.account.late += key.ls < source.at
+        window = self._open[key] = _Open(self._scale(self._expectation(key).cuts))
         return window
 
-    def _detect_on(self, key: Key, window: _Open) -> None:
+    def _end_block(self, key: Key, window: _Open, number: int | None, counter: Counter) -> None:
+        """The detectors see it if its window is open, of the newest generation and at a pile-up that is known."""
+        pileup = None if number is None else PILEUP_STEP * round(counter.pileup / PILEUP_STEP)
+        counts = counter.take()
+        if key not in self._open:
+            return
         identity = (key.epoch, key.generation)
         if identity != self._active and (key.run, key.ls) >= self._seen:
             self._active = identity
             for detector in self.detectors.values():
                 detector.reset()
-        if identity == self._active:
-            self._seen = max(self._seen, (key.run, key.ls))
-            expected = self._expectation(key).on(self._reference_for(window.block))
-            for name, detector in self.detectors.items():
-                detector.update(window.block.counts, expected)
-                if detector.drift_detected:
-                    window.alarmed.add(name)
-        window.block = Window({}, np.zeros_like(window.block.above))
+        if identity != self._active or not self.reference.covers(pileup):
+            return
+        self._seen = max(self._seen, (key.run, key.ls))
+        expected = self._expected(self._expectation(key), pileup)
+        for name, detector in self.detectors.items():
+            detector.update(counts, expected, self._dispersion.phi)
+            if detector.drift_detected and name not in window.alarmed:
+                window.alarmed[name] = detector.words
+                log.warning("alarm", stream=self.name, detector=name, ls=key.ls, words=detector.words)
+        self._dispersion.update(expected.bins(counts), expected.p)
 
-    def _reference_for(self, window: Window) -> Expected:
-        if self._base is None or self._base[0] != window.pileup:
-            self._base = window.pileup, window.expected(self.reference, self._pileup_error)
-        return self._base[1]
+    def _expect_block(self, expectation: Expectation, pileup: float | None) -> Expected:
+        return expectation.on(self.reference.expected(pileup, self._pileup_error))
 
     def _expectation(self, key: Key) -> Expectation:
         return self._expectations.get((key.epoch, key.generation), self._nominal)
 
     def _positions(self) -> tuple[int, list[int]]:
         """The newest run and the lumi section that each of its sources has reached."""
-        run = max((run for _, run in self._at), default=0)
-        return run, [ls for (_, of), ls in self._at.items() if of == run]
+        reached = [(run, source.at) for (_, run), source in self._sources.items() if source.at >= 0]
+        newest = max((run for run, _ in reached), default=0)
+        return newest, [at for run, at in reached if run == newest]
 
-    def _advance(self, source: tuple[str, int], header: Header) -> None:
+    def _advance(self, source: _Source, header: Header) -> None:
         position = header.ls + (header.kind == "end")
-        if position <= self._at.get(source, -1):
+        if position <= source.at:
             return
-        self._at[source] = position
+        source.at = position
         run, positions = self._positions()
         newest, slowest = max(positions), min(positions)
         for key in sorted(self._open):
@@ -333,24 +364,30 @@ class StreamMonitor:
                 del self._closed[key]
 
     def _finish(self, key: Key, t_ns: int) -> None:
-        window = self._closed[key] = self._open.pop(key)
-        if window.block.slices:
-            self._detect_on(key, window)
+        window = self._open[key]
+        for number, counter in window.counters.items():
+            if counter.n:
+                self._end_block(key, window, number, counter)
+        self._closed[key] = self._open.pop(key)
+        if not window.counters:
+            return
+        counted = window.closed(key)
         expectation = self._expectation(key)
-        base = self._reference_for(window.window)
+        base = counted.expected(self.reference, self._pileup_error)
         expected = expectation.on(base)
-        counts = expected.bins(window.window.counts)
+        counts = expected.bins(counted.counts)
         alarms = tuple(
-            Alarm(name, name in window.alarmed, float(detector.statistic)) for name, detector in self.detectors.items()
+            Alarm(name, name in window.alarmed, float(detector.statistic), window.alarmed.get(name, ""))
+            for name, detector in self.detectors.items()
         )
         for name in window.alarmed:
             self.detectors[name].reset()
         self._close(
             LsReport(
                 key=key,
-                window=window.window,
+                window=counted,
                 counts=counts,
-                cuts=window.cuts,
+                cuts=window.scale.cuts,
                 expected=expected,
                 expected_rates=self.reference.rates_of(base.p),
                 divergence=compare(counts, expected.p, expected.m),
@@ -360,11 +397,16 @@ class StreamMonitor:
             )
         )
 
-
-def _of_colliding(batch: Batch, mask: npt.NDArray[np.bool_]) -> Batch:
-    """Leave out the sampled events of crossings that do not collide."""
-    if batch.events is None or batch.index is None or batch.inclusion is None:
-        return batch
-    keep = mask[batch.index]
-    arrays: Any = (batch.events[keep], batch.index[keep], batch.inclusion[keep])
-    return Batch(batch.header, batch.codes, *arrays)
+    def _of_colliding(self, batch: Batch, crossings: Crossings | None) -> Batch:
+        """Without the sampled events of crossings that do not collide, and their scores as codes."""
+        if batch.events is None or batch.index is None or batch.inclusion is None:
+            return batch
+        events, index, inclusion = batch.events, batch.index, batch.inclusion
+        if crossings is not None:
+            keep = crossings.mask[index % crossings.period]
+            events, index, inclusion = events[keep], index[keep], inclusion[keep]
+        codes = batch.codes
+        if batch.header.dtype == "f4":
+            codes = to_codes(codes[index], self.reference.lsb, self.reference.cells.bits)
+            index = np.arange(len(index), dtype=np.uint32)
+        return Batch(batch.header, codes, events, index, inclusion)

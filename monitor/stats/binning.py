@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from monitor.stats.counting import add, empty
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
 MAX_BITS = 24
+MAX_BINS = 1 << 16
 TAILS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
+"""Upper shares at which bins begin, beside those of the bulk and the cuts."""
+LOW_TAIL = 1e-2
+"""Lower share that has a bin of its own."""
 
 
 class StatsError(ValueError):
@@ -112,8 +118,11 @@ class Binning:
         edges = self.edges
         if edges.ndim != 1 or len(edges) < 2 or edges[0] != 0 or (np.diff(edges) <= 0).any():
             raise StatsError(f"edges {edges.tolist()}: expected a strictly increasing sequence from 0")
-        if edges[-1] != 1 << self.bits or self.bits > MAX_BITS:
-            raise StatsError(f"last edge {edges[-1]}: expected 2^bits with at most {MAX_BITS} bits")
+        if edges[-1] != 1 << self.bits or self.bits > MAX_BITS or self.n_bins > MAX_BINS:
+            raise StatsError(
+                f"{self.n_bins} bins, last edge {edges[-1]}: expected 2^bits with at most {MAX_BITS} bits, "
+                f"and at most {MAX_BINS} bins"
+            )
         for cut in self.cuts:
             check_cut(cut, self.bits)
             if cut not in edges:
@@ -128,10 +137,9 @@ class Binning:
         return len(self.edges) - 1
 
     @cached_property
-    def table(self) -> NDArray[Any]:
+    def table(self) -> NDArray[np.uint16]:
         """The bin of every code, (2^bits,)."""
-        dtype = np.uint8 if self.n_bins <= 256 else np.uint16
-        return np.repeat(np.arange(self.n_bins, dtype=dtype), np.diff(self.edges))
+        return np.repeat(np.arange(self.n_bins).astype(np.uint16), np.diff(self.edges))
 
     @cached_property
     def cut_bins(self) -> IntArray:
@@ -140,7 +148,9 @@ class Binning:
 
     def count(self, codes: ArrayLike) -> IntArray:
         """Events per bin, (B,). Raises StatsError on floats, negative codes and codes >= 2^bits."""
-        return np.bincount(self.table.take(as_codes(codes, self.bits)), minlength=self.n_bins)
+        lanes = empty(self.n_bins)
+        add(as_codes(codes, self.bits).astype("u4", order="C", copy=False), lanes, self.table)
+        return np.asarray(lanes.sum(axis=0))
 
     def rebin(self, histogram: NDArray[Any]) -> NDArray[Any]:
         """Sum of `histogram` (..., 2^bits) over the codes of each bin, (..., B)."""
@@ -165,9 +175,14 @@ class Binning:
 
     @classmethod
     def from_histogram(
-        cls, histogram: ArrayLike, cuts: Sequence[int] = (), bulk: int = 24, tails: Sequence[float] = TAILS
+        cls,
+        histogram: ArrayLike,
+        cuts: Sequence[int] = (),
+        bulk: int = 24,
+        tails: Sequence[float] = TAILS,
+        edges: ArrayLike | None = None,
     ) -> "Binning":
-        """Edges at the cuts, at `bulk` equal shares and at the upper shares `tails` of a reference.
+        """Edges at the cuts, at `bulk` equal shares, at `LOW_TAIL` and at the upper shares `tails` of a reference.
 
         Codes are discrete, so edges may fall together: they are merged, and an edge that would close
         an empty bin is dropped.
@@ -175,20 +190,27 @@ class Binning:
         Parameters
         ----------
         histogram
-            (2^bits,) reference events per score code.
+            (K,) reference events per score code, or between `edges`.
+        edges
+            (K + 1,) score codes, of which the new edges are some; None for all 2^bits codes.
 
-        Raises StatsError on an empty reference, fewer events than bins, a cut outside of the range,
-        and cuts that enclose no reference event.
+        Raises StatsError on an empty reference, fewer events than bins, a cut outside of the range or
+        not among `edges`, and cuts that enclose no reference event.
         """
         events = np.asarray(histogram, dtype=np.int64)
-        bits = (len(events) - 1).bit_length()
+        codes = _codes(events, edges)
+        bits = int(codes[-1]).bit_length() - 1
         wanted = bulk + len(tails) + len(cuts)
         if events.sum() < wanted:
             raise StatsError(f"{events.sum()} reference events for {wanted} bins: take more events")
-        forced = {0, 1 << bits} | {check_cut(cut, bits) for cut in cuts}
-        shares = np.concatenate([np.arange(1, bulk) / bulk, 1 - np.asarray(tails)])
-        chosen = np.array(sorted(forced | set(quantile_edges(events, shares).tolist())))
-        below = np.concatenate([[0], np.cumsum(events)])[chosen]
+        forced = {0, int(codes[-1])} | {check_cut(cut, bits) for cut in cuts}
+        if not np.isin(cuts, codes).all():
+            raise StatsError(
+                f"cuts {list(cuts)} are no edges of the histogram {codes.tolist()[:9]} …: take some of these"
+            )
+        shares = np.concatenate([[LOW_TAIL], np.arange(1, bulk) / bulk, 1 - np.asarray(tails)])
+        chosen = np.array(sorted(forced | set(codes[quantile_edges(events, shares)].tolist())))
+        below = np.concatenate([[0], np.cumsum(events)])[np.searchsorted(codes, chosen)]
         keep = []
         for share in np.unique(below):
             group = chosen[below == share].tolist()
@@ -201,18 +223,19 @@ class Binning:
             keep.append((fixed or group)[0])
         return cls(np.array(keep), tuple(cuts))
 
-    def divided(self, histogram: ArrayLike, parts: int) -> "Binning":
-        """These bins, divided further at `parts` equal shares of a histogram (2^bits,) of codes.
+    def divided(self, histogram: ArrayLike, parts: int, edges: ArrayLike | None = None) -> "Binning":
+        """These bins, divided further at `parts` equal shares of a histogram as in `from_histogram`.
 
         A code that holds more than such a share becomes a bin of its own, and no new bin is empty.
         """
         events = np.asarray(histogram, dtype=np.int64)
-        edges = np.union1d(self.edges, quantile_edges(events, np.arange(1, parts) / parts))
-        below = np.concatenate([[0], np.cumsum(events)])[edges]
-        keep = np.isin(edges, self.edges)
+        codes = _codes(events, edges)
+        fine = np.union1d(self.edges, codes[quantile_edges(events, np.arange(1, parts) / parts)])
+        below = np.concatenate([[0], np.cumsum(events)])[np.searchsorted(codes, fine)]
+        keep = np.isin(fine, self.edges)
         _, first, same = np.unique(below, return_index=True, return_inverse=True)
         keep[first[np.bincount(same, keep) == 0]] = True
-        return Binning(edges[keep], self.cuts)
+        return Binning(fine[keep], self.cuts)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         return {"edges": self.edges, "cuts": np.array(self.cuts, dtype=np.int64)}
@@ -220,6 +243,14 @@ class Binning:
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Binning":
         return cls(arrays["edges"], tuple(arrays["cuts"].tolist()))
+
+
+def _codes(events: IntArray, edges: ArrayLike | None) -> IntArray:
+    """The codes at which the bins of a histogram end."""
+    codes = np.arange(len(events) + 1) if edges is None else np.asarray(edges, dtype=np.int64)
+    if codes.shape != (len(events) + 1,) or codes[0] != 0 or (np.diff(codes) <= 0).any():
+        raise StatsError(f"edges {codes.tolist()[:9]} … of {len(events)} bins: expected one more, rising from 0")
+    return codes
 
 
 def check_cut(cut: int, bits: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -92,11 +93,20 @@ class Window:
         return Expected.mixture(parts, weights)
 
 
-class Dyadic:
-    """The windows of the past in flat memory: the older, the longer.
+class Addable(Protocol):
+    """What follows in time adds up."""
 
-    A level holds at most two windows of 2^level lumi sections; of three, the older two become one of
-    the next level. What is beyond the last level is dropped.
+    def __add__(self, other: Self, /) -> Self: ...
+
+
+T = TypeVar("T", bound=Addable)
+
+
+class Dyadic(Generic[T]):
+    """Windows, or blocks, of the past in flat memory: the older, the longer.
+
+    A level holds at most two sums of 2^level of them; of three, the older two become one of the next
+    level. What is beyond the last level is dropped.
 
     References
     ----------
@@ -104,7 +114,7 @@ class Dyadic:
 
     Examples
     --------
-    >>> past = Dyadic()
+    >>> past = Dyadic[Window]()
     >>> for ls in range(1, 12):
     ...     past.push(Window({None: Slice(np.array([1, ls]))}, np.array([0]), (1, ls), (1, ls)))
     >>> [window.length for window in past.newest_first()]
@@ -114,10 +124,10 @@ class Dyadic:
     """
 
     def __init__(self, levels: int = LEVELS) -> None:
-        self._levels: list[list[Window]] = [[] for _ in range(levels)]
+        self._levels: list[list[T]] = [[] for _ in range(levels)]
 
-    def push(self, window: Window) -> None:
-        """Add the newest window, of one lumi section."""
+    def push(self, window: T) -> None:
+        """Add the newest."""
         for level in self._levels:
             level.append(window)
             if len(level) < 3:
@@ -128,13 +138,13 @@ class Dyadic:
         for level in self._levels:
             level.clear()
 
-    def newest_first(self) -> Iterator[Window]:
+    def newest_first(self) -> Iterator[T]:
         for level in self._levels:
             yield from reversed(level)
 
-    def ending_now(self) -> Iterator[Window]:
-        """The last lumi section, then ever longer windows that end with it."""
-        total: Window | None = None
+    def ending_now(self) -> Iterator[T]:
+        """The newest, then ever longer sums that end with it."""
+        total: T | None = None
         for window in self.newest_first():
             total = window if total is None else total + window
             yield total

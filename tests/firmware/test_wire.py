@@ -1,5 +1,6 @@
 """The wire format: what goes in comes out, and nothing malformed gets through."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware.errors import WireError
-from firmware.wire import CROSSINGS, Batch, EventHeader, Header, decode, encode
+from firmware.wire import CROSSINGS, HEADERS_KEPT, Batch, Decoder, EventHeader, Header, decode, encode
 
 CAUSES = {
     "frames",
@@ -294,3 +295,69 @@ def test_mutated_messages_decode_or_are_refused(data: st.DataObject) -> None:
                 continue
         frames[i] = bytes(frame)
     assert_decodes_or_refuses(frames)
+
+
+def outcome(decoding: Callable[[list[bytes]], Batch], frames: list[bytes]) -> str:
+    """What a decoder makes of a message, with the types of all fields."""
+    try:
+        batch = decoding(frames)
+    except WireError as error:
+        return f"{error.cause} {error.source}: {error.why}"
+    return f"{batch.header} {batch.codes} {batch.codes.dtype} {batch.mask} {batch.events} {batch.index}"
+
+
+numbers = st.one_of(st.integers(0, 2**63 - 1), *(st.integers(2**bits - 2, 2**bits) for bits in (7, 8, 16, 32, 62)))
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_a_decoder_that_knows_a_header_takes_others_like_it_for_what_they_are(data: st.DataObject) -> None:
+    decoder = Decoder({"axol1tl": WIDTH})
+    batch = data.draw(st.sampled_from(MESSAGES))
+    for _ in range(6):
+        running = {name: data.draw(numbers) for name in ("seq", "orbit", "t_ns")}
+        frames = encode(replace(batch, header=replace(batch.header, **running)))
+        fields = msgpack.unpackb(frames[1])
+        match data.draw(st.sampled_from(["as it is", "other value", "other order", "other byte"])):
+            case "other value":
+                field = data.draw(st.sampled_from([*Header.__dataclass_fields__, "other"]))
+                frames[1] = msgpack.packb(fields | {field: data.draw(json_like | numbers)})
+            case "other order":
+                frames[1] = msgpack.packb(dict(data.draw(st.permutations(sorted(fields.items())))))
+            case "other byte":
+                header = bytearray(frames[1])
+                header[data.draw(st.integers(0, len(header) - 1))] ^= data.draw(st.integers(1, 255))
+                frames[1] = bytes(header)
+        assert outcome(decoder.decode, frames) == outcome(lambda f: decode(f, {"axol1tl": WIDTH}), frames)
+
+
+def test_a_name_that_looks_like_a_number_of_the_header_is_left_alone() -> None:
+    decoder = Decoder()
+    for letter in "abc":
+        source = f"\u00a3seq\u0348{letter}"
+        assert source.encode()[1:] == b"\xa3seq\xcd\x88" + letter.encode()
+        header = replace(BASE, source=source, seq=0x8861, orbit=10**6)
+        assert decoder.decode(encode(replace(plain(), header=header))).header == header
+
+
+def test_of_two_fields_of_the_same_name_the_last_one_counts_as_ever() -> None:
+    decoder = Decoder()
+    for first, last in ((70_000, 70_000), (70_001, 70_000)):
+        topic, header, codes = with_fields(plain(), seq=first, orbit=10**6)
+        assert header[:1] == b"\x8f"
+        doubled = b"\xde\x00\x10" + header[1:] + msgpack.packb("seq") + msgpack.packb(last)
+        assert decoder.decode([topic, doubled, codes]).header.seq == last
+
+
+def test_a_number_that_is_too_large_is_refused_in_a_known_header_too() -> None:
+    decoder = Decoder()
+    decoder.decode(with_fields(plain(), seq=1 << 62, orbit=10**6))
+    with pytest.raises(WireError, match="seq"):
+        decoder.decode(with_fields(plain(), seq=1 << 63, orbit=10**6))
+
+
+def test_known_headers_do_not_pile_up() -> None:
+    decoder = Decoder()
+    for ls in range(3 * HEADERS_KEPT):
+        decoder.decode(with_fields(plain(), ls=ls, seq=1000 + ls, orbit=10**6))
+    assert len(decoder._known) <= HEADERS_KEPT

@@ -1,17 +1,20 @@
 """Counting: every crossing of the mask once, windows that never mix, and nothing silently gone."""
 
+import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from firmware.wire import CROSSINGS, Batch, EventHeader, Header
 from monitor.daemon.config import Ingest
-from monitor.daemon.stream import Accounting, Expectation, LsReport, StreamMonitor
-from monitor.stats.reference import Reference
+from monitor.daemon.stream import RUNS_KEPT, Accounting, Expectation, LsReport, StreamMonitor
+from monitor.stats.reference import Expected, Reference
 
 BITS = 12
 MASK = np.zeros(CROSSINGS, np.bool_)
@@ -87,6 +90,76 @@ def test_sampled_events_outside_of_the_mask_are_left_out(fed: Callable[..., Fed]
     stream.monitor.add(Batch(header, np.zeros(CROSSINGS, np.uint16), events, index, np.full(3, 0.5, np.float32)))
     assert stream.sampled[0].events is not None
     assert stream.sampled[0].events.tolist() == [[2, 2]]
+
+
+def test_a_mask_in_which_nothing_collides_leaves_nothing_to_count(fed: Callable[..., Fed]) -> None:
+    stream = fed()
+    header = stream.header("begin", 1, filled=0, ls_orbits=1)
+    stream.monitor.add(Batch(header, np.empty(0), mask=np.zeros(CROSSINGS, np.bool_)))
+    stream.send(1, np.zeros(CROSSINGS), bx_class="all")
+    stream.send(2, [1])
+    assert stream.monitor.skipped == {"no_collisions": 1}
+    assert stream.closed == []
+
+
+class Seen:
+    """A detector that keeps what it is shown."""
+
+    statistic = 0.0
+    drift_detected = False
+
+    def __init__(self) -> None:
+        self.blocks: list[tuple[npt.NDArray[np.int64], Expected]] = []
+
+    def update(self, counts: npt.NDArray[np.int64], expected: Expected, *rest: Any) -> None:
+        self.blocks.append((counts, expected))
+
+    def reset(self) -> None:
+        pass
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 60))
+def test_the_detectors_see_every_score_once_in_blocks(reference: Reference, sizes: list[int], block: int) -> None:
+    stream, seen = Fed(reference, block_scores=block), Seen()
+    stream.monitor.detectors = {"seen": seen}
+    for size in sizes:
+        stream.send(1, np.arange(size))
+    stream.monitor.add(Batch(stream.header("end", 1, totals={}), np.empty(0)))
+    (report,) = stream.closed
+    np.testing.assert_array_equal(np.sum([counts for counts, _ in seen.blocks], axis=0), report.window.counts)
+    assert report.n == sum(sizes)
+    assert all(block <= counts.sum() < block + 40 for counts, _ in seen.blocks[:-1])
+
+
+@pytest.fixture(scope="module")
+def sliced() -> Reference:
+    codes = np.random.default_rng(1).geometric(0.02, 100_000).clip(max=4000)
+    chunks = [(codes + shift, None, pileup) for shift, pileup in ((0, 20.0), (5, 40.0))]
+    return Reference.build(chunks, cuts=[150, 300], bits=BITS, pileup_edges=[0, 30, 60])
+
+
+def test_pile_up_slices_are_counted_apart_and_each_against_what_it_should_be(sliced: Reference) -> None:
+    stream, seen = Fed(sliced, block_scores=10), Seen()
+    stream.monitor.detectors = {"seen": seen}
+    for codes, pileup in (([10] * 6, 20.0), ([20] * 7, 40.0), ([10] * 6, 20.0), ([20] * 7, 40.0)):
+        stream.send(1, codes, pileup=pileup)
+    stream.send(2, [1])
+    (report,) = stream.closed
+    assert {number: int(part.counts.sum()) for number, part in report.window.slices.items()} == {0: 12, 1: 14}
+    assert report.pileup == pytest.approx((12 * 20 + 14 * 40) / 26)
+    for (counts, expected), n, pileup in zip(seen.blocks, (12, 14), (20.0, 40.0), strict=True):
+        assert counts.sum() == n
+        np.testing.assert_array_equal(expected.p, sliced.expected(pileup).p)
+
+
+def test_what_is_expected_is_the_same_object_while_the_pile_up_stays(sliced: Reference) -> None:
+    stream, seen = Fed(sliced, block_scores=100), Seen()
+    stream.monitor.detectors = {"seen": seen}
+    for size in range(1, 80):
+        stream.send(1, [10] * size, pileup=35.1234567)
+    assert len({id(expected) for _, expected in seen.blocks}) == 1
+    stream.send(1, [10] * 1000, pileup=35.3)
+    assert len({id(expected) for _, expected in seen.blocks}) == 2
 
 
 def test_generations_have_windows_of_their_own(fed: Callable[..., Fed]) -> None:
@@ -180,6 +253,49 @@ def test_a_flood_of_sources_does_not_grow_the_daemon(fed: Callable[..., Fed]) ->
         stream.send(1, [10], source=f"s{number}")
     assert len(stream.monitor.totals()) <= 256
     assert stream.monitor.skipped["too_many_sources"] == 1000 - 256
+
+
+def test_what_is_skipped_is_told_once_per_cause_and_source(fed: Callable[..., Fed]) -> None:
+    stream = fed()
+    with capture_logs() as said:
+        for source in ("a", "b", "a", "b"):
+            stream.send(1, [1 << BITS], source=source)
+    assert stream.monitor.skipped == {"score_range": 4}
+    assert [(entry["cause"], entry["source"]) for entry in said] == [("score_range", "a"), ("score_range", "b")]
+
+
+def test_messages_of_older_runs_are_accounted_for_too(fed: Callable[..., Fed]) -> None:
+    stream = fed()
+    for run in range(50, 0, -1):
+        stream.send(1, [10], run=run)
+        stream.send(1, [10], run=run, seq=5)
+    totals = stream.monitor.totals()["a"]
+    assert (totals.received, totals.lost) == (100, 4 * 50)
+    assert stream.monitor.scores == 2
+    assert stream.monitor.skipped == {"stale": 98}
+    assert len(stream.monitor._sources) <= RUNS_KEPT
+
+
+def test_memory_is_flat_under_many_runs_sources_and_generations(reference: Reference) -> None:
+    stream = Fed(reference)
+    stream.monitor._close = lambda report: None
+    random = np.random.default_rng(1)
+
+    def flood() -> None:
+        for _ in range(1500):
+            run, ls, epoch, generation, source = random.integers(1, 1000, 5).tolist()
+            where: dict[str, Any] = {"run": run, "epoch": epoch, "generation": generation, "source": f"s{source}"}
+            stream.send(ls, [10], seq=0, **where)
+            stream.send(1, [10], seq=1, **where | {"run": 1000})
+
+    tracemalloc.start()
+    flood()
+    before, _ = tracemalloc.get_traced_memory()
+    flood()
+    after, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 400_000
+    assert peak < 6_000_000
 
 
 @given(st.permutations(range(30)), st.sets(st.integers(0, 29)))
