@@ -16,6 +16,10 @@ from monitor.stats.binning import TAILS, Binning, FloatArray, IntArray, StatsErr
 from monitor.stats.tally import Chunk, Tally
 
 FORMAT = 2
+FAR = 0.5
+"""Beyond the outermost mean pile-ups, p goes on as between the last two for this part of their distance."""
+PILEUP_SIGMAS = 2.0
+"""Standard deviations by which a measured pile-up may be off without being called a drift."""
 CELLS = 512
 """Equal shares of the reference into which its cells divide the codes."""
 
@@ -53,6 +57,16 @@ class Expected:
         """Bins that are not divided further, at one pile-up."""
         bins = frozen(p, np.float64)
         return cls(bins, m, bins, frozen(np.arange(len(bins)), np.int64), bins[None][:0])
+
+    @cached_property
+    def possible(self) -> tuple[FloatArray, ...]:
+        """All probabilities (C,) of the cells that are no drift."""
+        return self.cells, *self.nearby
+
+    @cached_property
+    def possible_bins(self) -> tuple[FloatArray, ...]:
+        """Those (B,) of the bins."""
+        return self.p, *self.bins(self.nearby)
 
     def bins(self, counts: NDArray[Any]) -> NDArray[Any]:
         """Counts (..., C) of the cells summed over each bin, (..., B)."""
@@ -231,22 +245,24 @@ class Reference:
 
             p ∝ p_a^(1−w) p_b^w,   1/m = (1−w)²/M_a + w²/M_b
 
-        so that a bin that rises exponentially with pile-up is met exactly. Outside of the slices'
-        mean pile-up the nearest slice holds. m counts the events behind p; it does not cover
-        a p that curves otherwise between slices: tolerate that by δ.
+        so that a bin that rises exponentially with pile-up is met exactly. It goes on like that to the
+        outer edges, at most half a slice further, and stays as it is beyond (see `covers`). m counts the
+        events behind p; it does not cover a p that curves otherwise between slices: tolerate that by δ.
         Without slices, or without a pile-up, it is the distribution of all events.
 
         Parameters
         ----------
         error
-            Relative error of the pile-up: `nearby` holds the distributions at pile-up × (1 ± error).
+            Relative standard deviation of the pile-up: `nearby` holds the distributions at
+            pile-up × (1 ± `PILEUP_SIGMAS` error).
         """
         if pileup is None or self.pileup_means is None:
             return Expected(self.p, self.m, self.cell_p, self.first, self.cell_p[None][:0])
         if not np.isfinite(pileup):
             raise StatsError(f"pile-up {pileup}: expected a finite number, or None where it is unknown")
         p, cells, m = self._between(pileup)
-        around = [self._between(pileup * (1 + sign * error))[1] for sign in (-1, 1)] if error else []
+        off = PILEUP_SIGMAS * error
+        around = [self._between(pileup * (1 + sign * off))[1] for sign in (-1, 1)] if error else []
         return Expected(p, m, cells, self.first, np.array(around).reshape(-1, len(cells)))
 
     def slice_of(self, pileup: float | None) -> int | None:
@@ -255,17 +271,26 @@ class Reference:
             return None if pileup is None else 0
         return int(np.searchsorted(self.pileup_edges[1:-1], pileup, side="right"))
 
+    def covers(self, pileup: float | None) -> bool:
+        """Whether it knows what to expect there: between the outer edges, or without slices anywhere."""
+        edges = self.pileup_edges
+        return pileup is None or edges is None or bool(edges[0] <= pileup <= edges[-1])
+
     def _between(self, pileup: float) -> tuple[FloatArray, FloatArray, float]:
         """p (B,), that of the cells (C,), and m."""
         assert self.pileup_means is not None
-        place = float(np.interp(pileup, self.pileup_means, np.arange(len(self.pileup_means))))
-        a = int(place)
-        b, w = min(a + 1, len(self.pileup_means) - 1), place - a
+        assert self.pileup_edges is not None
+        means = self.pileup_means
+        within = min(max(pileup, float(self.pileup_edges[0])), float(self.pileup_edges[-1]))
+        a = max(min(int(np.searchsorted(means, within)) - 1, len(means) - 2), 0)
+        b = min(a + 1, len(means) - 1)
+        w = min(max((within - means[a]) / (means[b] - means[a]), -FAR), 1 + FAR) if b > a else 0.0
         p = self.slice_p[a] ** (1 - w) * self.slice_p[b] ** w
         p = frozen(p / p.sum(), np.float64)
         m_a, m_b = self.slice_counts[[a, b]].sum(axis=1).tolist()
         m = 1 / ((1 - w) ** 2 / m_a + w**2 / m_b)
-        events = m * ((1 - w) * self.cell_counts[a] / m_a + w * self.cell_counts[b] / m_b)
+        share = min(max(w, 0.0), 1.0)
+        events = m * ((1 - share) * self.cell_counts[a] / m_a + share * self.cell_counts[b] / m_b)
         return p, self._divide(p, events), m
 
     def _divide(self, p: FloatArray, events: NDArray[Any]) -> FloatArray:
@@ -310,28 +335,80 @@ class Reference:
         tally = Tally(bits, pileup_edges, max_events, seed)
         for chunk in chunks:
             tally.add(*chunk)
-        histogram = tally.histogram.sum(axis=0)
-        if cuts is None:
-            shares = 1 - np.asarray(target_rates or [], dtype=np.float64)
-            cuts = quantile_edges(histogram, shares).tolist()
-        binning = Binning.from_histogram(histogram, cuts, bulk, tails)
-        if target_rates is None:
-            target_rates = (binning.above(binning.rebin(histogram)) / histogram.sum()).tolist()
         feature_edges, feature_counts = tally.features()
         events, inclusion, pileup = tally.sample()
-        cells = binning.divided(histogram, CELLS)
-        return cls(
-            binning=binning,
-            cell_counts=cells.rebin(tally.histogram),
-            target_rates=np.asarray(target_rates),
+        found = cls.from_histogram(
+            np.arange((1 << bits) + 1),
+            tally.histogram,
+            cuts,
+            target_rates=target_rates,
             lsb=lsb,
-            pileup_edges=None if pileup_edges is None else np.asarray(pileup_edges),
+            pileup_edges=pileup_edges,
             pileup_means=None if pileup_edges is None else tally.pileup_means(),
+            bulk=bulk,
+            tails=tails,
+        )
+        return replace(
+            found,
             feature_edges=feature_edges,
             feature_counts=feature_counts,
             events=events,
             event_inclusion=inclusion,
             event_pileup=None if pileup_edges is None else pileup,
+        )
+
+    @classmethod
+    def from_histogram(
+        cls,
+        edges: ArrayLike,
+        counts: ArrayLike,
+        cuts: Sequence[int] | None = None,
+        *,
+        target_rates: Sequence[float] | None = None,
+        lsb: float = 1.0,
+        pileup_edges: Sequence[float] | None = None,
+        pileup_means: ArrayLike | None = None,
+        bulk: int = 24,
+        tails: Sequence[float] = TAILS,
+    ) -> "Reference":
+        """Reference from a histogram of scores; its bins and cells end on `edges`, and so must the cuts.
+
+        Parameters
+        ----------
+        edges
+            (K + 1,) score codes; the last one is a power of two.
+        counts
+            (S, K) events per pile-up slice and bin of the histogram.
+        cuts, target_rates
+            As in `build`.
+
+        Raises StatsError as `Binning.from_histogram` does, and on a cut that is not an edge.
+
+        Examples
+        --------
+        >>> found = Reference.from_histogram([0, 100, 200, 256], [[700, 280, 20]], target_rates=[0.02])
+        >>> found.binning.edges.tolist(), found.binning.cuts
+        ([0, 100, 200, 256], (200,))
+        """
+        codes, slices = np.asarray(edges, dtype=np.int64), np.asarray(counts, dtype=np.int64)
+        if slices.ndim != 2 or slices.shape[1] != len(codes) - 1 or (slices < 0).any():
+            raise StatsError(f"histogram {slices.shape}: expected counts >= 0, (slices, {len(codes) - 1})")
+        histogram = slices.sum(axis=0)
+        if cuts is None:
+            shares = 1 - np.asarray(target_rates or [], dtype=np.float64)
+            cuts = codes[quantile_edges(histogram, shares)].tolist()
+        binning = Binning.from_histogram(histogram, cuts, bulk, tails, codes)
+        cells = binning.divided(histogram, CELLS, codes)
+        cell_counts = np.add.reduceat(slices, np.searchsorted(codes, cells.edges[:-1]), axis=1)
+        if target_rates is None:
+            target_rates = (cells.above(cell_counts.sum(axis=0)) / histogram.sum()).tolist()
+        return cls(
+            binning=binning,
+            cell_counts=cell_counts,
+            target_rates=np.asarray(target_rates),
+            lsb=lsb,
+            pileup_edges=None if pileup_edges is None else np.asarray(pileup_edges),
+            pileup_means=None if pileup_means is None else np.asarray(pileup_means),
             cells=cells,
         )
 

@@ -103,8 +103,25 @@ def test_expectation_meets_the_slices_and_is_clamped_outside() -> None:
         p, m = expected.p, expected.m
         np.testing.assert_allclose(p, REFERENCE.slice_p[i])
         assert m == REFERENCE.slice_counts[i].sum()
-    np.testing.assert_array_equal(REFERENCE.expected(0.0).p, REFERENCE.expected(float(REFERENCE.pileup_means[0])).p)
-    np.testing.assert_array_equal(REFERENCE.expected(99.0).p, REFERENCE.slice_p[-1])
+    edges = REFERENCE.pileup_edges
+    assert edges is not None
+    for inside, outside in ((edges[0], 0.0), (edges[-1], 1e6)):
+        np.testing.assert_array_equal(REFERENCE.expected(float(inside)).p, REFERENCE.expected(outside).p)
+        assert REFERENCE.covers(float(inside))
+        assert not REFERENCE.covers(outside)
+    assert REFERENCE.covers(None)
+
+
+def test_bins_that_rise_exponentially_are_met_beyond_the_outer_means_too() -> None:
+    p = np.array([0.4, 0.3, 0.2, 0.1])
+    rise = np.array([0.01, 0.0, -0.01, 0.02])
+    truth = {pileup: p * np.exp(rise * pileup) / (p @ np.exp(rise * pileup)) for pileup in (10, 20, 30, 34)}
+    counts = np.stack([np.rint(1e9 * truth[mean]) for mean in (10, 20, 30)])
+    reference = Reference.from_histogram(
+        [0, 4, 8, 12, 16], counts, pileup_edges=[5, 15, 25, 35], pileup_means=[10, 20, 30]
+    )
+    np.testing.assert_allclose(reference.expected(34.0).p, truth[34], rtol=1e-5)
+    assert reference.expected(34.0).m < reference.expected(30.0).m
 
 
 def test_bins_that_grow_exponentially_with_pileup_are_interpolated_exactly() -> None:
@@ -312,7 +329,7 @@ def test_cells_divide_the_bins_and_their_probabilities_add_up_to_the_bins() -> N
 
 
 def test_the_error_of_the_pile_up_spans_what_is_no_drift() -> None:
-    low, high = REFERENCE.expected(20.0, error=0.1).nearby
+    low, high = REFERENCE.expected(20.0, error=0.05).nearby
     np.testing.assert_array_equal(low, REFERENCE.expected(18.0).cells)
     np.testing.assert_array_equal(high, REFERENCE.expected(22.0).cells)
     assert REFERENCE.expected(20.0).nearby.shape == (0, REFERENCE.cells.n_bins)
