@@ -4,170 +4,157 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.special import ndtr, rel_entr
 
-from monitor.stats.binning import Binning
+from monitor.daemon.bench_shapes import Array, bound, drifts, information, reference, scores
 from monitor.stats.detectors import Detector, make_detector
-from monitor.stats.reference import CELLS, Expected, Reference
+from monitor.stats.reference import Expected, Reference
 
-Array = npt.NDArray[Any]
-CODES = 1 << 12
-BODY, TAIL = (60.0, 0.6, 0.97), (60.0, 1.3, 0.03)
-"""Median code, log-width and share of the two log-normals that make the scores."""
-RATES = (0.01, 0.0025)
 KNOWN = 10**9
 """Events behind a reference that counts as known."""
+CROSSINGS_HZ = 40e6
+ORBIT = 3564
+PRODUCTION_RUN_LENGTH = 30 * 86400 * CROSSINGS_HZ
+FINITE_M = 10**6
+FINITE_SCORES = 10**8
+Progress = Callable[[str], None]
 
 
-def bound(kl: float, run_length: float) -> float:
-    """D*, the least mean delay in scores for a drift of `kl` nats per score at this run length.
+@dataclass(frozen=True)
+class Bench:
+    """One detector on blocks of one size, and the draws it is fed."""
 
-    With (e^h − h − 1)/K = A, D* = (h − 1 + e^−h)/K: CUSUM in continuous time (A. N. Shiryaev 1996).
+    detector: Detector
+    reference: Reference
+    expected: Expected
+    block: int
+    random: np.random.Generator
 
-    Examples
-    --------
-    >>> round(bound(1e-3, 1e6))
-    5917
-    """
-    h = brentq(lambda h: (np.expm1(h) - h) / kl - run_length, 1e-9, 500)
-    return float((h - 1 + np.exp(-h)) / kl)
+    @classmethod
+    def of(cls, ref: Reference, m: float, run_length: float, block: int, random: np.random.Generator) -> Bench:
+        """`m` events stand behind `ref`, inf for one that is known."""
+        base = ref.expected()
+        expected = Expected(base.p, m, base.cells, base.first, base.nearby)
+        return cls(make_detector("e_mixture", ref, target_run_length=run_length), ref, expected, block, random)
+
+    def alarm(self, truth: Array) -> bool:
+        """Whether the next block, of cells with probabilities `truth`, raises an alarm."""
+        self.detector.update(self.random.multinomial(self.block, truth), self.expected)
+        return self.detector.drift_detected
+
+    def run(self, truth: Array) -> int:
+        """Blocks until the alarm."""
+        blocks = 1
+        while not self.alarm(truth):
+            blocks += 1
+        return blocks
+
+    def delay(self, before: Array, after: Array, onset: int) -> int:
+        """Scores from a drift, at a random block before `onset`, to the alarm; false alarms do not count."""
+        while True:
+            self.detector.reset()
+            quiet = int(self.random.integers(onset))
+            if not any(self.alarm(before) for _ in range(quiet)):
+                return self.block * self.run(after)
+
+    def delays(self, p: Array, onset: int, streams: int, run_length: float, progress: Progress) -> dict[str, Any]:
+        """By drift: K, the bound D*, the mean delay, and their ratio with its error."""
+        before, shapes = self.reference.cells.rebin(p), {}
+        for name, q in drifts(self.random).items():
+            after, kl = self.reference.cells.rebin(q), information(q, p)
+            delays = [self.delay(before, after, onset) for _ in range(streams)]
+            best, mean = bound(kl, run_length), float(np.mean(delays))
+            error = round(float(np.std(delays)) / best / streams**0.5, 3)
+            shapes[name] = {
+                "kl": kl,
+                "bound": round(best),
+                "delay": round(mean),
+                "fom": round(mean / best, 3),
+                "fom_error": error,
+            }
+            progress(f"{name:16} K {kl:.2e}  delay {mean:>10,.0f} scores  × {mean / best:.2f} ± {error:.2f} of D*")
+        return shapes
 
 
-def scores(stretch: float = 1.0, about: float = 0.0) -> Array:
-    """(CODES,) probabilities of the codes; stretched about a code by a factor."""
-    edges = np.maximum(about + (np.arange(CODES + 1) - about) / stretch, 1e-9)
-    below = sum(share * ndtr(np.log(edges / median) / width) for median, width, share in (BODY, TAIL))
-    below[[0, -1]] = 0, 1
-    return _sum_to_one(np.diff(below) + 1e-12)
-
-
-def drifts(random: np.random.Generator) -> dict[str, Array]:
-    """Distributions of the codes after a drift; those called random were built into no bank."""
-    p = scores()
-    rank = np.cumsum(p) - p / 2
-    accepted = 1 - rank < RATES[0]
-    stuck = 0.99 * p
-    stuck[random.choice(CODES, p=p)] += 0.01
-    found = {
-        "gain +2 %": scores(1.02),
-        "width +2 %": scores(1.02, about=float(np.searchsorted(rank, 0.5))),
-        "rate +5 %": _more(p, accepted, 1.05),
-        "rate -5 %": _more(p, accepted, 0.95),
-        "slope": _sum_to_one(p * np.exp(0.1 * rank)),
-        "stuck code 1 %": stuck,
-        "bulk +4 %": _more(p, np.abs(rank - 0.5) < 0.125, 1.04),
-    }
-    for name in ("random 1", "random 2"):
-        shape, kl = _smooth(rank, random), float(np.exp(random.uniform(np.log(1e-4), np.log(1e-2))))
-        found[name] = _sized(p, shape, kl)
-    return found
-
-
-def detect(
-    streams: int, alarms: int, run_length: float, block: int, seed: int, progress: Callable[[str], None]
-) -> dict[str, Any]:
+def detect(streams: int, alarms: int, run_length: float, block: int, seed: int, progress: Progress) -> dict[str, Any]:
     """Mean delays over D* by drift, and the run length without drift over the promised one.
 
     Onsets are uniform over half a run length; a stream that alarms before its onset is drawn again.
     """
-    random = np.random.default_rng(seed)
-    p = scores()
-    reference = _reference(np.rint(p * KNOWN).astype(np.int64))
-    expected = Expected(reference.p, np.inf, reference.expected().cells, reference.first, reference.cell_p[None][:0])
-    detector = make_detector("e_mixture", reference, target_run_length=run_length)
-    shapes = {}
-    for name, q in drifts(random).items():
-        kl = float(rel_entr(q, p).sum())
-        after = reference.cells.rebin(q)
-        delays = [_delay(detector, expected, after, run_length, block, random) for _ in range(streams)]
-        best = bound(kl, run_length)
-        shapes[name] = {
-            "kl": kl,
-            "bound": round(best),
-            "delay": round(float(np.mean(delays))),
-            "fom": round(float(np.mean(delays)) / best, 3),
-            "fom_error": round(float(np.std(delays)) / best / streams**0.5, 3),
-        }
-        progress(f"{name:16} K {kl:.2e}  delay {np.mean(delays):>10,.0f} scores  × {shapes[name]['fom']:.2f} of D*")
-    lengths: list[int] = []
-    began, blocks = time.perf_counter(), 0
-    while len(lengths) < alarms:
-        lengths.append(_run(detector, expected, expected.cells, block, random))
-        blocks += lengths[-1]
-    seconds = (time.perf_counter() - began) / blocks
-    foms = [shape["fom"] for shape in shapes.values()]
+    random, p = np.random.default_rng(seed), scores()
+    bench = Bench.of(reference(np.rint(p * KNOWN).astype(np.int64)), np.inf, run_length, block, random)
+    shapes = bench.delays(p, int(run_length / 2 / block), streams, run_length, progress)
+    cells = bench.reference.cells.rebin(p)
+    lengths = []
+    for _ in range(alarms):
+        bench.detector.reset()
+        lengths.append(bench.run(cells))
+    progress(f"run length × {np.mean(lengths) * block / run_length:.2f} of the promised, {alarms} alarms")
     return {
         "run_length": run_length,
         "block": block,
         "streams": streams,
         "shapes": shapes,
-        "fom_mean": round(float(np.mean(foms)), 3),
-        "fom_worst": max(foms),
+        **summary(shapes),
         "arl_ratio": round(float(np.mean(lengths)) * block / run_length, 3),
         "arl_alarms": alarms,
-        "us_per_block": round(seconds * 1e6, 1),
-        "cores_at_40_mhz_one_orbit": round(40e6 / 3564 * seconds, 3),
+        **cost(bench, cells),
     }
 
 
-def _delay(
-    detector: Detector, expected: Expected, after: Array, run_length: float, block: int, random: np.random.Generator
-) -> int:
-    while True:
-        onset = int(random.integers(int(run_length / 2 / block)))
-        detector.reset()
-        if not any(_alarm(detector, expected, expected.cells, block, random) for _ in range(onset)):
-            return block * _run(detector, expected, after, block, random, fresh=False)
+def finite(streams: int, run_length: float, block: int, seed: int, progress: Progress) -> dict[str, Any]:
+    """Scores per false alarm over the promised, each stream with a reference of its own of 10^6 events.
+
+    A lower limit where there is no alarm at all.
+    """
+    random, p = np.random.default_rng(seed), scores()
+    found = 0
+    for stream in range(streams):
+        ref = reference(random.multinomial(FINITE_M, p))
+        bench = Bench.of(ref, FINITE_M, run_length, block, random)
+        truth = ref.cells.rebin(p)
+        for _ in range(FINITE_SCORES // block):
+            if bench.alarm(truth):
+                found += 1
+                bench.detector.reset()
+        progress(f"reference of 10^6 events, stream {stream + 1}: {found} false alarms so far")
+    total = streams * FINITE_SCORES
+    return {
+        "arl_ratio_finite": round(total / max(found, 1) / run_length, 1),
+        "finite_alarms": found,
+        "finite_scores": total,
+        "finite_m": FINITE_M,
+    }
 
 
-def _run(
-    detector: Detector, expected: Expected, truth: Array, block: int, random: np.random.Generator, fresh: bool = True
-) -> int:
-    """Blocks until the alarm."""
-    if fresh:
-        detector.reset()
-    blocks = 1
-    while not _alarm(detector, expected, truth, block, random):
-        blocks += 1
-    return blocks
+def production(m: int, streams: int, seed: int, progress: Progress) -> dict[str, Any]:
+    """The same at one false alarm in 30 days of 40 MHz, in blocks of one orbit, with a reference of m events."""
+    random, p = np.random.default_rng(seed), scores()
+    ref = reference(random.multinomial(m, p))
+    bench = Bench.of(ref, m, PRODUCTION_RUN_LENGTH, ORBIT, random)
+    shapes = bench.delays(p, 1000, streams, PRODUCTION_RUN_LENGTH, progress)
+    for shape in shapes.values():
+        shape["ms"] = round(1e3 * shape["delay"] / CROSSINGS_HZ, 3)
+    return {"m": m, "block": ORBIT, "run_length": PRODUCTION_RUN_LENGTH, "shapes": shapes, **summary(shapes)}
 
 
-def _alarm(detector: Detector, expected: Expected, truth: Array, block: int, random: np.random.Generator) -> bool:
-    detector.update(random.multinomial(block, truth), expected)
-    return detector.drift_detected
+def summary(shapes: dict[str, Any]) -> dict[str, float]:
+    foms = [shape["fom"] for shape in shapes.values()]
+    return {"fom_mean": round(float(np.mean(foms)), 3), "fom_worst": max(foms)}
 
 
-def _reference(histogram: Array) -> Reference:
-    above = 1 - np.cumsum(histogram) / histogram.sum()
-    binning = Binning.from_histogram(histogram, [int(np.argmax(above < rate)) + 1 for rate in RATES])
-    cells = binning.divided(histogram, CELLS)
-    rates = binning.above(binning.rebin(histogram)) / histogram.sum()
-    return Reference(binning=binning, cell_counts=cells.rebin(histogram)[None], target_rates=rates, cells=cells)
-
-
-def _more(p: Array, where: Array, factor: float) -> Array:
-    share = p[where].sum()
-    return np.where(where, factor * p, p * (1 - factor * share) / (1 - share))
-
-
-def _smooth(rank: Array, random: np.random.Generator) -> Array:
-    """A Gaussian process in the rank, of random correlation length."""
-    grid, length = np.linspace(0, 1, 60), random.uniform(0.1, 0.5)
-    covariance = np.exp(-0.5 * ((grid[:, None] - grid) / length) ** 2) + 1e-9 * np.eye(len(grid))
-    return np.interp(rank, grid, np.linalg.cholesky(covariance) @ random.standard_normal(len(grid)))
-
-
-def _sized(p: Array, shape: Array, kl: float) -> Array:
-    def tilted(amplitude: float) -> Array:
-        return _sum_to_one(p * np.exp(amplitude * (shape - shape.max())))
-
-    return tilted(brentq(lambda a: float(rel_entr(tilted(a), p).sum()) - kl, 0, 20))
-
-
-def _sum_to_one(weights: Array) -> Array:
-    return np.asarray(weights / weights.sum())
+def cost(bench: Bench, truth: Array, blocks: int = 4000) -> dict[str, float]:
+    """Time of a block in the detector alone, and what that makes of 40 MHz."""
+    counts = bench.random.multinomial(bench.block, truth, size=blocks)
+    bench.detector.reset()
+    began = time.process_time()
+    for each in counts:
+        bench.detector.update(each, bench.expected)
+    seconds = (time.process_time() - began) / blocks
+    return {
+        "us_per_block": round(seconds * 1e6, 1),
+        "cores_at_40_mhz_one_orbit": round(CROSSINGS_HZ / ORBIT * seconds, 3),
+    }

@@ -1,26 +1,27 @@
 """Detectors of drift on block counts, with one interface."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from math import inf, log10
+from math import inf
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from river import drift
 from scipy.special import rel_entr
 
 from monitor.stats.binning import Binning, FloatArray, StatsError
-from monitor.stats.divergence import compare
-from monitor.stats.mixture import RUN_LENGTH, EMixture, RateDetector
+from monitor.stats.glr import Glr
+from monitor.stats.mixture import ECusum, EMixture, RateDetector
 from monitor.stats.reference import Expected
-from monitor.stats.tilts import SIZES, bank, directions, shapes
 
 Statistic = Callable[[NDArray[Any], FloatArray, float], float]
 
 
 class Detector(Protocol):
-    """`update` with the counts (C,) of one block on the reference's cells, and what to expect of it."""
+    """`update` with the counts (C,) of one block on the reference's cells, and what to expect of it.
+
+    `phi` is the overdispersion of the blocks up to then, see `monitor.stats.dispersion`.
+    """
 
     @property
     def drift_detected(self) -> bool: ...
@@ -28,42 +29,14 @@ class Detector(Protocol):
     @property
     def statistic(self) -> float: ...
 
-    def update(self, counts: NDArray[Any], expected: Expected) -> None: ...
+    @property
+    def words(self) -> str:
+        """What it has seen, nothing where it cannot tell."""
+        ...
+
+    def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None: ...
 
     def reset(self) -> None: ...
-
-
-class ChiSquare:
-    """Alarm on a block of N scores whose χ² p-value for a drift beyond δ is below N/A.
-
-    Without memory: quick for a large drift, blind to a small one that lasts. The false alarms come
-    A scores apart as far as χ² describes the far tail, which is not promised.
-
-    Examples
-    --------
-    >>> detector = ChiSquare(target_run_length=1e6)
-    >>> detector.update(np.array([400, 600]), Expected.known([0.5, 0.5]))
-    >>> detector.drift_detected, round(detector.statistic, 1)
-    (True, 9.7)
-    """
-
-    def __init__(self, target_run_length: float = RUN_LENGTH, tolerated: float = 0.0, phi: float = 1.0) -> None:
-        self.target_run_length = target_run_length
-        self.tolerated = tolerated
-        self.phi = phi
-        self.reset()
-
-    def reset(self) -> None:
-        self.statistic = 0.0
-        self.drift_detected = False
-
-    def update(self, counts: NDArray[Any], expected: Expected) -> None:
-        if not counts.sum():
-            return
-        bins = expected.bins(counts)
-        found = compare(bins, expected.p, expected.m, tolerated=self.tolerated, phi=self.phi)
-        self.statistic = -log10(max(found.p_value_tolerated, 1e-300))
-        self.drift_detected = found.p_value_tolerated < found.n / self.target_run_length
 
 
 class OnStatistic:
@@ -78,9 +51,10 @@ class OnStatistic:
 
     Examples
     --------
+    >>> from river.drift import ADWIN
     >>> rng = np.random.default_rng(1)
     >>> p = np.array([0.5, 0.3, 0.2])
-    >>> detector = OnStatistic(kl_per_block, drift.ADWIN())
+    >>> detector = OnStatistic(kl_per_block, ADWIN())
     >>> for block in range(400):
     ...     truth = p if block < 200 else [0.45, 0.3, 0.25]
     ...     detector.update(rng.multinomial(1000, truth), Expected.known(p))
@@ -89,6 +63,8 @@ class OnStatistic:
     ...         break
     drift in block 223
     """
+
+    words = ""
 
     def __init__(self, of_block: Statistic, detector: Any) -> None:
         self.of_block = of_block
@@ -103,7 +79,7 @@ class OnStatistic:
     def drift_detected(self) -> bool:
         return bool(self.detector.drift_detected)
 
-    def update(self, counts: NDArray[Any], expected: Expected) -> None:
+    def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
         if counts.sum():
             self.statistic = self.of_block(expected.bins(counts), expected.p, expected.m)
             self.detector.update(self.statistic)
@@ -144,7 +120,7 @@ class Binned(Protocol):
 def make_detector(name: str, reference: Binned, **settings: Any) -> Detector:
     """A detector by its name in `DETECTORS`; `settings` are those of its class.
 
-    ``e_mixture`` takes `sizes` (of its bank) too, and the ``*_rate`` detectors of river the index `cut`.
+    The ``*_rate`` detectors of river take the index `cut` too.
 
     Raises StatsError on names and settings that do not exist and on settings out of range.
     """
@@ -156,10 +132,15 @@ def make_detector(name: str, reference: Binned, **settings: Any) -> Detector:
         raise StatsError(f"detector {name!r}: {error}") from error
 
 
-def _e_mixture(reference: Binned, sizes: Sequence[float] = SIZES, **settings: float) -> Detector:
-    p = reference.p
-    along = [direction for direction in directions(reference.binning, p) if direction.kind != "bin"]
-    return EMixture(bank([*along, *shapes(p)], sizes), cells=reference.cell_p, **settings)
+def _river(name: str) -> Callable[..., Any]:
+    """Loaded when it is used: with all that it brings, river takes half of the daemon's memory."""
+
+    def make(**settings: Any) -> Any:
+        from river import drift
+
+        return getattr(drift, name)(**settings)
+
+    return make
 
 
 def _on_kl(river: Callable[..., Any]) -> Callable[..., Detector]:
@@ -171,14 +152,15 @@ def _on_rate(river: Callable[..., Any]) -> Callable[..., Detector]:
 
 
 _RIVER: dict[str, Callable[..., Any]] = {
-    "adwin": drift.ADWIN,
-    "page_hinkley": drift.PageHinkley,
-    "kswin": partial(drift.KSWIN, seed=0),
+    "adwin": _river("ADWIN"),
+    "page_hinkley": _river("PageHinkley"),
+    "kswin": partial(_river("KSWIN"), seed=0),
 }
 DETECTORS: dict[str, Callable[..., Detector]] = {
-    "e_mixture": _e_mixture,
-    "e_rate": lambda reference, **settings: RateDetector(reference.binning, reference.p, **settings),
-    "chi_square": lambda reference, **settings: ChiSquare(**settings),
+    "e_mixture": lambda ref, **settings: EMixture(ref.binning, ref.p, ref.cell_p, **settings),
+    "e_rate": lambda ref, **settings: RateDetector(ref.binning, ref.p, **settings),
+    "e_cusum": lambda ref, **settings: ECusum(ref.binning, ref.p, **settings),
+    "glr": lambda ref, **settings: Glr(**settings),
     **{f"{name}_kl": _on_kl(river) for name, river in _RIVER.items()},
     **{f"{name}_rate": _on_rate(river) for name, river in _RIVER.items()},
 }

@@ -1,60 +1,45 @@
 """E-detectors: alarms with a promised run length."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from math import inf, log, log1p, sqrt
+from math import log, log1p
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.stats.banks import Bank, CellBank, RateBank, TiltBank
 from monitor.stats.binning import Binning, FloatArray, StatsError
+from monitor.stats.learner import Learner
 from monitor.stats.reference import Expected
-from monitor.stats.tilts import CHANGES, Direction, Tilt, rate_bank
+from monitor.stats.tilts import CHANGES, SIZES, Tilt, bank, directions
 
 RUN_LENGTH = 1e9
 """Scores between false alarms, unless told otherwise."""
 REFERENCE_RISK = 0.01
-EXCESSES = (0.003, 0.01, 0.03)
-"""Shares of the scores that pile up in one cell, to which its members are tuned."""
-CELL_WEIGHT = 0.15
-MAX_LOG = 700.0
+WEIGHTS = {"learner": 0.5, "cells": 0.11}
+"""Shares of the new capital; the bank of tilts has the rest."""
 
 
-class EMixture:
-    """Shiryaev–Roberts mixture e-detector over a bank of tilts.
+class EDetector:
+    """Shiryaev–Roberts e-detector: the evidence of banks of e-processes, started anew at every score.
 
-    Tilt k turns p into q_kb = p_b h_kb / Z_k. With weights w_k, blocks of counts n_b (N in total)
-    and A the target run length::
+    Each member of a bank bets on one kind of drift. Its evidence R for a drift that began at any time in
+    the past grows by one for each score and by its gains; with A the target run length::
 
-        R_k ← (R_k + N) (Π_b h_kb^n_b / Z_k^N)^(1/φ),   alarm when Σ_k w_k R_k ≥ A
+        alarm when Σ_k w_k R_k ≥ A
 
-    Σ w R − Σ N is a supermartingale wherever E h_k ≤ Z_k, so that the mean number of scores to a false
-    alarm is at least A, whatever the sizes of the blocks. The null is not p but every distribution p'
-    with E_p' h_k ≤ Z_k for all k, and Z_k is an upper limit (empirical Bernstein; L = ln(2K/risk),
-    h ranging over r_k)::
-
-        Z_k = E_p h_k + √(2 Var_p h_k) (√δ + √(L/m)) + r_k (δ/3 + 7L/(3m))
-
-    It holds every distribution within KL δ of one that a reference of m events may, but for the
-    `risk`, have come from. So the promise stands for a reference of finite m too; what is paid is that
+    Σ w R − Σ N is a supermartingale under the null, so that the mean number of scores to a false alarm is
+    at least A, whatever the sizes of the blocks. The null is not p but every distribution within KL δ of
+    one that a reference of m events may, but for the `risk`, have come from, at every pile-up that the
+    measured one may stand for. So the promise stands for a reference of finite m too; what is paid is that
     drifts smaller than the reference's own error and δ are never seen.
 
     Parameters
     ----------
-    tilts
-        See `monitor.stats.tilts.bank`.
-    cells
-        (C,) probabilities of the reference's cells: with them, the bank also holds an excess in each
-        single cell, which is what a stuck code is. Without, cells are only seen in their bins.
     target_run_length
         A in scores.
     tolerated
         δ in nats: a smaller KL to the reference is no drift.
-    phi
-        Overdispersion of the blocks, see `overdispersion`.
-    risk
-        Probability that a reference of m events is so unlucky that the promise does not hold.
 
     Attributes
     ----------
@@ -64,63 +49,19 @@ class EMixture:
     References
     ----------
     J. Shin, A. Ramdas, A. Rinaldo, E-detectors: a nonparametric framework for sequential change
-    detection, New England J. Stat. Data Sci. 2 (2024) 229. A. Maurer, M. Pontil, Empirical Bernstein
-    bounds and sample variance penalization, COLT 2009.
-
-    Examples
-    --------
-    >>> from monitor.stats.tilts import bank, directions
-    >>> rng = np.random.default_rng(7)
-    >>> binning, p = Binning(np.array([0, 10, 20, 40, 64])), np.array([0.4, 0.3, 0.2, 0.1])
-    >>> detector = EMixture(bank(directions(binning, p)), target_run_length=1e6)
-    >>> for block in range(400):
-    ...     truth = p if block < 200 else [0.4, 0.3, 0.17, 0.13]
-    ...     detector.update(rng.multinomial(250, truth), Expected.known(p))
-    ...     if detector.drift_detected:
-    ...         print(f"drift in block {block}: {detector.largest}")
-    ...         break
-    drift in block 208: codes from 40 × 1.31
+    detection, New England J. Stat. Data Sci. 2 (2024) 229.
     """
 
-    def __init__(
-        self,
-        tilts: Sequence[Tilt],
-        target_run_length: float = RUN_LENGTH,
-        tolerated: float = 0.0,
-        phi: float = 1.0,
-        risk: float = REFERENCE_RISK,
-        cells: FloatArray | None = None,
-    ) -> None:
-        if not target_run_length >= 1 or not tolerated >= 0 or not phi >= 1 or not 0 < risk < 1 or not tilts:
-            raise StatsError(
-                f"target_run_length {target_run_length}, tolerated {tolerated}, phi {phi}, risk {risk}, "
-                f"{len(tilts)} tilts: expected at least 1, 0, 1, a probability and 1"
-            )
-        self.tilts = tuple(tilts)
+    def __init__(self, banks: Sequence[Bank], target_run_length: float, tolerated: float) -> None:
+        self.banks = tuple(banks)
         self.threshold = log1p(target_run_length)
         self.tolerated = tolerated
-        self.phi = phi
-        self.risk = risk
-        self._log_h = np.stack([tilt.amplitude * tilt.direction.values for tilt in self.tilts])
-        self._h = np.exp(self._log_h)
-        self._h2 = self._h**2
-        share = CELL_WEIGHT if cells is not None else 0.0
-        p = np.zeros(0) if cells is None else cells
-        self._odds = 1 + np.array(EXCESSES)[:, None] / p
-        self._log_odds = np.log(self._odds)
-        self._range = np.concatenate([np.ptp(self._h, axis=1), (self._odds - 1).ravel()])
-        weight = np.concatenate(
-            [
-                (1 - share) * np.array([tilt.weight for tilt in self.tilts]),
-                np.full(self._odds.size, share / max(self._odds.size, 1)),
-            ]
-        )
-        self._log_weight = np.log(weight)
         self._null: Expected | None = None
         self.reset()
 
     def reset(self) -> None:
-        self.log_evidence = np.full(len(self._log_weight), -inf)
+        for each in self.banks:
+            each.reset()
         self.statistic = 0.0
 
     @property
@@ -129,63 +70,102 @@ class EMixture:
 
     @property
     def largest(self) -> Tilt:
-        """The member with most of the evidence."""
-        best = int(np.argmax(self.log_evidence + self._log_weight))
-        if best < len(self.tilts):
-            return self.tilts[best]
-        excess, cell = divmod(best - len(self.tilts), self._odds.shape[1])
-        inside = np.zeros(self._odds.shape[1])
-        inside[cell] = 1.0
-        direction = Direction("bin", f"cell {cell}", inside)
-        return Tilt(direction, float(self._log_odds[excess, cell]), float(np.exp(self._log_weight[best])))
+        """The bet with most of the evidence."""
+        return max((each.largest for each in self.banks), key=lambda found: found[0])[1]
 
-    def update(self, counts: NDArray[Any], expected: Expected) -> None:
+    @property
+    def words(self) -> str:
+        return str(self.largest)
+
+    def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
         bins = expected.bins(counts)
-        n = int(bins.sum())
-        if bins.shape != self._log_h.shape[1:] or (self._odds.size and counts.shape != self._odds.shape[1:]):
-            raise StatsError(
-                f"{len(bins)} bins, {len(counts)} cells: expected {self._log_h.shape[1]}, {self._odds.shape[1]}"
-            )
-        if n == 0:
+        if not bins.any():
             return
         if self._null is not expected:
-            self._null, self._log_z = expected, self._normalisation(expected)
-        evidence = self._log_h @ bins
-        if self._odds.size:
-            evidence = np.concatenate([evidence, (self._log_odds * counts).ravel()])
-        before = np.maximum(self.log_evidence, np.log(np.exp(np.minimum(self.log_evidence, MAX_LOG)) + n))
-        self.log_evidence = before + (evidence - n * self._log_z) / self.phi
-        weighted = self.log_evidence + self._log_weight
-        top = weighted.max()
-        self.statistic = float(np.logaddexp(0.0, top + np.log(np.exp(weighted - top).sum())))
+            for each in self.banks:
+                each.null(expected, self.tolerated)
+            self._null = expected
+        cells, bins, n = counts.astype(np.float64), bins.astype(np.float64), float(bins.sum())
+        for each in self.banks:
+            each.update(cells, bins, n, phi)
+        self.statistic = log1p(sum(each.evidence for each in self.banks))
 
-    def _normalisation(self, expected: Expected) -> FloatArray:
-        """ln Z (K,): the largest at any pile-up that the measured one may stand for."""
-        known = log(2 * len(self._range) / self.risk) / expected.m
-        first_order, second_order = sqrt(self.tolerated) + sqrt(known), (self.tolerated + 7 * known) / 3
-        largest = np.full(len(self._range), -inf)
-        for cells in (expected.cells, *expected.nearby):
-            mean, variance = self._moments(expected.bins(cells), cells)
-            limit = mean + np.sqrt(2 * np.maximum(variance, 0)) * first_order + self._range * second_order
-            largest = np.maximum(largest, limit)
-        log_z: FloatArray = np.log(largest)
-        return log_z
 
-    def _moments(self, p: FloatArray, cells: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and variance of h under p, (K,) each."""
-        mean = self._h @ p
-        variance = self._h2 @ p - mean**2
-        if not self._odds.size:
-            return mean, variance
-        more = (self._odds - 1) * cells
-        return (
-            np.concatenate([mean, (1 + more).ravel()]),
-            np.concatenate([variance, ((self._odds - 1) * more * (1 - cells)).ravel()]),
+class EMixture(EDetector):
+    """E-detector of any change of shape: what has a name, single codes, and a `Learner` for the rest.
+
+    Parameters
+    ----------
+    p, cells
+        (B,) and (C,) probabilities of the reference's bins and of the cells that divide them.
+    sizes
+        KL in nats per score to which the named tilts are tuned.
+    risk
+        Probability that a reference of m events is so unlucky that the promise does not hold.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(7)
+    >>> binning, p = Binning(np.array([0, 10, 20, 40, 64])), np.array([0.4, 0.3, 0.2, 0.1])
+    >>> detector = EMixture(binning, p, p, target_run_length=1e6)
+    >>> for block in range(400):
+    ...     truth = p if block < 200 else [0.4, 0.3, 0.17, 0.13]
+    ...     detector.update(rng.multinomial(250, truth), Expected.known(p))
+    ...     if detector.drift_detected:
+    ...         print(f"drift in block {block}: {detector.largest}")
+    ...         break
+    drift in block 208: cell 3 × 1.3
+    """
+
+    def __init__(
+        self,
+        binning: Binning,
+        p: FloatArray,
+        cells: FloatArray,
+        target_run_length: float = RUN_LENGTH,
+        tolerated: float = 0.0,
+        risk: float = REFERENCE_RISK,
+        sizes: Sequence[float] = SIZES,
+    ) -> None:
+        _check(target_run_length, tolerated, risk)
+        named = [direction for direction in directions(binning, p) if direction.kind != "bin"]
+        tilts = bank(named, sizes, 1 - sum(WEIGHTS.values()))
+        union = log(4 * (len(tilts) + 4 * len(cells)) / risk)
+        super().__init__(
+            [
+                TiltBank(tilts, union),
+                CellBank(cells, WEIGHTS["cells"], union),
+                Learner(p, WEIGHTS["learner"], risk / 2),
+            ],
+            target_run_length,
+            tolerated,
         )
 
 
-class RateDetector(EMixture):
-    """Two-sided e-detector of the rate above each cut: an `EMixture` over tilts of the cuts alone.
+class ECusum(EDetector):
+    """CUSUM of every tilt that has a name, with the promise of an e-detector.
+
+    Less quick than `EMixture`, which sums over all onsets and learns; for comparison, and where only what
+    has a name is of interest.
+    """
+
+    def __init__(
+        self,
+        binning: Binning,
+        p: FloatArray,
+        target_run_length: float = RUN_LENGTH,
+        tolerated: float = 0.0,
+        risk: float = REFERENCE_RISK,
+        sizes: Sequence[float] = SIZES,
+    ) -> None:
+        _check(target_run_length, tolerated, risk)
+        tilts = bank(directions(binning, p), sizes)
+        named = TiltBank(tilts, log(2 * len(tilts) / risk), np.maximum)
+        super().__init__([named], target_run_length, tolerated)
+
+
+class RateDetector(EDetector):
+    """Two-sided e-detector of the rate above each cut.
 
     Parameters
     ----------
@@ -215,26 +195,23 @@ class RateDetector(EMixture):
         targets: Sequence[float] | None = None,
         tolerated_change: float = 0.0,
         changes: Sequence[float] = CHANGES,
-        **settings: Any,
+        target_run_length: float = RUN_LENGTH,
+        tolerated: float = 0.0,
+        risk: float = REFERENCE_RISK,
     ) -> None:
+        _check(target_run_length, tolerated, risk)
         if not binning.cuts or (targets is not None and len(targets) != len(binning.cuts)):
             raise StatsError(f"cuts {binning.cuts}, targets {targets}: expected a cut and a target for each")
         if not tolerated_change >= 0:
             raise StatsError(f"tolerated_change {tolerated_change}: expected at least 0")
-        tilts = rate_bank(binning, p, changes)
-        super().__init__(tilts, **settings)
-        self.tolerated_change = tolerated_change
-        self._targets = None if targets is None else np.asarray(targets, dtype=np.float64)
-        self._binning = binning
-        self._per_cut = len(tilts) // len(binning.cuts)
-        self._below, self._step = self._h[:, 0], self._h[:, -1] - self._h[:, 0]
+        held = None if targets is None else np.asarray(targets, dtype=np.float64)
+        rates = RateBank(binning, p, changes, held, tolerated_change, risk)
+        super().__init__([rates], target_run_length, tolerated)
 
-    def update(self, counts: NDArray[Any], expected: Expected) -> None:
-        if self._targets is not None and self._null is not expected:
-            self._null, self._log_z = expected, self._normalisation(replace(expected, m=inf))
-        super().update(counts, expected)
 
-    def _moments(self, p: FloatArray, cells: FloatArray) -> tuple[FloatArray, FloatArray]:
-        rates = np.repeat(self._binning.above(p) if self._targets is None else self._targets, self._per_cut)
-        mean = self._below + rates * (self._step + self.tolerated_change * np.abs(self._step))
-        return mean, self._step**2 * rates * (1 - rates)
+def _check(target_run_length: float, tolerated: float, risk: float) -> None:
+    if not target_run_length >= 1 or not tolerated >= 0 or not 0 < risk < 1:
+        raise StatsError(
+            f"target_run_length {target_run_length}, tolerated {tolerated}, risk {risk}: "
+            "expected at least 1, at least 0 and a probability"
+        )

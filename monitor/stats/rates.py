@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf, log, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaincinv
+from scipy.special import betaincinv, betaln, xlog1py, xlogy
 
 from monitor.stats.binning import Binning, FloatArray, StatsError
+
+BISECTIONS = 60
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,46 @@ def interval(above: ArrayLike, n: ArrayLike, confidence: float = 0.68) -> tuple[
     low = np.where(k > 0, betaincinv(np.maximum(k, 1), total - k + 1, tail), 0.0)
     high = np.where(k < total, betaincinv(k + 1, np.maximum(total - k, 1), 1 - tail), 1.0)
     return low, high
+
+
+def confidence_sequence(above: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Limits for a fraction that enclose it at all times at once, however often one looks.
+
+    With Beta(½, ½) mixed over the alternatives, the likelihood ratio of k above in n against a true r
+
+        B(k + ½, n − k + ½) / B(½, ½) / (r^k (1 − r)^(n − k))
+
+    is a martingale of mean 1 and stays below 1/(1 − confidence) for ever, but for that probability
+    (J. Ville 1939). The limits are where it reaches that.
+
+    References
+    ----------
+    H. Robbins, Statistical methods related to the law of the iterated logarithm, Ann. Math. Stat. 41
+    (1970) 1397. S. R. Howard, A. Ramdas, J. McAuliffe, J. Sekhon, Ann. Stat. 49 (2021) 1055.
+
+    Examples
+    --------
+    >>> [round(limit, 4) for limit in confidence_sequence(20, 1000)]
+    [0.0078, 0.0406]
+    """
+    if not 0 <= above <= n or not n or not 0 < confidence < 1:
+        raise StatsError(f"{above} of {n} at confidence {confidence}: expected a part of at least one")
+    mixed = float(betaln(above + 0.5, n - above + 0.5) - betaln(0.5, 0.5))
+    limit = mixed + log(1 - confidence)
+    best = above / n
+
+    def edge(outside: float) -> float:
+        """By bisection between the best fraction, which is inside, and 0 or 1."""
+        inside = best
+        for _ in range(BISECTIONS):
+            middle = (inside + outside) / 2
+            if float(xlogy(above, middle) + xlog1py(n - above, -middle)) >= limit:
+                inside = middle
+            else:
+                outside = middle
+        return inside
+
+    return (edge(0.0) if above else 0.0), (edge(1.0) if above < n else 1.0)
 
 
 def measure(

@@ -1,8 +1,7 @@
 """Directions in which a score distribution can drift, and banks of tilts along them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import exp, log, log1p
 
 import numpy as np
@@ -11,21 +10,10 @@ from monitor.stats.binning import Binning, FloatArray, StatsError
 
 SIZES = (1e-5, 3.2e-5, 1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2)
 """KL in nats per score to which the members of a bank are tuned: an amplitude is off by 1.33 at most."""
-SMALLNESS = 0.2
+SMALLNESS = 0.5
 """Weights fall like KL^−SMALLNESS: a small drift has fewer scores within a run length to be found in."""
-KINDS = {
-    "rate": 0.35,
-    "gain": 0.08,
-    "width": 0.08,
-    "slope": 0.08,
-    "shape": 0.29,
-    "tail": 0.05,
-    "range": 0.07,
-    "bin": 0.06,
-}
+KINDS = {"rate": 0.62, "gain": 0.05, "width": 0.07, "slope": 0.02, "tail": 0.05, "range": 0.16, "bin": 0.03}
 """Weight of each kind of direction in a bank, before those that are there are scaled to 1."""
-ORDER, MIXED = 5, 3
-"""Shapes combine up to MIXED of the first ORDER polynomials in the rank."""
 LEVELS = (2, 4, 8, 16)
 """Ranges hold these parts of the scores, half of one overlapping the next."""
 CHANGES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
@@ -33,7 +21,6 @@ CHANGES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 MAX_ODDS = 30.0
 TAIL = 0.1
 """Upper shares up to this one are tails."""
-_STEP = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,36 +73,14 @@ def directions(binning: Binning, p: FloatArray) -> tuple[Direction, ...]:
     return tuple(_smooth(binning, p)) + rate_directions(binning, p) + tuple(_sets(binning, p))
 
 
-def shapes(p: FloatArray) -> tuple[Direction, ...]:
-    """Smooth shapes that have no name: sums and differences of orthonormal polynomials in the rank.
-
-    Sign patterns with up to `MIXED` terms of the first `ORDER` polynomials lie so densely on the
-    sphere of their span that a smooth drift is never far from one.
-    """
-    rank = np.cumsum(p) - p / 2
-    basis: list[FloatArray] = []
-    for power in range(1, ORDER + 1):
-        rest = rank**power - p @ rank**power
-        for known in basis:
-            rest = rest - (p @ (known * rest)) * known
-        if (norm := float(np.sqrt(p @ rest**2))) > 1e-6:
-            basis.append(rest / norm)
-    found = []
-    for signs in product((0, 1, -1), repeat=len(basis)):
-        terms = [sign for sign in signs if sign]
-        if 0 < len(terms) <= MIXED and terms[0] > 0:
-            found.append(Direction("shape", "", np.tensordot(signs, basis, 1) / np.sqrt(len(terms))))
-    return tuple(found)
-
-
 def rate_directions(binning: Binning, p: FloatArray) -> tuple[Direction, ...]:
     """One direction per cut: the rate above it, everything else in proportion."""
     cuts = zip(binning.cuts, binning.cut_bins.tolist(), strict=True)
     return tuple(_set("rate", f"rate above cut {cut}", slice(first, None), p) for cut, first in cuts)
 
 
-def bank(along: Sequence[Direction], sizes: Sequence[float] = SIZES) -> tuple[Tilt, ...]:
-    """Tilts both ways along each direction, at most 30-fold; the kinds share the weight by `KINDS`.
+def bank(along: Sequence[Direction], sizes: Sequence[float] = SIZES, weight: float = 1.0) -> tuple[Tilt, ...]:
+    """Tilts both ways along each direction, at most 30-fold; the kinds share the `weight` by `KINDS`.
 
     Parameters
     ----------
@@ -129,9 +94,9 @@ def bank(along: Sequence[Direction], sizes: Sequence[float] = SIZES) -> tuple[Ti
         limit = log(MAX_ODDS) / float(np.ptp(direction.values))
         steps = sorted({min(float(np.sqrt(2 * size)), limit) for size in sizes})
         prior = np.array(steps) ** (-2 * SMALLNESS)
-        share = KINDS[direction.kind] / kinds.count(direction.kind) / total
-        for step, weight in zip(steps, (share * prior / prior.sum() / 2).tolist(), strict=True):
-            members += [Tilt(direction, sign * step, weight) for sign in (1, -1)]
+        share = weight * KINDS[direction.kind] / kinds.count(direction.kind) / total
+        for step, each in zip(steps, (share * prior / prior.sum() / 2).tolist(), strict=True):
+            members += [Tilt(direction, sign * step, each) for sign in (1, -1)]
     return tuple(members)
 
 
@@ -145,24 +110,27 @@ def rate_bank(binning: Binning, p: FloatArray, changes: Sequence[float] = CHANGE
 
 def _smooth(binning: Binning, p: FloatArray) -> Iterator[Direction]:
     edges = binning.edges.astype(np.float64)
-    rank = np.cumsum(p) - p / 2
-    middle = float(np.interp(0.5, np.concatenate([[0.0], np.cumsum(p)]), edges))
-    survival = _survival(edges, p)
+    below = np.concatenate([[0.0], np.cumsum(p)])
+    middle = float(np.interp(0.5, below, edges))
+    rank = below[:-1] + p / 2
+    density = _density(edges, below)
     for kind, origin in (("gain", 0.0), ("width", middle)):
-        above = survival(origin + (edges - origin) / (1 + _STEP))
-        above[0], above[-1] = 1.0, 0.0
-        values = (-np.diff(above) / p - 1) / _STEP
+        flow = np.concatenate([[0.0], density * (edges[1:-1] - origin), [0.0]])
+        values = -np.diff(flow) / p
         if not np.allclose(values, 0):
             yield Direction(kind, "", *_standard(values, p))
     yield Direction("slope", "", _standard(rank, p)[0])
 
 
-def _survival(edges: FloatArray, p: FloatArray) -> Callable[[FloatArray], FloatArray]:
-    """The share at or above a code, ln linear between the edges; the last bin falls like the one before."""
-    log_share = np.log(np.cumsum(p[::-1])[::-1])
-    slope = (log_share[-1] - log_share[-2]) / (edges[-2] - edges[-3])
-    knots = np.append(log_share, log_share[-1] + slope * (edges[-1] - edges[-2]))
-    return lambda codes: np.exp(np.interp(codes, edges, knots))
+def _density(edges: FloatArray, below: FloatArray) -> FloatArray:
+    """(B−1,) events per code at the inner edges: the upper tail falls exponentially, the lower like a power."""
+    inner, upper = edges[1:-1], below[1:-1] > 0.5
+    if len(inner) < 2:
+        return np.zeros(len(inner))
+    low, high = below[1:-1], 1 - below[1:-1]
+    falling = -high * np.gradient(np.log(high), inner)
+    rising = low / inner * np.gradient(np.log(low), np.log(inner))
+    return np.where(upper, falling, rising)
 
 
 def _sets(binning: Binning, p: FloatArray) -> Iterator[Direction]:

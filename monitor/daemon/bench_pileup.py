@@ -1,0 +1,129 @@
+"""A fill in which nothing drifts but the pile-up: what the daemon says of it."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firmware.sim.conditions import Fill
+from monitor.daemon.bench_shapes import CODES, RATES, Array, scores
+from monitor.daemon.config import Detect
+from monitor.daemon.outcome import Judged
+from monitor.daemon.replay import Subject, replay
+from monitor.stats.reference import Reference
+
+PROFILE = Path(__file__).parents[3] / "shared" / "data" / "pileup_fill_6360.csv"
+SCORES_PER_LS = 10**6
+REFERENCE_EVENTS = 2 * 10**7
+SLICES = 12
+AT = 40.0
+"""Pile-up at which the scores are those of the other figures; they grow like its root, their tail like it."""
+BUNCH_SPREAD, PILEUP_ERROR = 0.10, 0.03
+GRID = np.arange(2.0, 110.0, 0.5)
+
+
+def measured_profile() -> Array | None:
+    """Pile-up per lumi section of LHC fill 6360, where the file is at hand."""
+    if not PROFILE.exists():
+        return None
+    with PROFILE.open() as file:
+        rows = list(csv.reader(line for line in file if not line.startswith("#")))
+    return np.array([float(row[7]) for row in rows if float(row[7]) > 1])
+
+
+def pileup(seed: int, lumi_sections: int | None, progress: Callable[[str], None]) -> dict[str, Any]:
+    """False alarms over a fill, with a reference in slices of pile-up and with one that ignores it.
+
+    The reference is of another fill: its bunches differ, its slices hold 2·10^7 events together, its
+    pile-up is as wrong. Every alarm of an e-detector and every beginning of a drift verdict is false.
+    """
+    random = np.random.default_rng(seed)
+    profile = measured_profile()
+    real = profile is not None
+    if profile is None:
+        profile = np.array([Fill().pileup(1 + ls) for ls in range(3000)])
+    profile = profile[: lumi_sections or len(profile)]
+    fill, other = _world(random), _world(random)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "fill.npz"
+        np.savez(
+            archive,
+            edges=np.arange(CODES + 1),
+            ls=1 + np.arange(len(profile)),
+            pileup=_measured(profile, random),
+            counts=np.stack([random.multinomial(SCORES_PER_LS, fill(mu)) for mu in profile]).astype(np.int32),
+        )
+        references = _references(other, random)
+        found = {name: _replayed(reference, archive) for name, reference in references.items()}
+    for name, of in found.items():
+        progress(f"{name:9} {of['false_alarms']} false alarms in {len(profile)} lumi sections: {of}")
+    return {
+        "false_alarms_pileup": found["sliced"]["false_alarms"],
+        "pileup_profile": "fill 6360" if real else "a generated decay",
+        "pileup_lumi_sections": len(profile),
+        "pileup": found,
+    }
+
+
+def _world(random: np.random.Generator) -> Callable[[float], Array]:
+    """The scores' distribution by mean pile-up, in a fill with bunches of its own."""
+    table = np.stack([scores((mu / AT) ** 0.5, tail=mu / AT) for mu in GRID])
+    bunches = np.maximum(1 + BUNCH_SPREAD * random.standard_normal(2556), 0.2)
+    bunches /= bunches.mean()
+
+    def distribution(mean: float) -> Array:
+        place = np.interp(mean * bunches, GRID, np.arange(len(GRID)))
+        below = place.astype(int).clip(max=len(GRID) - 2)
+        weights = np.bincount(below, 1 - (place - below), minlength=len(GRID))
+        weights += np.bincount(below + 1, place - below, minlength=len(GRID))
+        return np.asarray(weights @ table / len(bunches))
+
+    return distribution
+
+
+def _measured(profile: Array, random: np.random.Generator) -> Array:
+    return profile * (1 + PILEUP_ERROR * random.standard_normal(len(profile)))
+
+
+def _references(world: Callable[[float], Array], random: np.random.Generator) -> dict[str, Reference]:
+    """Of another fill, which fell from 65 to 10, by its measured pile-up and without."""
+    profile = np.geomspace(65, 10, 1200)
+    seen = _measured(profile, random)
+    edges = np.linspace(10, 65, SLICES + 1)
+    slices = np.searchsorted(edges[1:-1], seen, side="right")
+    counts = np.zeros((SLICES, CODES), np.int64)
+    for number, mu in zip(slices, profile, strict=True):
+        counts[number] += random.multinomial(REFERENCE_EVENTS // len(profile), world(mu))
+    means = np.array([seen[slices == number].mean() for number in range(SLICES)])
+    codes = np.arange(CODES + 1)
+    return {
+        "sliced": Reference.from_histogram(
+            codes, counts, target_rates=RATES, pileup_edges=edges.tolist(), pileup_means=means
+        ),
+        "unsliced": Reference.from_histogram(codes, counts.sum(axis=0)[None], target_rates=RATES),
+    }
+
+
+def _replayed(reference: Reference, archive: Path) -> dict[str, Any]:
+    subject = Subject(reference, detect=Detect()).on_archive([str(archive)])
+    outcome = replay([str(archive)], subject, subject.detectors())
+    alarms = sum(name.startswith("e_") for ls in outcome.judged for name in ls.alarms)
+    drifts = sum(_begins(before, ls) for before, ls in zip([None, *outcome.judged], outcome.judged, strict=False))
+    first = next((ls.ls for ls in outcome.judged if ls.level == "drift"), None)
+    return {
+        "false_alarms": alarms + drifts,
+        "e_alarms": alarms,
+        "drift_verdicts": drifts,
+        "first_drift_ls": first,
+        "others": sum(not name.startswith("e_") for ls in outcome.judged for name in ls.alarms),
+        "ls_per_s": round(len(outcome.judged) / outcome.seconds),
+    }
+
+
+def _begins(before: Judged | None, ls: Judged) -> bool:
+    return ls.level == "drift" and (before is None or before.level != "drift")
