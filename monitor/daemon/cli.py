@@ -12,8 +12,7 @@ import click
 import httpx
 
 from monitor.daemon import config as configuration
-from monitor.daemon import log
-from monitor.daemon import reference_commands, replay_commands
+from monitor.daemon import log, reference_commands, replay_commands
 
 EX_USAGE = 64
 EX_NO_STREAM = 66

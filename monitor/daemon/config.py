@@ -46,6 +46,7 @@ BoardUri = Annotated[str, AfterValidator(_board_uri)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Positive = Annotated[int, Field(gt=0)]
 Knob = Literal["threshold", "output_scale", "latent_scale", "input_scale", "input_scale_feature", "lut"]
+Hold = Literal["distribution", "rate"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -59,16 +60,19 @@ class Http(_Section):
 
 
 class Ingest(_Section):
-    """``block_scores``: scores in a block of the detectors; ``late_ls``: how long a closed LS takes late batches."""
+    """``block_scores``: scores in a block of the detectors; ``late_ls``: how long a closed LS takes late batches.
 
-    receive_high_water_mark: Positive = 10_000
-    block_scores: Positive = 20_000
+    ``receive_high_water_mark``: messages that may wait in the daemon's memory; more wait at the sender.
+    """
+
+    receive_high_water_mark: Positive = 64
+    block_scores: Positive = 1_000_000
     late_ls: Positive = 2
     silent_s: Annotated[float, Field(gt=0)] = 60.0
 
 
 class Detect(_Section):
-    """When a difference is a drift: significant, large enough, and seen long enough.
+    """When a difference is a drift: significant, large enough, and seen long enough; see `Policy`.
 
     ``detectors``: settings by name. The false alarms of the e-detectors together come
     ``target_run_length_h`` apart at ``colliding_hz``; the others promise nothing.
@@ -78,13 +82,13 @@ class Detect(_Section):
         "e_mixture": {},
         "e_rate": {},
         "adwin_kl": {"delta": 0.0002},
-        "page_hinkley_kl": {"delta": 0.5, "threshold": 30},
     }
     tolerated_kl: Annotated[float, Field(ge=0)] = 0.002
     rate_tolerance: Fraction = 0.1
     pileup_error: Annotated[float, Field(ge=0, lt=1)] = 0.03
     p_value: Fraction = 1e-6
     consecutive_ls: Positive = 2
+    settle_ls: Annotated[int, Field(ge=0)] = 3
     min_scores: Positive = 2_000
     target_run_length_h: Annotated[float, Field(gt=0)] = 720.0
     colliding_hz: Annotated[float, Field(gt=0)] = 28.7e6
@@ -138,7 +142,7 @@ class Stream(_Section):
     board: Name
     addresses: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
     pattern: Literal["pull", "sub"] = "pull"
-    hold: Literal["distribution", "rate"] = "distribution"
+    hold: Hold = "distribution"
     mode: Mode = Mode.AUTO
     detect: Detect = Detect()
     recalibrate: Recalibrate = Recalibrate()

@@ -22,12 +22,12 @@ from firmware.process import Remote
 from firmware.wire import Batch
 from monitor.daemon import loop
 from monitor.daemon.boards import BoardLink
-from monitor.daemon.config import Detect, Ingest, Stream
+from monitor.daemon.config import Detect, Hold, Ingest, Stream
 from monitor.daemon.loop import Moment, Phase
 from monitor.daemon.policy import Policy, Verdict
 from monitor.daemon.push import Push
 from monitor.daemon.stream import Expectation, LsReport, StreamMonitor
-from monitor.daemon.views import summary
+from monitor.daemon.views import distances, summary
 from monitor.stats.detectors import Detector, make_detector
 from monitor.stats.reference import Reference
 from recalib.errors import RecalibError
@@ -40,18 +40,20 @@ log = structlog.get_logger()
 HISTORY_LS = 2000
 
 
-def detectors(detect: Detect, reference: Reference, streams: int = 1) -> dict[str, Detector]:
+def detectors(detect: Detect, reference: Reference, hold: Hold, streams: int = 1) -> dict[str, Detector]:
     """The configured detectors of one of so many streams; all their e-detectors share the promised run length.
+
+    Where the rate is held, the rates have their targets to keep.
 
     Raises:
         StatsError: an unknown detector, or settings it does not take.
     """
     promising = [name for name in detect.detectors if name.startswith("e_")]
     run_length = detect.target_run_length_h * 3600 * detect.colliding_hz * len(promising) * streams
-    defaults = {
-        "e_mixture": {"target_run_length": run_length, "tolerated": detect.tolerated_kl},
-        "e_rate": {"target_run_length": run_length, "tolerated_change": detect.rate_tolerance},
-    }
+    shape = {"target_run_length": run_length, "tolerated": detect.tolerated_kl}
+    targets = reference.target_rates.tolist() if hold == "rate" else None
+    rate = {"target_run_length": run_length, "tolerated_change": detect.rate_tolerance, "targets": targets}
+    defaults: dict[str, dict[str, Any]] = {"e_mixture": shape, "e_cusum": shape, "glr": shape, "e_rate": rate}
     return {
         name: make_detector(name, reference, **defaults.get(name, {}) | settings)
         for name, settings in detect.detectors.items()
@@ -74,6 +76,7 @@ class StreamControl:
         cache: Path,
         fit_seconds: Histogram,
         close: Callable[[str, LsReport], None],
+        streams: int = 1,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -110,7 +113,7 @@ class StreamControl:
             name,
             reference,
             [int(cut) for cut in package.nominal.raw("cuts")],
-            detectors(settings.detect, reference),
+            detectors(settings.detect, reference, settings.hold, streams),
             ingest,
             close=lambda report: close(name, report),
             sample=self._keep,
@@ -175,9 +178,9 @@ class StreamControl:
         verdict = self._policy.assess(report)
         self.reports.append((report, verdict))
         key = report.key
-        self.last = summary(report, verdict)
+        self.last = summary(report, verdict) | distances(report, self.reference)
         if verdict.level in ("watch", "drift"):
-            self._log.warning(verdict.text, ls=key.ls, level=verdict.level)
+            self._log.warning(verdict.text, ls=key.ls, level=verdict.level, details=verdict.details)
         since = self.state.latched if self.state.phase is Phase.CONFIRMING else self._collected_since()
         self.feed(
             loop.LsClosed(

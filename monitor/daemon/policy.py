@@ -3,138 +3,226 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import sqrt
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
 
 from monitor.daemon.config import Detect
+from monitor.daemon.drift import Drift, Scene, find
 from monitor.daemon.loop import NEVER, Level, Moment
 from monitor.daemon.stream import LsReport
-from monitor.stats.divergence import Divergence, compare
-from monitor.stats.onset import onset
+from monitor.stats.divergence import compare
 from monitor.stats.reference import Reference
+from monitor.stats.stretch import Stretch
+from monitor.stats.window import Dyadic
 
-HISTORY_LS = 64
+RECENT_LS = 64
+"""Lumi sections kept one by one, for the onset; older ones are kept at dyadic lengths."""
+
+DOUBT, STAYING = 0.01, 0.5
+"""p-values of a difference's being tolerated below which a drift is entered and stays."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What one lumi section, seen with those before it, says.
 
-    ``ratios``: rate over expected rate at each cut; ``pull``: their distance from 1 in standard deviations.
+    ``text`` is a sentence for the shifter, ``details`` what stands behind it. ``ratios``: rate over
+    expected rate at each cut of this lumi section; ``pulls``: their distance from 1 in standard deviations.
+    ``drift`` is there unless the level is ok or thin; ``pileup_only`` says that a reference that knows no
+    pile-up would have taken the pile-up for a drift.
     """
 
     level: Level
     text: str
+    details: str = ""
     onset: Moment = NEVER
     ratios: tuple[float, ...] = ()
     pulls: tuple[float, ...] = ()
+    drift: Drift | None = None
+    pileup_only: bool = False
 
 
 @dataclass(frozen=True, eq=False)
-class _Evidence:
-    """Counts of one or more lumi sections against what was expected of them."""
+class Look:
+    """A window in which the scores, or their rate at a cut, differ: how probable that is after all looks."""
 
-    divergence: Divergence
-    ratios: npt.NDArray[np.float64]
-    pulls: npt.NDArray[np.float64]
-
-    def faults(self, detect: Detect, hold: str) -> list[str]:
-        """What is both significant and larger than tolerated, in words."""
-        found = []
-        if hold == "distribution" and self.divergence.p_value < detect.p_value:
-            kl = self.divergence.kl_corrected
-            if kl > detect.tolerated_kl:
-                found.append(f"KL {kl:.4f} (tolerated {detect.tolerated_kl:g})")
-        limit = norm.isf(detect.p_value / 2)
-        for cut, (ratio, pull) in enumerate(zip(self.ratios, self.pulls, strict=True)):
-            if abs(ratio - 1) > detect.rate_tolerance and abs(pull) > limit:
-                found.append(f"rate at cut {cut} × {ratio:.2f}")
-        return found
+    p_value: float
+    window: Stretch
+    cut: int | None
 
 
 class Policy:
     """Judges the lumi sections of one stream in turn.
 
-    A lumi section is at fault when a difference is both significant (``p_value``) and larger than
-    tolerated; ``consecutive_ls`` of them in a row are a drift. An alarm of a detector has the lumi
-    sections since the most probable onset judged together, so that what is too small for one of them
-    is found as well. Generations are never mixed.
+    With each lumi section, windows of ever more of them, all ending now, are asked whether their shape
+    or the rate at a cut differs. The i-th of them pays i (i + 1) for being looked at, since
+    Σ 1/(i (i + 1)) = 1, and its questions share that: without a drift the smallest of the p-values is
+    below p in at most a share p of the lumi sections (and references), however long the run. A difference that may be
+    within the tolerances (with a p-value above `DOUBT`) does not count, nor does a window whose drift is
+    over in its later part.
+
+    A drift is entered where that is below ``p_value`` (or, while an e-detector, which promises its run
+    length, alarms, below √``p_value``) in the last of ``consecutive_ls`` lumi sections that were all
+    below √``p_value``, and left where it is no longer or is more likely within the tolerances. A lumi
+    section below √``p_value``, or an alarm, is to be watched. Generations have each their own history,
+    and after a push no drift is called in the first ``settle_ls``. Lumi sections with few scores are
+    judged together.
     """
 
     def __init__(self, detect: Detect, hold: Literal["distribution", "rate"], reference: Reference) -> None:
         self._detect = detect
         self._hold = hold
         self._reference = reference
-        self._recent: deque[LsReport] = deque(maxlen=HISTORY_LS)
-        self._bad = 0
+        self._watch = sqrt(detect.p_value)
+        self._past: Any = Dyadic()
+        self._recent: deque[Stretch] = deque()
+        self._before: Any = Dyadic()
+        self._identity: tuple[int, int] | None = None
+        self._begin(settle_ls=0)
+
+    def _begin(self, settle_ls: int) -> None:
+        """Forget all lumi sections."""
+        self._past.clear()
+        self._recent.clear()
+        self._before.clear()
+        self._thin: Stretch | None = None
+        self._settle = settle_ls
+        self._age = 0
+        self._row = 0
+        self._alarmed = self._detect.consecutive_ls
+        self._drifting = False
 
     def assess(self, report: LsReport) -> Verdict:
-        """Judge ``report``; lumi sections must come in order."""
-        if self._recent and self._identity(self._recent[-1]) != self._identity(report):
-            self._recent.clear()
-            self._bad = 0
-        if report.n < self._detect.min_scores:
-            return Verdict("thin", f"only {report.n} scores, {self._detect.min_scores} are needed")
-        self._recent.append(report)
-        evidence = self._evidence([report])
-        faults = evidence.faults(self._detect, self._hold)
-        alarms = [alarm.detector for alarm in report.alarms if alarm.drift]
-        self._bad = self._bad + 1 if faults else 0
-        began = self._onset() if faults or alarms else 0
-        since = list(self._recent)[began:]
-        level: Level = "watch" if faults or alarms else "ok"
-        if alarms and not faults:
-            faults = self._evidence(since).faults(self._detect, self._hold)
-            if faults and len(since) >= self._detect.consecutive_ls:
-                level = "drift"
-        if self._bad >= self._detect.consecutive_ls:
-            level = "drift"
-        first = since[0].key
+        """Judge ``report``; the lumi sections of a generation must come in order."""
+        identity = report.key.epoch, report.key.generation
+        if self._identity is not None and identity != self._identity:
+            if identity < self._identity and identity[0] == self._identity[0]:
+                return Verdict("thin", f"late, of generation {identity[1]}, which is no longer active")
+            self._begin(self._detect.settle_ls)
+        self._identity = identity
+        if not self._reference.covers(report.pileup):
+            assert self._reference.pileup_edges is not None
+            low, high = self._reference.pileup_edges[[0, -1]].tolist()
+            return Verdict("thin", f"pile-up {report.pileup:.1f} is beyond the reference's {low:g} to {high:g}")
+        here = self._stretch(report) if self._thin is None else self._thin + self._stretch(report)
+        self._thin = here if here.n < self._detect.min_scores else None
+        if self._thin is not None:
+            return Verdict("thin", f"only {here.n} scores, {self._detect.min_scores} are needed")
+        self._past.push(here)
+        self._recent.append(here)
+        if len(self._recent) > RECENT_LS:
+            self._before.push(self._recent.popleft())
+        look = self._look()
+        level = self._level(look, report)
+        found = None if look is None else self._drift(look, report)
+        ratios, _, pulls = here.rate_ratios(self._hold == "rate")
+        blind = self._blind(report) if level == "ok" else None
+        text, details = self._said(level, found, report, ratios.tolist(), blind)
+        if self._drifting and look is None:
+            self._begin(settle_ls=0)
         return Verdict(
             level=level,
-            text=self._words(level, faults, alarms, first.ls, evidence),
-            onset=(first.run, first.ls) if level != "ok" else NEVER,
-            ratios=tuple(float(ratio) for ratio in evidence.ratios),
-            pulls=tuple(float(pull) for pull in evidence.pulls),
+            text=text,
+            details=details,
+            onset=NEVER if level == "ok" else found.onset if found else here.since,
+            ratios=tuple(ratios.tolist()),
+            pulls=tuple(pulls.tolist()),
+            drift=found,
+            pileup_only=blind is not None,
         )
 
-    @staticmethod
-    def _identity(report: LsReport) -> tuple[int, int]:
-        return report.key.epoch, report.key.generation
+    def _stretch(self, report: LsReport) -> Stretch:
+        expected, moment = report.expected, (report.key.run, report.key.ls)
+        around = expected.bins(expected.nearby) if len(expected.nearby) else [expected.p, expected.p]
+        if self._hold == "distribution":
+            nearby = self._reference.rates_of(np.stack(list(around)) / self._ratio(report))
+            rates = np.stack([report.expected_rates, *nearby])
+        else:
+            rates = self._reference.target_rates[None]
+        return Stretch(
+            counts=report.counts,
+            expected=report.n * np.stack([expected.p, *around]),
+            root_m=report.n / sqrt(expected.m),
+            above=report.above,
+            expected_above=report.n * rates,
+            since=moment,
+            until=moment,
+        )
 
-    def _expected_rates(self, report: LsReport) -> npt.NDArray[np.float64]:
-        return report.expected_rates if self._hold == "distribution" else self._reference.target_rates
+    def _look(self) -> Look | None:
+        """The least probable of the windows that end now, if it is to be watched."""
+        windows: list[Stretch] = list(self._past.ending_now())
+        cuts: list[int | None] = list(range(len(windows[0].above)))
+        asked = cuts if self._hold == "rate" else [None, *cuts]
+        doubt = STAYING if self._drifting else DOUBT
+        looks = []
+        for i, window in enumerate(windows, start=1):
+            rates = window.rate_p_values(self._detect.rate_tolerance, doubt, known=self._hold == "rate")
+            for cut in asked:
+                p_value = window.shape_p_value(self._detect.tolerated_kl, doubt) if cut is None else float(rates[cut])
+                looks.append((p_value * i * (i + 1) * len(asked), i, cut))
+        for p_value, i, cut in sorted((look for look in looks if look[0] < self._watch), key=lambda look: look[0]):
+            if all(windows[i - 1].still(part, cut) for part in windows[: i - 1]):
+                return Look(p_value, windows[i - 1], cut)
+        return None
 
-    def _evidence(self, reports: Sequence[LsReport]) -> _Evidence:
-        n = np.array([report.n for report in reports], dtype=np.float64)
-        counts = np.sum([report.counts for report in reports], axis=0)
-        share = n / n.sum()
-        p = np.sum([weight * report.expected.p for weight, report in zip(share, reports, strict=True)], axis=0)
-        m = float(min(report.expected.m for report in reports))
-        above = np.sum([report.above for report in reports], axis=0)
-        rates = [self._expected_rates(report) for report in reports]
-        expected = np.sum([count * rate for count, rate in zip(n, rates, strict=True)], axis=0)
-        sigma = np.sqrt(np.maximum(expected, 1.0) * (1.0 + n.sum() / m))
-        return _Evidence(compare(counts, p, m), above / np.maximum(expected, 1e-12), (above - expected) / sigma)
+    def _level(self, look: Look | None, report: LsReport) -> Level:
+        """Keep count, and say where the stream stands."""
+        alarms = [alarm.detector for alarm in report.alarms if alarm.drift]
+        self._age += 1
+        self._row = 0 if look is None else self._row + 1
+        promised = any(name.startswith("e_") for name in alarms)
+        self._alarmed = 0 if promised else self._alarmed + 1
+        limit = self._watch if self._alarmed < self._detect.consecutive_ls else self._detect.p_value
+        if look is None:
+            return "watch" if alarms else "ok"
+        if look.p_value < limit and self._row >= self._detect.consecutive_ls and self._age > self._settle:
+            self._drifting = True
+        return "drift" if self._drifting else "watch"
 
-    def _onset(self) -> int:
-        """Index among the recent lumi sections at which the change most probably began."""
-        if len(self._recent) < 2:
-            return 0
-        counts = np.stack([report.counts for report in self._recent])
-        p = np.stack([report.expected.p for report in self._recent])
-        return onset(counts, p, m=self._recent[-1].expected.m).index
+    def _drift(self, look: Look, report: LsReport) -> Drift:
+        rows = [*reversed(list(self._before.newest_first())), *self._recent]
+        scene = Scene(
+            reference=self._reference,
+            hold=self._hold,
+            tolerated_kl=self._detect.tolerated_kl,
+            rate_tolerance=self._detect.rate_tolerance,
+            limit=self._watch,
+            cuts=report.cuts,
+            pileup=report.pileup,
+            pileup_error=self._detect.pileup_error,
+            ratio=self._ratio(report),
+        )
+        return find(rows, look.window, look.cut, look.p_value, scene)
 
-    def _words(self, level: Level, faults: list[str], alarms: list[str], since: int, evidence: _Evidence) -> str:
-        rates = ", ".join(f"× {ratio:.2f}" for ratio in evidence.ratios)
-        if level == "ok":
-            return f"as expected: KL {evidence.divergence.kl_corrected:.4f}, rates {rates}"
-        said = "; ".join([*faults, *(f"{name} alarms" for name in alarms)])
-        if level == "watch":
-            return f"to be watched: {said}"
-        return f"drift since lumi section {since}: {said}"
+    def _ratio(self, report: LsReport) -> npt.NDArray[np.float64]:
+        """(B,) what the active payload should give, over the reference."""
+        ratio: npt.NDArray[np.float64] = report.expected.p / report.window.expected(self._reference).p
+        return ratio
+
+    def _blind(self, report: LsReport) -> float | None:
+        """The KL to a reference that knows no pile-up, if it would be a drift."""
+        if self._reference.pileup_means is None or report.pileup is None:
+            return None
+        p = self._reference.p * self._ratio(report)
+        found = compare(report.counts, p / p.sum(), self._reference.m, tolerated=self._detect.tolerated_kl)
+        return found.kl_corrected if found.p_value_tolerated < self._detect.p_value else None
+
+    def _said(
+        self, level: Level, drift: Drift | None, report: LsReport, ratios: list[float], blind: float | None
+    ) -> tuple[str, str]:
+        """The sentence, and the details."""
+        alarms = ", ".join(alarm.detector for alarm in report.alarms if alarm.drift)
+        alarm = f"; {alarms} in alarm" if alarms else ""
+        if drift is not None:
+            return drift.sentence(certain=level == "drift"), drift.details(self._detect.tolerated_kl) + alarm
+        rates = ", ".join(f"× {ratio:.2f}" for ratio in ratios)
+        text = f"{'to be watched' if alarms else 'as expected'}: KL {report.divergence.kl_corrected:.4f}"
+        text += f" ± {report.divergence.kl_error:.4f}, rates {rates}{alarm}"
+        if blind is not None:
+            text += f"; pile-up {report.pileup:.1f} explains what would else be a KL of {blind:.4f}"
+        return text, ""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from firmware.wire import Batch, Header
 from monitor.daemon import histograms
-from monitor.daemon.config import Detect, Ingest
+from monitor.daemon.config import Detect, Hold, Ingest
 from monitor.daemon.control import detectors
 from monitor.daemon.formats import PLAIN
 from monitor.daemon.intake import codes_of
@@ -55,12 +55,12 @@ class Subject:
     reference: Reference
     name: str = "NAME"
     detect: Detect = field(default_factory=Detect)
-    hold: Literal["distribution", "rate"] = "distribution"
+    hold: Hold = "distribution"
     ingest: Ingest = field(default_factory=Ingest)
     streams: int = 1
 
     def detectors(self) -> dict[str, Detector]:
-        return detectors(self.detect, self.reference, self.streams)
+        return detectors(self.detect, self.reference, self.hold, self.streams)
 
     def on_archive(self, files: Sequence[str]) -> Subject:
         """With what the histograms in `files` leave of the reference's binning; all of it for events."""

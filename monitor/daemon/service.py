@@ -51,7 +51,7 @@ def load_streams(config: Config) -> dict[str, tuple[Package, Reference]]:
         try:
             package = Package.load(stream.package)
             reference = Reference.from_bytes(package.reference).without_events()
-            detectors(stream.detect, reference)
+            detectors(stream.detect, reference, stream.hold)
         except (FirmwareError, StatsError) as error:
             faults.append(f"streams.{name}: {error}")
             continue
@@ -102,6 +102,7 @@ class Service:
                 cache=config.state_dir / "build",
                 fit_seconds=seconds.labels(name),
                 close=self._closed,
+                streams=len(streams),
             )
         self.receiver = Receiver(
             {name: control.monitor for name, control in self.controls.items()},

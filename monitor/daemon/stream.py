@@ -23,7 +23,7 @@ from monitor.stats.detectors import Detector
 from monitor.stats.dispersion import Dispersion
 from monitor.stats.divergence import Divergence, compare
 from monitor.stats.reference import Expected, Reference
-from monitor.stats.window import Window
+from monitor.stats.window import PILEUP_STEP, Window
 
 log = structlog.get_logger()
 
@@ -38,8 +38,6 @@ WINDOWS_KEPT = 64
 """Lumi sections and generations that are open, or take late batches; more are skipped as ``too_many_windows``."""
 RECENT = 4096
 """Sequence numbers a source may be late by and still be told from a duplicate."""
-PILEUP_STEP = 1 / 64
-"""Blocks at pile-ups that differ by less are expected to be alike."""
 
 
 @dataclass

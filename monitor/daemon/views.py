@@ -9,6 +9,8 @@ from firmware.ledger import LedgerError
 from monitor.daemon.loop import Phase
 from monitor.daemon.policy import Verdict
 from monitor.daemon.stream import LsReport
+from monitor.stats.distance import distance
+from monitor.stats.reference import Reference
 
 if TYPE_CHECKING:
     from monitor.daemon.control import StreamControl
@@ -27,6 +29,9 @@ def summary(report: LsReport, verdict: Verdict) -> dict[str, Any]:
         "pileup": report.pileup,
         "level": verdict.level,
         "text": verdict.text,
+        "details": verdict.details,
+        "drift": None if verdict.drift is None else asdict(verdict.drift),
+        "pileup_only": verdict.pileup_only,
         "kl": report.to_reference.kl_corrected,
         "kl_error": report.to_reference.kl_error,
         "psi": report.to_reference.psi_corrected,
@@ -38,6 +43,19 @@ def summary(report: LsReport, verdict: Verdict) -> dict[str, Any]:
         "cuts": list(report.cuts),
         "detectors": {alarm.detector: alarm.statistic for alarm in report.alarms},
         "t_ns": report.t_ns,
+    }
+
+
+def distances(report: LsReport, reference: Reference) -> dict[str, Any]:
+    """All distances of one lumi section to the reference, with their 95 % intervals."""
+    found, base = report.to_reference, report.window.expected(reference)
+    moved = distance(report.window.counts, base.cells, reference.cells.edges, base.m, reference.lsb)
+    return asdict(moved) | {
+        "kl_interval": found.kl_interval(),
+        "kl_reverse": found.kl_reverse,
+        "psi_interval": found.psi_interval(),
+        "js": found.js_corrected,
+        "js_interval": found.js_interval(),
     }
 
 

@@ -1,15 +1,14 @@
 """How far a window is from the reference, and whether chance explains it."""
 
 from dataclasses import dataclass
-from math import inf
-from typing import Any
+from math import inf, sqrt
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.special import chdtrc, rel_entr
+from numpy.typing import ArrayLike
+from scipy.special import rel_entr
 
 from monitor.stats.binning import FloatArray, StatsError
+from monitor.stats.noncentral import limits, tail
 
 
 def checked(counts: ArrayLike, p: ArrayLike, m: float) -> tuple[FloatArray, FloatArray]:
@@ -24,31 +23,85 @@ def checked(counts: ArrayLike, p: ArrayLike, m: float) -> tuple[FloatArray, Floa
     return n, q
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Divergence:
     """Distance of the current distribution f to the reference p, in nats.
 
-    `kl_corrected` and `psi_corrected` are free of the mean that statistics alone give and can be
-    negative. `p_value` is for no drift at all, `p_value_tolerated` for a drift of at most the
-    tolerated KL; `dof` are the degrees of freedom of `chi2`.
+    The `..._corrected` are free of the mean that statistics alone give and can be negative. `p_value`
+    is for no drift at all, `p_value_tolerated` for a drift of at most the tolerated KL; `dof` are the
+    degrees of freedom of `chi2`; `f` (B,) holds no zero, `p` (B,) is the reference.
     """
 
+    f: FloatArray
+    p: FloatArray
     n: int
     m: float
+    phi: float
     kl: float
     kl_reverse: float
     psi: float
-    kl_corrected: float
-    psi_corrected: float
+    js: float
     chi2: float
     dof: int
     p_value: float
     p_value_tolerated: float
 
     @property
+    def unit(self) -> float:
+        """φ (1/N + 1/M): without drift KL, PSI and JS are ½, 1 and ⅛ of this times χ²(B−1)."""
+        return self.phi * (1 / self.n + 1 / self.m)
+
+    @property
+    def kl_corrected(self) -> float:
+        return self.kl - self.dof * self.unit / 2
+
+    @property
+    def psi_corrected(self) -> float:
+        return self.psi - self.dof * self.unit
+
+    @property
+    def js_corrected(self) -> float:
+        return self.js - self.dof * self.unit / 8
+
+    @property
     def kl_error(self) -> float:
         """Standard deviation of `kl_corrected` without drift, √(2(B−1))/2 · (1/N + 1/M)."""
-        return float(np.sqrt(2 * self.dof) / 2 * (1 / self.n + 1 / self.m))
+        return sqrt(2 * self.dof) / 2 * self.unit
+
+    def kl_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Confidence interval for the KL of the true distributions."""
+        return self._interval(self.kl, 0.5, np.log(self.f / self.p), self.f / self.p, confidence)
+
+    def psi_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        ratio, logs = self.f / self.p, np.log(self.f / self.p)
+        return self._interval(self.psi, 1.0, logs - 1 / ratio, logs + ratio, confidence)
+
+    def js_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """For the Jensen–Shannon divergence; the distance is its root."""
+        middle = (self.f + self.p) / 2
+        slopes = np.log(self.f / middle) / 2, np.log(self.p / middle) / 2
+        return self._interval(self.js, 1 / 8, *slopes, confidence)
+
+    def _interval(
+        self, value: float, scale: float, by_f: FloatArray, by_p: FloatArray, confidence: float
+    ) -> tuple[float, float]:
+        r"""D / (scale unit) is χ²(B−1, λ) for a small drift λ = D_true / (scale unit).
+
+        Its variance is then 2(B−1) + 4λ. A large drift has Var_f(∂D/∂f)/N + Var_p(∂D/∂p)/M in place of
+        4λ (the delta method; what statistics alone put there is taken off): the limits of λ are
+        stretched about its estimate by the root of the ratio of the two.
+        """
+        small = scale * self.unit
+        x = value / small
+        noise = 4 * scale**2 * self.dof * self.unit
+        by_delta = self.phi * (
+            max(_variance(self.f, by_f) - noise, 0.0) / self.n + max(_variance(self.p, by_p) - noise, 0.0) / self.m
+        )
+        centre = max(x - self.dof, 0.0)
+        stretch = sqrt((2 * self.dof + by_delta / small**2) / (2 * self.dof + 4 * centre))
+        low, high = limits(x, self.dof, confidence)
+        bottom = small * (centre - stretch * (centre - low)) if low else 0.0
+        return max(0.0, bottom), small * (centre + stretch * (high - centre))
 
 
 def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float = 0.0, phi: float = 1.0) -> Divergence:
@@ -59,9 +112,11 @@ def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float
         kl         = Σ f ln(f/p)                          KL(current ‖ reference)
         kl_reverse = Σ p ln(p/f)                          KL(reference ‖ current)
         psi        = Σ (f − p) ln(f/p)                    population stability index
-        E[kl]      = (B−1)(1/N + 1/M)/2, E[psi] = (B−1)(1/N + 1/M)      without drift
+        js         = ½ Σ f ln(2f/(f+p)) + ½ Σ p ln(2p/(f+p))   Jensen–Shannon divergence
+        E[kl], E[psi], E[js] = (B−1)(1/N + 1/M) · ½, 1, ⅛      without drift
         chi2       = 2 N' kl / φ  ~  χ²(B−1), noncentral by 2 N' δ / φ under a drift of KL δ
 
+    The bias of `kl` is the same at any drift, to first order, if p is of Jeffreys' form (c + ½)/(M + B/2).
     An empty bin makes kl_reverse and psi infinite; they take f = (n + ½)/(N + B/2) instead.
 
     Parameters
@@ -75,69 +130,51 @@ def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float
     tolerated
         KL in nats that counts as no drift in `p_value_tolerated`.
     phi
-        Overdispersion between blocks, see `overdispersion`: divides the evidence, scales the bias.
+        Overdispersion between blocks, see `monitor.stats.dispersion`: divides the evidence, scales
+        the bias.
 
     Raises StatsError on shapes that differ, an empty window and a p that is no distribution.
 
     References
     ----------
     B. Yurdakul, J. Naranjo, Statistical properties of the population stability index, J. Risk Model
-    Validation 14 (2020) 89. S. S. Wilks, Ann. Math. Stat. 9 (1938) 60.
+    Validation 14 (2020) 89. S. S. Wilks, Ann. Math. Stat. 9 (1938) 60. J. Lin, Divergence measures
+    based on the Shannon entropy, IEEE Trans. Inf. Theory 37 (1991) 145.
 
     Examples
     --------
     >>> d = compare([520, 480], [0.5, 0.5], m=1e6)
     >>> round(d.kl, 6), round(d.kl_reverse, 6), round(d.psi, 6), round(d.p_value, 3)
     (0.0008, 0.000799, 0.001598, 0.206)
+    >>> [round(limit, 4) for limit in compare([620, 380], [0.5, 0.5], m=1e6).kl_interval()]
+    [0.0162, 0.0457]
     """
     if not phi >= 1 or not tolerated >= 0:
         raise StatsError(f"overdispersion {phi} and tolerated KL {tolerated}: expected at least 1 and 0")
     n, q = checked(counts, p, m)
     total, dof = n.sum(), len(n) - 1
-    kl = float(rel_entr(n / total, q).sum())
-    f = (n + 0.5) / (total + len(n) / 2)
-    kl_reverse, psi = float(rel_entr(q, f).sum()), float(((f - q) * np.log(f / q)).sum())
-    inverse_n = 1 / total + 1 / m
-    bias = phi * dof * inverse_n
-    chi2 = 2 * kl / inverse_n / phi
-    p_value = float(chdtrc(dof, chi2))
-    noncentral = 2 * tolerated / inverse_n / phi
+    exact, f = n / total, (n + 0.5) / (total + len(n) / 2)
+    middle = (exact + q) / 2
+    kl = float(rel_entr(exact, q).sum())
+    unit = phi * float(1 / total + 1 / m)
+    chi2 = 2 * kl / unit
+    p_value = tail(chi2, dof)
     return Divergence(
+        f=f,
+        p=q,
         n=int(total),
         m=m,
+        phi=phi,
         kl=kl,
-        kl_reverse=kl_reverse,
-        psi=psi,
-        kl_corrected=kl - bias / 2,
-        psi_corrected=psi - bias,
+        kl_reverse=float(rel_entr(q, f).sum()),
+        psi=float(((f - q) * np.log(f / q)).sum()),
+        js=float((rel_entr(exact, middle).sum() + rel_entr(q, middle).sum()) / 2),
         chi2=chi2,
         dof=dof,
         p_value=p_value,
-        p_value_tolerated=float(stats.ncx2.sf(chi2, dof, noncentral)) if tolerated else p_value,
+        p_value_tolerated=tail(chi2, dof, 2 * tolerated / unit) if tolerated else p_value,
     )
 
 
-def overdispersion(blocks: NDArray[Any]) -> float:
-    """φ >= 1: variance between the blocks (T, B) over the multinomial one.
-
-    φ = Σ_tb (n_tb − N_t p_b)² / (N_t p_b) / ((T−1)(B−1)), p from all blocks together. Blocks should
-    hold several events per bin. Bins that are empty in every block do not count.
-
-    References
-    ----------
-    P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), section 4.5.
-
-    Examples
-    --------
-    >>> overdispersion(np.array([[60, 40], [40, 60]]))
-    8.0
-    """
-    counts = np.asarray(blocks, dtype=np.float64)
-    if counts.ndim == 2:
-        counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
-    if counts.ndim != 2 or min(counts.shape) < 2:
-        raise StatsError(f"blocks {np.shape(blocks)}: expected at least two filled blocks and bins")
-    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
-    chi2 = float(((counts - expected) ** 2 / expected).sum())
-    dof = int((counts.shape[0] - 1) * (counts.shape[1] - 1))
-    return max(1.0, chi2 / dof)
+def _variance(p: FloatArray, values: FloatArray) -> float:
+    return float(p @ values**2 - (p @ values) ** 2)

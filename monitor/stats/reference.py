@@ -3,9 +3,9 @@
 import io
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import inf
 from typing import Any
 
@@ -16,6 +16,7 @@ from monitor.stats.binning import TAILS, Binning, FloatArray, IntArray, StatsErr
 from monitor.stats.tally import Chunk, Tally
 
 FORMAT = 2
+EXPECTATIONS_KEPT = 64
 FAR = 0.5
 """Beyond the outermost mean pile-ups, p goes on as between the last two for this part of their distance."""
 PILEUP_SIGMAS = 2.0
@@ -256,6 +257,14 @@ class Reference:
             Relative standard deviation of the pile-up: `nearby` holds the distributions at
             pile-up × (1 ± `PILEUP_SIGMAS` error).
         """
+        return self._expected(pileup, error)
+
+    @cached_property
+    def _expected(self) -> Callable[[float | None, float], Expected]:
+        """One object for one pile-up: what detectors make of it stays good."""
+        return lru_cache(EXPECTATIONS_KEPT)(self._expect)
+
+    def _expect(self, pileup: float | None, error: float) -> Expected:
         if pileup is None or self.pileup_means is None:
             return Expected(self.p, self.m, self.cell_p, self.first, self.cell_p[None][:0])
         if not np.isfinite(pileup):

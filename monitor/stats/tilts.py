@@ -130,7 +130,7 @@ def _density(edges: FloatArray, below: FloatArray) -> FloatArray:
     low, high = below[1:-1], 1 - below[1:-1]
     falling = -high * np.gradient(np.log(high), inner)
     rising = low / inner * np.gradient(np.log(low), np.log(inner))
-    return np.where(upper, falling, rising)
+    return np.asarray(np.where(upper, falling, rising))
 
 
 def _sets(binning: Binning, p: FloatArray) -> Iterator[Direction]:

@@ -11,6 +11,8 @@ import numpy as np
 from monitor.stats.binning import IntArray, StatsError
 from monitor.stats.reference import Expected, Reference
 
+PILEUP_STEP = 1 / 64
+"""Windows and blocks at pile-ups that differ by less are expected to be alike."""
 LEVELS = 16
 """Lengths up to 2^15 windows are kept: 9 days of lumi sections."""
 
@@ -85,7 +87,7 @@ class Window:
         for number, part in self.slices.items():
             n = int(part.counts.sum())
             if n:
-                pileup = None if number is None else part.pileup_sum / n
+                pileup = None if number is None else PILEUP_STEP * round(part.pileup_sum / n / PILEUP_STEP)
                 parts.append(reference.expected(pileup, pileup_error))
                 weights.append(n / self.n)
         if not parts:

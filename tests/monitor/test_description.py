@@ -50,8 +50,27 @@ def test_a_drift_is_named_by_its_kind(scores: NDArray[Any], kind: str, words: st
 
 @pytest.mark.parametrize("gain", [-0.08, -0.02, 0.02, 0.05])
 def test_the_size_of_a_gain_is_told(gain: float) -> None:
-    text = described((1 + gain) * SCORES).text
-    assert float(text.removeprefix("gain ").split(" ")[0]) / 100 == pytest.approx(gain, rel=0.2)
+    found = described((1 + gain) * SCORES)
+    assert found.size == pytest.approx(gain, abs=2.5 * found.error + 0.02 * abs(gain) + 0.002)
+    assert 0.0005 < found.error < 0.005
+    assert found.text.startswith(f"gain {100 * found.size:+.1f} ± {100 * found.error:.1f} %")
+
+
+def test_the_error_of_the_size_is_its_spread() -> None:
+    q = BINNING.count((1.05 * SCORES).clip(0, TOP).astype(np.int64)) / len(SCORES)
+    found = [describe(counts, P, np.inf, BINNING) for counts in np.random.default_rng(5).multinomial(50_000, q, 60)]
+    sizes = [each.size for each in found if each.kind == "gain"]
+    assert len(sizes) > 50
+    assert np.std(sizes) == pytest.approx(np.mean([each.error for each in found if each.kind == "gain"]), rel=0.35)
+
+
+def test_what_may_stand_in_for_the_reference_adds_to_the_error_of_the_size() -> None:
+    counts = BINNING.count((1.05 * SCORES).clip(0, TOP).astype(np.int64))
+    nearby = BINNING.count((1.02 * SCORES).clip(0, TOP).astype(np.int64))[None] / len(SCORES)
+    plain, wide = (describe(counts, P, len(REFERENCE), BINNING, other) for other in (None, nearby))
+    assert wide.size == plain.size
+    assert wide.error == pytest.approx(0.02, rel=0.2)
+    assert plain.error < 0.005
 
 
 def test_at_thin_statistics_a_gain_is_seldom_taken_for_the_luckiest_of_many_bins() -> None:

@@ -24,8 +24,9 @@ def reference() -> Reference:
 
 
 def scores(seed: int, scale: float = 1.0, n: int = N) -> npt.NDArray[np.int64]:
-    codes = np.random.default_rng(seed).geometric(0.015, n) * scale
-    return codes.astype(np.int64).clip(max=4000)
+    """Geometric, as those of the reference, times a scale."""
+    codes = np.random.default_rng(seed).exponential(-scale / np.log1p(-0.015), n)
+    return np.ceil(codes).astype(np.int64).clip(max=4000)
 
 
 def report(
@@ -66,7 +67,8 @@ def test_a_drift_is_watched_first_and_called_after_the_configured_number_of_lumi
     verdicts = judged(reference, [1, 1, 1, 0.9, 0.9, 0.9], consecutive_ls=3)
     assert [verdict.level for verdict in verdicts] == ["ok", "ok", "ok", "watch", "watch", "drift"]
     assert verdicts[-1].onset == (1, 4)
-    assert "since lumi section 4" in verdicts[-1].text
+    assert verdicts[-1].text.startswith("Scores drift since LS 4: gain -9.")
+    assert verdicts[-2].text.startswith("Scores may drift since LS 4: gain -9.")
 
 
 def test_a_single_bad_lumi_section_is_no_drift(reference: Reference) -> None:
@@ -93,15 +95,20 @@ def test_a_stream_that_holds_its_rate_does_not_mind_another_shape(reference: Ref
     assert Policy(Detect(), "distribution", reference).assess(report(reference, codes, 1)).level == "watch"
 
 
-def test_an_alarm_has_lumi_sections_judged_together_that_are_too_small_alone(reference: Reference) -> None:
-    """Each lumi section holds too few scores for a verdict; since the onset they suffice."""
-    policy = Policy(Detect(min_scores=1000), "distribution", reference)
-    levels = []
-    for ls in range(1, 31):
-        codes = scores(ls, 1.0 if ls <= 10 else 0.92, n=1500)
-        levels.append(policy.assess(report(reference, codes, ls, alarms=["e_mixture"] if ls == 30 else [])).level)
-    assert set(levels[:-1]) == {"ok"}
-    assert levels[-1] == "drift"
+def test_an_alarm_of_a_detector_that_promises_its_run_length_makes_a_drift_of_what_else_is_only_watched(
+    reference: Reference,
+) -> None:
+    def last(alarms: list[str]) -> Verdict:
+        policy = Policy(Detect(min_scores=1000), "distribution", reference)
+        for ls in range(1, 20):
+            now = alarms if ls == 19 else []
+            codes = scores(ls, 1.0 if ls <= 10 else 0.92, n=1500)
+            verdict = policy.assess(report(reference, codes, ls, alarms=now))
+        return verdict
+
+    assert last([]).level == last(["adwin_kl"]).level == "watch"
+    assert last(["e_mixture"]).level == "drift"
+    assert "e_mixture in alarm" in last(["e_mixture"]).details
 
 
 def test_an_alarm_without_a_difference_that_matters_is_only_watched(reference: Reference) -> None:
@@ -110,12 +117,25 @@ def test_an_alarm_without_a_difference_that_matters_is_only_watched(reference: R
     assert set(levels) == {"watch"}
 
 
-def test_generations_are_never_mixed(reference: Reference) -> None:
+def test_generations_are_never_mixed_and_after_a_push_a_drift_has_to_wait(reference: Reference) -> None:
     """A bad lumi section of the old payload does not count against the new one."""
-    policy = Policy(Detect(), "distribution", reference)
-    assert policy.assess(report(reference, scores(1, 0.9), 1)).level == "watch"
-    assert policy.assess(report(reference, scores(2, 0.9), 2, generation=1)).level == "watch"
-    assert policy.assess(report(reference, scores(3, 0.9), 3, generation=1)).level == "drift"
+    policy = Policy(Detect(settle_ls=3), "distribution", reference)
+    levels = [policy.assess(report(reference, scores(ls, 0.9), ls, ls // 3)).level for ls in range(1, 3)]
+    assert levels == ["watch", "drift"]
+    levels = [policy.assess(report(reference, scores(ls, 0.9), ls, 1)).level for ls in range(3, 8)]
+    assert levels == ["watch", "watch", "watch", "drift", "drift"]
+    verdict = policy.assess(report(reference, scores(8, 0.9), 8, 1))
+    assert verdict.onset == (1, 3)
+
+
+def test_a_late_lumi_section_of_an_older_generation_changes_nothing(reference: Reference) -> None:
+    policy = Policy(Detect(settle_ls=0), "distribution", reference)
+    policy.assess(report(reference, scores(1), 1))
+    policy.assess(report(reference, scores(2, 0.9), 2, generation=1))
+    late = policy.assess(report(reference, scores(3), 1, generation=0))
+    assert late.level == "thin"
+    assert "late, of generation 0" in late.text
+    assert policy.assess(report(reference, scores(4, 0.9), 3, generation=1)).level == "drift"
 
 
 def test_too_few_scores_give_no_verdict(reference: Reference) -> None:
@@ -123,3 +143,196 @@ def test_too_few_scores_give_no_verdict(reference: Reference) -> None:
     verdict = policy.assess(report(reference, scores(1, 0.5, n=100), 1))
     assert verdict.level == "thin"
     assert "100 scores" in verdict.text
+
+
+def test_lumi_sections_with_few_scores_are_judged_together(reference: Reference) -> None:
+    policy = Policy(Detect(min_scores=2000), "distribution", reference)
+    levels = [policy.assess(report(reference, scores(ls, 0.7, n=600), ls)).level for ls in range(1, 9)]
+    assert levels == ["thin", "thin", "thin", "watch", "thin", "thin", "thin", "drift"]
+
+
+# What follows draws counts of lumi sections of any size, with pile-up where the reference has it.
+
+PILEUPS = np.arange(22.0, 62.0, 4.0)
+
+
+def falloff(pileup: float) -> float:
+    """Scores are geometric, with a rate that is linear in the pile-up, as the reference interpolates."""
+    return 0.045 - pileup / 2000
+
+
+def shares(edges: npt.NDArray[np.int64], pileup: float, gain: float = 1.0) -> npt.NDArray[np.float64]:
+    above = (1 - falloff(pileup)) ** (np.maximum(edges - 1, 0) / gain)
+    above[-1] = 0
+    return np.asarray(-np.diff(above))
+
+
+@pytest.fixture(scope="module")
+def sliced() -> Reference:
+    edges = np.arange(4097)
+    counts = [np.random.default_rng(5).poisson(1e7 * shares(edges, pileup)) for pileup in PILEUPS]
+    edges_of_slices = [*(PILEUPS - 2), 60.0]
+    return Reference.from_histogram(edges, counts, CUTS, pileup_edges=edges_of_slices, pileup_means=PILEUPS)
+
+
+class Stream:
+    """Lumi sections from a known distribution, judged one after the other."""
+
+    def __init__(self, reference: Reference, hold: str = "distribution", n: int = N, **detect: float) -> None:
+        self.policy = Policy(Detect(**detect), hold, reference)  # type: ignore[arg-type]
+        self.reference, self.n, self.ls = reference, n, 0
+        self.rng = np.random.default_rng(9)
+
+    def next(
+        self, gain: float = 1.0, pileup: float = 50.0, measured: float | None = None, ripple: float = 0.0
+    ) -> Verdict:
+        reference = self.reference
+        known = reference.pileup_means is not None
+        share = shares(reference.cells.edges, pileup if known else 60.0, gain)
+        share = share * (1 + ripple * np.sign(np.sin(np.arange(len(share)) / 16)))
+        cells = self.rng.multinomial(self.n, share / share.sum())
+        told = (pileup if measured is None else measured) if known else None
+        self.ls += 1
+        base = reference.expected(told, 0.03)
+        counts, moment = base.bins(cells), (1, self.ls)
+        above = reference.binning.above(counts).astype(np.int64)
+        part = Slice(cells, self.n * (told or 0.0))
+        found = compare(counts, base.p, base.m)
+        return self.policy.assess(
+            LsReport(
+                key=Key(1, self.ls, 7, 0),
+                window=Window({reference.slice_of(told): part}, above, moment, moment),
+                counts=counts,
+                cuts=tuple(CUTS),
+                expected=base,
+                expected_rates=reference.rates_of(base.p),
+                divergence=found,
+                to_reference=found,
+                alarms=(),
+                t_ns=0,
+            )
+        )
+
+
+@pytest.mark.parametrize("n", [20_000, 10**6, 10**8])
+@pytest.mark.parametrize("tolerated", [0.0, 0.002])
+def test_thousands_of_lumi_sections_without_drift_are_no_drift(reference: Reference, n: int, tolerated: float) -> None:
+    stream = Stream(reference, n=n, tolerated_kl=tolerated)
+    levels = [stream.next().level for _ in range(1000)]
+    assert levels.count("ok") >= 997
+    assert "drift" not in levels
+
+
+def test_a_drift_within_the_tolerances_is_none_however_long_it_lasts(reference: Reference) -> None:
+    stream = Stream(reference, n=10**6, tolerated_kl=0.005, rate_tolerance=0.5)
+    assert {stream.next(gain=0.93).level for _ in range(500)} == {"ok"}
+
+
+def test_a_drift_too_small_for_one_lumi_section_is_found_over_many(reference: Reference) -> None:
+    stream = Stream(reference, n=20_000)
+    assert {stream.next().level for _ in range(40)} == {"ok"}
+    verdicts = [stream.next(gain=0.95) for _ in range(60)]
+    assert verdicts[0].level == "ok"
+    assert verdicts[-1].level == "drift"
+    drift = verdicts[-1].drift
+    assert drift is not None
+    assert drift.course == "sudden"
+    assert drift.onset_first <= (1, 41) <= drift.onset_last
+    assert drift.onset_last[1] - drift.onset_first[1] <= 16
+    assert abs(drift.size + 0.05) < 3 * drift.error < 0.01
+    assert drift.kl_interval[0] < 0.00128 < drift.kl_interval[1]
+
+
+def test_a_slow_ramp_is_found_and_called_gradual(reference: Reference) -> None:
+    stream = Stream(reference, n=20_000)
+    verdicts = [stream.next(gain=1 - 0.08 * max(0, ls - 300) / 400) for ls in range(700)]
+    assert {verdict.level for verdict in verdicts[:300]} == {"ok"}
+    drift = verdicts[-1].drift
+    assert verdicts[-1].level == "drift"
+    assert drift is not None
+    assert (drift.kind, drift.course) == ("gain", "gradual")
+    assert -0.082 < drift.size < -0.07
+    assert drift.onset_first[1] <= 301 <= drift.onset_last[1]
+    assert "by now, gradual" in verdicts[-1].text
+
+
+def test_a_drift_ends_when_the_scores_are_back_and_begins_anew(reference: Reference) -> None:
+    stream = Stream(reference)
+    levels = [stream.next(gain=0.9 if 10 <= ls < 20 or 40 <= ls < 50 else 1.0).level for ls in range(60)]
+    assert levels[:12] == ["ok"] * 10 + ["watch", "drift"]
+    assert set(levels[12:20]) == {"drift"}
+    assert set(levels[21:40]) == {"ok"}
+    assert levels[40:42] == ["watch", "drift"]
+
+
+def test_a_drift_does_not_flicker_at_the_level_where_it_was_entered(reference: Reference) -> None:
+    stream = Stream(reference, tolerated_kl=0.0017, rate_tolerance=0.9)
+    levels = [stream.next(gain=1.0 if ls < 20 else 0.94).level for ls in range(200)]
+    assert "drift" not in levels[:20]
+    assert set(levels[levels.index("drift") :]) == {"drift"}
+
+
+def test_falling_pileup_is_no_drift_and_is_named_as_what_explains_the_scores(sliced: Reference) -> None:
+    """Even measured 2 % wrong in waves, with as many scores as a lumi section can hold."""
+    for n in (20_000, 10**8):
+        stream = Stream(sliced, n=n, tolerated_kl=0.0003, rate_tolerance=0.02)
+        verdicts = [
+            stream.next(pileup=mu, measured=mu * (1 + 0.02 * np.sin(ls / 50)))
+            for ls, mu in enumerate(np.linspace(57, 24, 300))
+        ]
+        assert {verdict.level for verdict in verdicts} == {"ok"}
+        assert verdicts[0].pileup_only
+        assert verdicts[-1].pileup_only
+        assert "pile-up 57.0 explains" in verdicts[0].text
+    assert not Stream(sliced).next(pileup=42.0).pileup_only
+
+
+def test_a_drift_is_dated_although_the_luminosity_wanders(sliced: Reference) -> None:
+    """The pile-up was 2 % too high for hundreds of lumi sections of many scores, and is 2 % too low since."""
+    stream = Stream(sliced, n=10**6)
+    verdicts = [stream.next(0.94 if ls >= 400 else 1.0, 24.0, 24.48 if ls < 300 else 23.52) for ls in range(402)]
+    drift = verdicts[-1].drift
+    assert {verdict.level for verdict in verdicts[:400]} == {"ok"}
+    assert verdicts[-1].level == "drift"
+    assert drift is not None
+    assert drift.onset == (1, 401)
+    assert drift.size == pytest.approx(-0.06, abs=1.5 * drift.error)
+    assert 0.015 < drift.error < 0.04
+
+
+@pytest.mark.parametrize("ripple", [0.0, 0.01])
+def test_a_wrong_luminosity_is_suspected_where_another_pileup_fits(sliced: Reference, ripple: float) -> None:
+    """Also where a little is left to explain."""
+    stream = Stream(sliced, n=10**6)
+    verdicts = [stream.next(1.0, 47.0, 47.0 if ls < 10 else 52.0, ripple) for ls in range(14)]
+    drift = verdicts[-1].drift
+    assert verdicts[-1].level == "drift"
+    assert drift is not None
+    assert drift.other_pileup is not None
+    assert drift.other_pileup[0] == pytest.approx(47, abs=0.5)
+    assert "instead of 52.0. Check the luminosity measurement first." in verdicts[-1].text
+
+
+def test_a_pileup_far_outside_its_error_is_told_but_not_trusted(sliced: Reference) -> None:
+    stream = Stream(sliced)
+    text = [stream.next(1.0, 40.0, 40.0 if ls < 10 else 50.0) for ls in range(14)][-1].text
+    assert "would fit pile-up 40" in text
+    assert "Recalibration may help. That pile-up is far outside" in text
+
+
+def test_what_no_pileup_explains_is_said(sliced: Reference) -> None:
+    stream = Stream(sliced)
+    levels = [stream.next(pileup=24.0, gain=1.0 if ls < 10 else 0.85) for ls in range(14)]
+    assert levels[-1].level == "drift"
+    assert "not explained by pile-up. Recalibration may help." in levels[-1].text
+
+
+def test_a_stream_that_holds_its_rate_names_the_cut(sliced: Reference) -> None:
+    stream = Stream(sliced, hold="rate")
+    verdict = [stream.next(pileup=55.0) for _ in range(3)][-1]
+    drift = verdict.drift
+    assert verdict.level == "drift"
+    assert drift is not None
+    assert (drift.kind, drift.cut) in {("rate only", cut) for cut in CUTS}
+    assert drift.rate == pytest.approx(1 + drift.size)
+    assert "Another cut may help." in verdict.text
