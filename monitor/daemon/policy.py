@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -78,9 +78,9 @@ class Policy:
         self._hold = hold
         self._reference = reference
         self._watch = sqrt(detect.p_value)
-        self._past: Any = Dyadic()
+        self._past = Dyadic[Stretch]()
         self._recent: deque[Stretch] = deque()
-        self._before: Any = Dyadic()
+        self._before = Dyadic[Stretch]()
         self._identity: tuple[int, int] | None = None
         self._begin(settle_ls=0)
 
@@ -155,7 +155,7 @@ class Policy:
 
     def _look(self) -> Look | None:
         """The least probable of the windows that end now, if it is to be watched."""
-        windows: list[Stretch] = list(self._past.ending_now())
+        windows = list(self._past.ending_now())
         cuts: list[int | None] = list(range(len(windows[0].above)))
         asked = cuts if self._hold == "rate" else [None, *cuts]
         doubt = STAYING if self._drifting else DOUBT
@@ -201,15 +201,19 @@ class Policy:
 
     def _ratio(self, report: LsReport) -> npt.NDArray[np.float64]:
         """(B,) what the active payload should give, over the reference."""
-        ratio: npt.NDArray[np.float64] = report.expected.p / report.window.expected(self._reference).p
+        base = report.window.expected(self._reference, self._detect.pileup_error)
+        ratio: npt.NDArray[np.float64] = report.expected.p / base.p
         return ratio
 
     def _blind(self, report: LsReport) -> float | None:
         """The KL to a reference that knows no pile-up, if it would be a drift."""
         if self._reference.pileup_means is None or report.pileup is None:
             return None
-        p = self._reference.p * self._ratio(report)
-        found = compare(report.counts, p / p.sum(), self._reference.m, tolerated=self._detect.tolerated_kl)
+        p, m, tolerated = self._reference.p * self._ratio(report), self._reference.m, self._detect.tolerated_kl
+        p /= p.sum()
+        if compare(report.counts, p, m).kl_corrected <= tolerated:
+            return None
+        found = compare(report.counts, p, m, tolerated=tolerated)
         return found.kl_corrected if found.p_value_tolerated < self._detect.p_value else None
 
     def _said(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from monitor.stats.banks import Bank, CellBank, RateBank, TiltBank
 from monitor.stats.binning import Binning, FloatArray, StatsError
 from monitor.stats.learner import Learner
+from monitor.stats.rates import confidence_sequence
 from monitor.stats.reference import Expected
 from monitor.stats.tilts import CHANGES, SIZES, Tilt, bank, directions
 
@@ -186,6 +187,8 @@ class RateDetector(EDetector):
     ...         print(f"block {block}: {detector.largest.direction.where}")
     ...         break
     block 3: rate above cut 40
+    >>> print(detector.words)
+    rate above cut 40 × 1.25: 0.0105 to 0.0151
     """
 
     def __init__(
@@ -206,7 +209,28 @@ class RateDetector(EDetector):
             raise StatsError(f"tolerated_change {tolerated_change}: expected at least 0")
         held = None if targets is None else np.asarray(targets, dtype=np.float64)
         rates = RateBank(binning, p, changes, held, tolerated_change, risk)
+        self._binning = binning
         super().__init__([rates], target_run_length, tolerated)
+
+    def reset(self) -> None:
+        super().reset()
+        self._n, self._above = 0, np.zeros(len(self._binning.cuts), np.int64)
+
+    def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
+        super().update(counts, expected, phi)
+        bins = expected.bins(counts)
+        self._n += int(bins.sum())
+        self._above += self._binning.above(bins)
+
+    def limits(self, confidence: float = 0.95) -> list[tuple[float, float]]:
+        """For the rate at each cut since the last reset, a confidence sequence: they hold at all times at once."""
+        return [confidence_sequence(int(above), self._n, confidence) for above in self._above]
+
+    @property
+    def words(self) -> str:
+        what = self.largest.direction.where
+        low, high = self.limits()[next(i for i, cut in enumerate(self._binning.cuts) if what.endswith(f" {cut}"))]
+        return f"{self.largest}: {low:.3g} to {high:.3g}"
 
 
 def _check(target_run_length: float, tolerated: float, risk: float) -> None:

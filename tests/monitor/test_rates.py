@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from monitor.stats.binning import Binning, StatsError
-from monitor.stats.rates import interval, measure
+from monitor.stats.rates import confidence_sequence, interval, measure
 
 BINNING = Binning(np.array([0, 100, 200, 1024]), cuts=(200, 100))
 
@@ -71,3 +71,27 @@ def test_a_cut_that_nothing_passed_still_has_an_upper_limit() -> None:
 def test_input_without_rates_is_refused(counts: list[int], targets: list[float]) -> None:
     with pytest.raises(StatsError, match="expected"):
         measure(counts, BINNING, targets)
+
+
+def test_a_confidence_sequence_holds_at_all_times_at_once_and_an_interval_does_not() -> None:
+    rng, truth = np.random.default_rng(3), 0.02
+    left = {confidence_sequence: 0, interval: 0}
+    for above in np.cumsum(rng.binomial(200, truth, size=(200, 200)), axis=1):
+        for limits in left:
+            looks = (limits(int(k), 200 * (i + 1), 0.95) for i, k in enumerate(above))
+            left[limits] += any(not low <= truth <= high for low, high in looks)
+    assert left[confidence_sequence] <= 0.05 * 200
+    assert left[interval] > 0.2 * 200
+
+
+@pytest.mark.parametrize(("above", "n"), [(0, 50), (50, 50), (1, 10**9)])
+def test_a_confidence_sequence_closes_around_what_was_seen(above: int, n: int) -> None:
+    low, high = confidence_sequence(above, n)
+    assert 0 <= low <= above / n <= high <= 1
+    assert high - low < 0.2
+
+
+@pytest.mark.parametrize(("above", "n", "confidence"), [(-1, 5, 0.9), (6, 5, 0.9), (0, 0, 0.9), (1, 2, 1.0)])
+def test_what_is_no_part_has_no_confidence_sequence(above: int, n: int, confidence: float) -> None:
+    with pytest.raises(StatsError, match="expected a part"):
+        confidence_sequence(above, n, confidence)
