@@ -5,6 +5,14 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+import structlog
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Generator[None, None, None]:
+    """A command that configures the logs does so for itself."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.hookimpl(wrapper=True)

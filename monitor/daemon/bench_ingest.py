@@ -200,7 +200,7 @@ def _monitor(config: Config, dtype: str, close: Callable[[str, LsReport], None])
         dtype,
         expected,
         expected.binning.cuts,
-        detectors(settings.detect, expected, settings.hold, len(BITS)),
+        detectors(settings.detect, expected, len(BITS)),
         config.ingest,
         close=lambda report: close(dtype, report),
         sample=keep,

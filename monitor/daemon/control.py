@@ -22,7 +22,7 @@ from firmware.process import Remote
 from firmware.wire import Batch
 from monitor.daemon import loop
 from monitor.daemon.boards import BoardLink
-from monitor.daemon.config import Detect, Hold, Ingest, Stream
+from monitor.daemon.config import Detect, Ingest, Stream
 from monitor.daemon.loop import Moment, Phase
 from monitor.daemon.policy import Policy, Verdict
 from monitor.daemon.push import Push
@@ -40,10 +40,8 @@ log = structlog.get_logger()
 HISTORY_LS = 2000
 
 
-def detectors(detect: Detect, reference: Reference, hold: Hold, streams: int = 1) -> dict[str, Detector]:
+def detectors(detect: Detect, reference: Reference, streams: int = 1) -> dict[str, Detector]:
     """The configured detectors of one of so many streams; all their e-detectors share the promised run length.
-
-    Where the rate is held, the rates have their targets to keep.
 
     Raises:
         StatsError: an unknown detector, or settings it does not take.
@@ -51,9 +49,8 @@ def detectors(detect: Detect, reference: Reference, hold: Hold, streams: int = 1
     promising = [name for name in detect.detectors if name.startswith("e_")]
     run_length = detect.target_run_length_h * 3600 * detect.colliding_hz * len(promising) * streams
     shape = {"target_run_length": run_length, "tolerated": detect.tolerated_kl}
-    targets = reference.target_rates.tolist() if hold == "rate" else None
-    rate = {"target_run_length": run_length, "tolerated_change": detect.rate_tolerance, "targets": targets}
-    defaults: dict[str, dict[str, Any]] = {"e_mixture": shape, "e_cusum": shape, "glr": shape, "e_rate": rate}
+    rate = {"target_run_length": run_length, "tolerated_change": detect.rate_tolerance}
+    defaults = {"e_mixture": shape, "e_cusum": shape, "glr": shape, "e_rate": rate}
     return {
         name: make_detector(name, reference, **defaults.get(name, {}) | settings)
         for name, settings in detect.detectors.items()
@@ -113,7 +110,7 @@ class StreamControl:
             name,
             reference,
             [int(cut) for cut in package.nominal.raw("cuts")],
-            detectors(settings.detect, reference, settings.hold, streams),
+            detectors(settings.detect, reference, streams),
             ingest,
             close=lambda report: close(name, report),
             sample=self._keep,

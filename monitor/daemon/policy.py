@@ -16,7 +16,7 @@ from monitor.daemon.loop import NEVER, Level, Moment
 from monitor.daemon.stream import LsReport
 from monitor.stats.divergence import compare
 from monitor.stats.reference import Reference
-from monitor.stats.stretch import Stretch
+from monitor.stats.stretch import Endings, Stretch
 from monitor.stats.window import Dyadic
 
 RECENT_LS = 64
@@ -155,19 +155,20 @@ class Policy:
 
     def _look(self) -> Look | None:
         """The least probable of the windows that end now, if it is to be watched."""
-        windows = list(self._past.ending_now())
+        windows = Endings(list(self._past.newest_first()))
         cuts: list[int | None] = list(range(len(windows[0].above)))
         asked = cuts if self._hold == "rate" else [None, *cuts]
         doubt = STAYING if self._drifting else DOUBT
         looks = []
-        for i, window in enumerate(windows, start=1):
+        for i in windows.beyond(self._detect.tolerated_kl, self._detect.rate_tolerance, None in asked):
+            window = windows[i]
             rates = window.rate_p_values(self._detect.rate_tolerance, doubt, known=self._hold == "rate")
             for cut in asked:
                 p_value = window.shape_p_value(self._detect.tolerated_kl, doubt) if cut is None else float(rates[cut])
-                looks.append((p_value * i * (i + 1) * len(asked), i, cut))
+                looks.append((p_value * (i + 1) * (i + 2) * len(asked), i, cut))
         for p_value, i, cut in sorted((look for look in looks if look[0] < self._watch), key=lambda look: look[0]):
-            if all(windows[i - 1].still(part, cut) for part in windows[: i - 1]):
-                return Look(p_value, windows[i - 1], cut)
+            if all(windows[i].still(windows[part], cut) for part in range(i)):
+                return Look(p_value, windows[i], cut)
         return None
 
     def _level(self, look: Look | None, report: LsReport) -> Level:

@@ -60,7 +60,7 @@ class Subject:
     streams: int = 1
 
     def detectors(self) -> dict[str, Detector]:
-        return detectors(self.detect, self.reference, self.hold, self.streams)
+        return detectors(self.detect, self.reference, self.streams)
 
     def on_archive(self, files: Sequence[str]) -> Subject:
         """With what the histograms in `files` leave of the reference's binning; all of it for events."""

@@ -51,7 +51,7 @@ def load_streams(config: Config) -> dict[str, tuple[Package, Reference]]:
         try:
             package = Package.load(stream.package)
             reference = Reference.from_bytes(package.reference).without_events()
-            detectors(stream.detect, reference, stream.hold)
+            detectors(stream.detect, reference)
         except (FirmwareError, StatsError) as error:
             faults.append(f"streams.{name}: {error}")
             continue

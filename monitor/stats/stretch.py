@@ -135,6 +135,43 @@ class Stretch:
         return bool(evidence > -OVER)
 
 
+@dataclass(frozen=True, eq=False)
+class Endings:
+    """The newest stretch, and ever longer ones that end with it: the sums of the first 1, 2, 3 … `parts`.
+
+    Parameters
+    ----------
+    parts
+        Stretches that follow each other, newest first.
+    """
+
+    parts: Sequence[Stretch]
+
+    @cached_property
+    def _sums(self) -> tuple[FloatArray, ...]:
+        """Counts (W, B), expected (W, 1 + J, B), root_m (W,), above (W, n_cuts), expected_above (W, 1 + J, n_cuts)."""
+        names = ("counts", "expected", "root_m", "above", "expected_above")
+        return tuple(np.cumsum([getattr(part, name) for part in self.parts], axis=0) for name in names)
+
+    def __getitem__(self, i: int) -> Stretch:
+        counts, expected, root_m, above, expected_above = self._sums
+        length = sum(part.length for part in self.parts[: i + 1])
+        since, until = self.parts[i].since, self.parts[0].until
+        return Stretch(counts[i], expected[i], float(root_m[i]), above[i], expected_above[i], since, until, length)
+
+    def beyond(self, tolerated: float, tolerance: float, shapes: bool) -> list[int]:
+        """Those whose shape or one of whose rates is off by more than is tolerated, significant or not."""
+        counts, expected, root_m, above, expected_above = self._sums
+        n = counts.sum(axis=1)
+        nearest = np.clip(above, expected_above.min(axis=1), expected_above.max(axis=1))
+        off = (np.abs(above - nearest) > tolerance * nearest).any(axis=1)
+        if shapes:
+            p = expected[:, 0] / expected[:, 0].sum(axis=1, keepdims=True)
+            kl = rel_entr(counts / n[:, None], p).sum(axis=1)
+            off |= 2 * kl > (counts.shape[1] - 1) * (1 / n + (root_m / n) ** 2) + 2 * tolerated
+        return [int(i) for i in np.flatnonzero(off)]
+
+
 def together(stretches: Sequence[Stretch]) -> Stretch:
     """The sum of at least one."""
     return sum(stretches[1:], stretches[0])
