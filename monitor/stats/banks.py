@@ -39,7 +39,20 @@ class Bank(Protocol):
     def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None: ...
 
 
-class TiltBank:
+class Members:
+    """A bank whose evidence is that of `_members`."""
+
+    _members: Evidence
+
+    def reset(self) -> None:
+        self._members.reset()
+
+    @property
+    def evidence(self) -> float:
+        return self._members.total
+
+
+class TiltBank(Members):
     """One member per tilt, of the bins::
 
         R ← (R + N) (Π_b h_b^n_b / Z^N)^(1/φ)
@@ -62,13 +75,6 @@ class TiltBank:
         self._h2 = self._h**2
         self._spread = np.ptp(self._h, axis=1)
         self._members = Evidence(log_h, np.array([tilt.weight for tilt in tilts]))
-
-    def reset(self) -> None:
-        self._members.reset()
-
-    @property
-    def evidence(self) -> float:
-        return self._members.total
 
     @property
     def largest(self) -> tuple[float, Tilt]:
@@ -127,7 +133,7 @@ class RateBank(TiltBank):
         return mean, self._step**2 * rates * (1 - rates)
 
 
-class CellBank:
+class CellBank(Members):
     """Members for an excess in each single cell, which is what a stuck code is, and for missing codes.
 
     Half of the weight is the same for all cells, half goes by their probability.
@@ -139,13 +145,6 @@ class CellBank:
         share = np.full(len(self._odds), (1 - MISSING_WEIGHT) / len(EXCESSES))
         share[-1] = MISSING_WEIGHT
         self._members = Evidence(np.log(self._odds), weight * np.outer(share, (1 / len(p) + p) / 2))
-
-    def reset(self) -> None:
-        self._members.reset()
-
-    @property
-    def evidence(self) -> float:
-        return self._members.total
 
     @property
     def largest(self) -> tuple[float, Tilt]:

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import chdtri, ndtri
 
 from monitor.stats import bets
+from monitor.stats.banks import Members
 from monitor.stats.bets import Evidence
 from monitor.stats.binning import FloatArray
 from monitor.stats.reference import Expected
@@ -48,7 +49,7 @@ def smooth(p: FloatArray, dimensions: int = DIMENSIONS) -> tuple[FloatArray, Flo
     return np.ascontiguousarray(features), variances / variances.sum(axis=1, keepdims=True)
 
 
-class Learner:
+class Learner(Members):
     """E-processes whose tilt is the best estimate so far: q ∝ p exp(θ·f), f the features of `smooth`.
 
     An expert starts at some block with new capital, one unit a score. Under each hypothesis h on the
@@ -92,17 +93,13 @@ class Learner:
         self._scratch = np.zeros(dimensions + len(p))
 
     def reset(self) -> None:
-        self._members.reset()
+        super().reset()
         self._order[0] = 0
 
     @property
     def opened(self) -> list[int]:
         """The experts, oldest first."""
         return [int(expert) for expert in self._order[1 : 1 + int(self._order[0])]]
-
-    @property
-    def evidence(self) -> float:
-        return self._members.total
 
     @property
     def largest(self) -> tuple[float, Tilt]:

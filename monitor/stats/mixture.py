@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.stats.banks import Bank, CellBank, RateBank, TiltBank
+from monitor.stats.banks import EXCESSES, Bank, CellBank, RateBank, TiltBank
 from monitor.stats.binning import Binning, FloatArray, StatsError
 from monitor.stats.learner import Learner
 from monitor.stats.rates import confidence_sequence
@@ -131,7 +131,7 @@ class EMixture(EDetector):
         _check(target_run_length, tolerated, risk)
         named = [direction for direction in directions(binning, p) if direction.kind != "bin"]
         tilts = bank(named, sizes, 1 - sum(WEIGHTS.values()))
-        union = log(4 * (len(tilts) + 4 * len(cells)) / risk)
+        union = log(4 * (len(tilts) + (len(EXCESSES) + 1) * len(cells)) / risk)
         super().__init__(
             [
                 TiltBank(tilts, union),
