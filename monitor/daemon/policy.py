@@ -22,6 +22,8 @@ from monitor.stats.window import Dyadic
 RECENT_LS = 64
 """Lumi sections kept one by one, for the onset; older ones are kept at dyadic lengths."""
 
+BLIND_SIGMAS = 5.0
+"""Standard deviations by which a KL must be beyond the tolerated for the pile-up to be told as what explains it."""
 DOUBT, STAYING = 0.01, 0.5
 """p-values of a difference's being tolerated below which a drift is entered and stays."""
 
@@ -211,11 +213,9 @@ class Policy:
         if self._reference.pileup_means is None or report.pileup is None:
             return None
         p, m, tolerated = self._reference.p * self._ratio(report), self._reference.m, self._detect.tolerated_kl
-        p /= p.sum()
-        if compare(report.counts, p, m).kl_corrected <= tolerated:
-            return None
-        found = compare(report.counts, p, m, tolerated=tolerated)
-        return found.kl_corrected if found.p_value_tolerated < self._detect.p_value else None
+        found = compare(report.counts, p / p.sum(), m)
+        spread = sqrt(found.dof / 2 + 2 * tolerated / found.unit) * found.unit
+        return found.kl_corrected if found.kl_corrected > tolerated + BLIND_SIGMAS * spread else None
 
     def _said(
         self, level: Level, drift: Drift | None, report: LsReport, ratios: list[float], blind: float | None
