@@ -15,7 +15,7 @@ from monitor.daemon.drift import Drift, Scene, find
 from monitor.daemon.loop import NEVER, Level, Moment
 from monitor.daemon.stream import LsReport
 from monitor.stats.divergence import compare
-from monitor.stats.reference import Reference
+from monitor.stats.reference import PILEUP_SIGMAS, Reference
 from monitor.stats.stretch import Endings, Stretch
 from monitor.stats.window import Dyadic
 
@@ -139,9 +139,12 @@ class Policy:
 
     def _stretch(self, report: LsReport) -> Stretch:
         expected, moment = report.expected, (report.key.run, report.key.ls)
-        around = expected.bins(expected.nearby) if len(expected.nearby) else [expected.p, expected.p]
+        around = np.stack([expected.p, expected.p])
+        if len(expected.nearby):  # within one error: of several lumi sections, few are off by more
+            around = expected.p * (expected.bins(expected.nearby) / expected.p) ** (1 / PILEUP_SIGMAS)
+            around /= around.sum(axis=1, keepdims=True)
         if self._hold == "distribution":
-            nearby = self._reference.rates_of(np.stack(list(around)) / self._ratio(report))
+            nearby = self._reference.rates_of(around / self._ratio(report))
             rates = np.stack([report.expected_rates, *nearby])
         else:
             rates = self._reference.target_rates[None]
