@@ -13,7 +13,6 @@ import numpy as np
 from firmware.sim.conditions import Fill
 from monitor.daemon.bench_shapes import CODES, RATES, Array, scores
 from monitor.daemon.config import Detect
-from monitor.daemon.outcome import Judged
 from monitor.daemon.replay import Subject, replay
 from monitor.stats.reference import Reference
 
@@ -112,19 +111,15 @@ def _replayed(reference: Reference, pileup: Array, counts: Array) -> dict[str, A
         np.savez(archive, edges=edges, ls=ls, pileup=pileup, counts=counts)
         subject = Subject(reference, detect=Detect()).on_archive([str(archive)])
         outcome = replay([str(archive)], subject, subject.detectors())
-    alarms = sum(name.startswith("e_") for ls in outcome.judged for name in ls.alarms)
-    drifts = sum(_begins(before, ls) for before, ls in zip([None, *outcome.judged], outcome.judged, strict=False))
-    first = next((ls.ls for ls in outcome.judged if ls.level == "drift"), None)
+    said = outcome.summary()
+    alarms = sum(n for name, n in said["alarms"].items() if name.startswith("e_"))
+    drifts = len(said["drifts"])
     return {
-        "lumi_sections": len(outcome.judged),
+        "lumi_sections": said["lumi_sections"],
         "false_alarms": alarms + drifts,
         "e_alarms": alarms,
         "drift_verdicts": drifts,
-        "first_drift_ls": first,
-        "others": sum(not name.startswith("e_") for ls in outcome.judged for name in ls.alarms),
-        "ls_per_s": round(len(outcome.judged) / outcome.seconds),
+        "first_drift_ls": said["drifts"][0]["ls"] if drifts else None,
+        "others": sum(said["alarms"].values()) - alarms,
+        "ls_per_s": round(said["ls_per_s"]),
     }
-
-
-def _begins(before: Judged | None, ls: Judged) -> bool:
-    return ls.level == "drift" and (before is None or before.level != "drift")

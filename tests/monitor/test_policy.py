@@ -287,6 +287,15 @@ def test_falling_pileup_is_no_drift_and_is_named_as_what_explains_the_scores(sli
     assert not Stream(sliced).next(pileup=42.0).pileup_only
 
 
+def test_a_pile_up_beyond_the_reference_gives_no_verdict(sliced: Reference) -> None:
+    stream = Stream(sliced)
+    assert stream.next().level == "ok"
+    verdict = stream.next(gain=0.8, measured=300.0)
+    assert verdict.level == "thin"
+    assert "pile-up 300.0 is beyond the reference's" in verdict.text
+    assert stream.next().level == "ok"
+
+
 def test_a_drift_is_dated_although_the_luminosity_wanders(sliced: Reference) -> None:
     """The pile-up was 2 % too high for hundreds of lumi sections of many scores, and is 2 % too low since."""
     stream = Stream(sliced, n=10**6)

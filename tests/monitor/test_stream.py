@@ -110,9 +110,11 @@ class Seen:
 
     def __init__(self) -> None:
         self.blocks: list[tuple[npt.NDArray[np.int64], Expected]] = []
+        self.phis: list[float] = []
 
-    def update(self, counts: npt.NDArray[np.int64], expected: Expected, *rest: Any) -> None:
+    def update(self, counts: npt.NDArray[np.int64], expected: Expected, phi: float) -> None:
         self.blocks.append((counts, expected))
+        self.phis.append(phi)
 
     def reset(self) -> None:
         pass
@@ -160,6 +162,27 @@ def test_what_is_expected_is_the_same_object_while_the_pile_up_stays(sliced: Ref
     assert len({id(expected) for _, expected in seen.blocks}) == 1
     stream.send(1, [10] * 1000, pileup=35.3)
     assert len({id(expected) for _, expected in seen.blocks}) == 2
+
+
+def test_no_detector_sees_blocks_at_a_pile_up_that_the_reference_does_not_know(sliced: Reference) -> None:
+    stream, seen = Fed(sliced, block_scores=10), Seen()
+    stream.monitor.detectors = {"seen": seen}
+    for pileup in (40.0, 75.0):
+        stream.send(1, [10] * 12, pileup=pileup)
+    stream.send(2, [1])
+    assert len(seen.blocks) == 1
+    assert stream.closed[0].n == 24
+
+
+def test_the_detectors_are_told_how_much_more_than_chance_the_blocks_vary(reference: Reference) -> None:
+    """Every score four times: the blocks vary four times as much as independent scores."""
+    stream, seen = Fed(reference, block_scores=400), Seen()
+    stream.monitor.detectors = {"seen": seen}
+    random = np.random.default_rng(2)
+    for _ in range(600):
+        stream.send(1, np.repeat(random.geometric(0.02, 100).clip(max=4000), 4))
+    assert seen.phis[0] == 1
+    assert seen.phis[-1] == pytest.approx(4, rel=0.25)
 
 
 def test_generations_have_windows_of_their_own(fed: Callable[..., Fed]) -> None:
