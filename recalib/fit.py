@@ -100,13 +100,10 @@ class Engine:
         """
         began = time.monotonic()
         progress("fitting")
-        model = self.package.model
-        base = Payload(model.id, model.layout, request.words)
-        target = Target(self.edges, request.p_ref, request.m, request.rates)
-        empty = self._rejection(base, target, request.sample)
+        empty = self._rejection(request)
         try:
-            task = self._prepare(base, target, request)
-            trials, failures = self._trials(task, progress)
+            task = self.prepare(request)
+            trials, failures = self.trials(task, progress)
             chosen, candidates, reason = choose(task, trials, failures)
         except Unfit as error:
             return replace(empty, reason=str(error), seconds=time.monotonic() - began)
@@ -119,7 +116,14 @@ class Engine:
             proposal = replace(proposal, candidates=candidates, passes=passes)
         return replace(proposal, seconds=time.monotonic() - began)
 
-    def _prepare(self, base: Payload, target: Target, request: FitRequest) -> Task:
+    def prepare(self, request: FitRequest) -> Task:
+        """Split the sample and say what the deployed payload makes of it.
+
+        Raises:
+            Unfit: if nothing can be fitted to that sample; the text says why.
+        """
+        base = Payload(self.package.model.id, self.package.model.layout, request.words)
+        target = Target(self.edges, request.p_ref, request.m, request.rates)
         sample, settings = request.sample, request.settings
         if len(sample) < settings.min_events:
             raise Unfit(f"{len(sample)} events in the sample, {settings.min_events} are needed")
@@ -156,8 +160,8 @@ class Engine:
             weights = weights * np.exp(-0.5 * ((reference.event_pileup - pileup) / PILEUP_WIDTH) ** 2)
         return InputReference(self.package.model, reference.events, weights)
 
-    def _trials(self, task: Task, progress: Progress) -> tuple[list[Trial], list[Candidate]]:
-        """What each knob can do, and the knobs that can do nothing."""
+    def trials(self, task: Task, progress: Progress = lambda stage: None) -> tuple[list[Trial], list[Candidate]]:
+        """What each knob of the settings can do, and the knobs that can do nothing."""
         trials, failures = [], []
         for name in task.settings.knobs:
             try:
@@ -297,19 +301,21 @@ class Engine:
             gates=gates,
         )
 
-    def _rejection(self, base: Payload, target: Target, sample: EventSample) -> Proposal:
-        nothing = (float("nan"),) * len(target.rates)
+    def _rejection(self, request: FitRequest) -> Proposal:
+        """A proposal to leave everything as it is."""
+        sample, name = request.sample, Payload(self.package.model.id, self.package.model.layout, request.words).id
+        nothing = (float("nan"),) * len(request.rates)
         return Proposal(
             stream=self.package.model.name,
             knob="none",
-            base_id=base.id,
-            payload_id=base.id,
-            words=base.words,
+            base_id=name,
+            payload_id=name,
+            words=request.words,
             accepted=False,
             reason="",
             restores=False,
-            p_ref=target.p,
-            predicted=target.p,
+            p_ref=request.p_ref,
+            predicted=request.p_ref,
             events=len(sample),
             n_eff=sample.n_eff,
             kl_before=float("nan"),
@@ -317,7 +323,7 @@ class Engine:
             kl_floor=float("nan"),
             rates_before=nothing,
             rates_after=nothing,
-            rates_target=tuple(target.rates.tolist()),
+            rates_target=tuple(request.rates.tolist()),
             rate_errors=nothing,
             retention=nothing,
             move=0.0,
