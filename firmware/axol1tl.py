@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from firmware.fixed import Fixed
-from firmware.parts import Dense, Feature, Normalisation, Registers, Score
+from firmware.parts import Dense, Feature, Normalisation, Registers, Rings, Score
 
 _fixed = Fixed.parse
 
@@ -23,6 +23,8 @@ INPUT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<16,10>"), _fixed("fixed<
 LATENT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<10,7>"), MU)
 SCORE = Score("sum_of_squares", None, CODE, CODE)
 OUTPUT = Registers(_fixed("ufixed<18,2>"), _fixed("fixed<20,16>"), _fixed("ufixed<18,14,RND,SAT>"))
+
+RINGS = (Rings("eg", 3, 32), Rings("mu", 4, 32), Rings("jet", 3, 32))
 
 _OBJECTS = (("met", 1, 12), ("eg", 4, 9), ("mu", 4, 9), ("jet", 10, 11))
 

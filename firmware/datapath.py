@@ -11,7 +11,24 @@ TERMS = {
     "linear": "term_t term = latent[j];",
 }
 
+RING_PORTS = Template("""
+    struct Ringed {
+        int energy, eta, shift, size, first;
+    };
+    static const Ringed ringed[] = {$ringed};
+    $scale_t ring_scale[$n_rings], effective_scale[$n_features];
+    load(ring_scale, words + $ring_scale, $n_rings);
+    load(effective_scale, words + $input_scale, $n_features);""")
+
+RING = Template("""
+        for (const Ringed &r : ringed) {
+            int ring = std::clamp((events[i * $n_features + r.eta] >> r.shift) + r.size / 2, 0, r.size - 1);
+            $effective_t scale = input_scale[r.energy] * ring_scale[r.first + ring];
+            effective_scale[r.energy] = scale;
+        }""")
+
 SOURCE = Template("""\
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include "firmware/$project.cpp"
@@ -44,7 +61,7 @@ template <class T> static void load(T *to, const uint32_t *from, int size) {
 extern "C" __attribute__((visibility("default"))) void
 driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *codes, uint32_t *core_codes,
            int64_t *latents, uint8_t *accepts) {
-    $ports
+    $ports$ring_ports
     output_scale_t output_scale = from_raw<output_scale_t>(words[$output_scale]);
     output_offset_t output_offset = from_raw<output_offset_t>(int32_t(words[$output_offset]));
     const uint32_t *cuts = words + $cuts, *lut = words + $lut;
@@ -52,7 +69,7 @@ driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *cod
     for (size_t i = 0; i < n; i++) {
         $input_t event[$n_features];
         for (int j = 0; j < $n_features; j++)
-            event[j] = events[i * $n_features + j];
+            event[j] = events[i * $n_features + j];$rings
         latent_t latent[$n_latent];
         $project(event, latent, $arguments);
 
@@ -78,6 +95,11 @@ driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *cod
 
 def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
     layout, score, latent = model.layout, model.score, model.latent.result_type
+    names = [field for field, _ in ports]
+    ring_ports = rings = ""
+    if model.rings:
+        ring_ports, rings = _rings(model)
+        names = ["effective_scale" if field == "input_scale" else field for field in names]
     return SOURCE.substitute(
         project=project,
         input_t=spelling(model.input_type),
@@ -99,9 +121,23 @@ def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
             f"    load({field}, words + {layout[field].address}, {layout[field].size});"
             for field, type in ports
         ),
-        arguments=", ".join(field for field, _ in ports),
+        ring_ports=ring_ports,
+        rings=rings,
+        arguments=", ".join(names),
         **{name: layout[name].address for name in ("output_scale", "output_offset", "cuts", "lut")},
     )
+
+
+def _rings(model: Model) -> tuple[str, str]:
+    """The registers of the rings, and how an event's own scales come from them."""
+    size = {"n_features": model.n_features, "n_rings": model.n_rings}
+    ports = RING_PORTS.substitute(
+        size,
+        ringed=", ".join(f"{{{', '.join(map(str, feature))}}}" for feature in model.ringed),
+        scale_t=spelling(model.input.scale_type),
+        **{name: model.layout[name].address for name in ("ring_scale", "input_scale")},
+    )
+    return ports, RING.substitute(size, effective_t=spelling(model.input.effective_type))
 
 
 def spelling(type: Fixed) -> str:

@@ -78,12 +78,22 @@ class Emulator:
 
     def _latent(self, events: Integers, raws: dict[str, Integers]) -> Integers:
         model = self.model
-        x = _calibrate(events, 0, model.input, raws["input_scale"], raws["input_offset"])
+        x = _calibrate(events, 0, model.input, self._input_scale(events, raws), raws["input_offset"])
         x = _normalise(x, model.input.result_type.frac, model.normalisation)
         for layer in self._layers:
             x = layer(x)
         frac = model.layers[-1].result_type.frac
         return _calibrate(x, frac, model.latent, raws["latent_scale"], raws["latent_offset"])
+
+    def _input_scale(self, events: Integers, raws: dict[str, Integers]) -> Integers:
+        """The effective scale of each feature: (n_features,), or (n, n_features) where the rings differ from one."""
+        model, scale, rings = self.model, raws["input_scale"], raws.get("ring_scale")
+        kind = model.input.effective_type
+        one = 1 << kind.frac
+        if rings is None or (rings == one).all():
+            return scale
+        every = kind.cast(scale[:, None] * np.append(rings, one), 2 * kind.frac)
+        return every[np.arange(model.n_features), model.ring_index(events)]
 
     def _score(self, latent: Integers) -> Integers:
         score, frac = self.model.score, self.model.latent.result_type.frac

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,12 +14,25 @@ from numpy.typing import ArrayLike, NDArray
 from firmware import axol1tl
 from firmware.errors import FixedPointError, ModelError
 from firmware.fixed import WORD_BITS, Fixed, Integers
-from firmware.parts import Dense, Feature, Normalisation, Registers, Score
+from firmware.parts import ENERGIES, Dense, Feature, Normalisation, Registers, Rings, Score
 from firmware.payload import Layout
 
-__all__ = ["Dense", "Feature", "Model", "Normalisation", "Registers", "Score"]
+__all__ = ["Dense", "Feature", "Model", "Normalisation", "Registers", "Rings", "Score"]
 
 SCORES = ("sum_of_squares", "squared_distance", "linear")
+
+
+class RingedFeature(NamedTuple):
+    """An energy whose scale is register `first` + ring of `ring_scale`, where `eta` tells the ring.
+
+    `energy` and `eta` are columns of the events.
+    """
+
+    energy: int
+    eta: int
+    shift: int
+    size: int
+    first: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +41,8 @@ class Model:
 
     input registers → normalisation → dense layers → latent registers → score → output registers
     → LUT (codes below 2^lut_bits) → cuts (accept when code >= cut).
+    An energy's input scale is multiplied by the `ring_scale` of the η ring that its object is in, where the
+    object has rings; the product is held as a scale register would hold it, rounded and saturating.
     With scales of 1, offsets of 0 and LUT entry i = i the registers change nothing.
 
     Raises:
@@ -36,6 +51,7 @@ class Model:
 
     name: str
     features: tuple[Feature, ...]
+    rings: tuple[Rings, ...]
     input: Registers
     normalisation: Normalisation
     layers: tuple[Dense, ...]
@@ -47,6 +63,7 @@ class Model:
 
     def __post_init__(self) -> None:
         _check_input(self)
+        _check_rings(self)
         _check_layers(self)
         _check_score(self)
 
@@ -57,6 +74,11 @@ class Model:
     @property
     def n_latent(self) -> int:
         return int(self.layers[-1].weight.shape[1])
+
+    @property
+    def n_rings(self) -> int:
+        """Registers in `ring_scale`, which holds the rings of one object after those of another."""
+        return sum(rings.size for rings in self.rings)
 
     @property
     def code_type(self) -> Fixed:
@@ -82,6 +104,7 @@ class Model:
             [
                 ("input_scale", self.n_features, self.input.scale_type),
                 ("input_offset", self.n_features, self.input.offset_type),
+                *([("ring_scale", self.n_rings, self.input.scale_type)] if self.rings else []),
                 ("latent_scale", self.n_latent, self.latent.scale_type),
                 ("latent_offset", self.n_latent, self.latent.offset_type),
                 ("output_scale", 1, self.output.scale_type),
@@ -119,6 +142,39 @@ class Model:
             raise ModelError(f"event {bad[0]}: {feature.name} = {event[column]} is outside {feature.type}")
 
     @cached_property
+    def ringed(self) -> tuple[RingedFeature, ...]:
+        """The features whose scale depends on the ring."""
+        found: list[RingedFeature] = []
+        first = 0
+        for rings in self.rings:
+            for energy, eta in zip(*_energies_and_etas(self, rings.object), strict=True):
+                found.append(RingedFeature(energy, eta, rings.shift, rings.size, first))
+            first += rings.size
+        return tuple(found)
+
+    def ring_index(self, events: NDArray[Any]) -> Integers:
+        """The register in `ring_scale` of each feature, (n, n_features); -1 where it depends on no ring.
+
+        Args:
+            events: hardware integers (n, n_features).
+        """
+        index = np.full(events.shape, -1, dtype=np.int64)
+        if self.ringed:
+            energy, eta, shift, size, first = self._ring_columns
+            ring = events[:, eta].astype(np.int64, copy=False)
+            ring >>= shift
+            ring += size // 2
+            np.clip(ring, 0, size - 1, out=ring)
+            ring += first
+            index[:, energy] = ring
+        return index
+
+    @cached_property
+    def _ring_columns(self) -> Integers:
+        """The ringed features by column: energy, eta, shift, size and first, (5, ringed features)."""
+        return np.array(self.ringed, dtype=np.int64).T
+
+    @cached_property
     def id(self) -> str:
         """SHA-256 of architecture, types and weights."""
         description, arrays = self.to_arrays()
@@ -151,6 +207,7 @@ class Model:
             return cls(
                 name=description["name"],
                 features=tuple(Feature(**_types(feature)) for feature in description["features"]),
+                rings=tuple(Rings(**rings) for rings in description["rings"]),
                 input=Registers(**_types(description["input"])),
                 normalisation=Normalisation(
                     arrays["normalisation.shift"],
@@ -185,11 +242,12 @@ class Model:
 
         Weights (n_in, n_out) and biases are rounded to the grid; `shift` and `offset` (57,) are the input
         normalisation, whose offset the firmware floors. Inputs are MET, 4 e/γ, 4 µ and 10 jets, each with
-        pt, η and φ as global-trigger integers.
+        pt, η and φ as global-trigger integers; the scales of e/γ, µ and jets have 32 η rings each.
         """
         return cls(
             name,
             axol1tl.FEATURES,
+            axol1tl.RINGS,
             axol1tl.INPUT,
             axol1tl.normalisation(shift, offset),
             axol1tl.layers(weights, biases),
@@ -228,6 +286,33 @@ def _check_input(model: Model) -> None:
     _expect(n.offset.shape, (model.n_features,), "normalisation.offset")
     with _named("normalisation"):
         _ = model.input.result_type + n.offset_type, n.subtract_type * n.scale_type
+
+
+def _check_rings(model: Model) -> None:
+    objects = [rings.object for rings in model.rings]
+    for rings in model.rings:
+        part = f"rings of {rings.object}"
+        if objects.count(rings.object) > 1:
+            raise ModelError(f"{part}: given more than once")
+        energies, etas = _energies_and_etas(model, rings.object)
+        if not energies or len(energies) != len(etas):
+            raise ModelError(
+                f"{part}: it has {len(energies)} features of kind {' or '.join(ENERGIES)} and {len(etas)} of kind eta, "
+                "expected one eta for each of one or more"
+            )
+        if rings.size < 1 or rings.size & (rings.size - 1):
+            raise ModelError(f"{part}: size {rings.size} is no power of two")
+        if not 0 <= rings.shift < WORD_BITS:
+            raise ModelError(f"{part}: shift {rings.shift} is outside 0 to {WORD_BITS - 1}")
+    if model.rings:
+        with _named("rings"):
+            _ = model.input.scale_type * model.input.scale_type
+
+
+def _energies_and_etas(model: Model, name: str) -> tuple[list[int], list[int]]:
+    """The columns of the energies and of the η of an object."""
+    own = [(i, feature.kind) for i, feature in enumerate(model.features) if feature.object == name]
+    return [i for i, kind in own if kind in ENERGIES], [i for i, kind in own if kind == "eta"]
 
 
 def _check_layers(model: Model) -> None:

@@ -1,11 +1,14 @@
 """The parts of a model: features, registers, normalisation, layers and score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from firmware.errors import ModelError
 from firmware.fixed import Fixed, Integers
+
+ENERGIES = ("pt", "energy")
+"""Kinds of feature that an energy scale acts on; angles are left alone."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,19 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Rings:
+    """Energy scales of one `object` by the η ring that it is in, `size` of them.
+
+    The k-th energy of the object belongs to its k-th η; its ring is
+    clip((η >> shift) + size/2, 0, size - 1), η being the signed hardware integer.
+    """
+
+    object: str
+    shift: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Registers:
     """A reconfigurable step: y = result_type(x · scale + offset)."""
 
@@ -28,6 +44,11 @@ class Registers:
 
     def exact(self, given: Fixed) -> Fixed:
         return given * self.scale_type + self.offset_type
+
+    @property
+    def effective_type(self) -> Fixed:
+        """Of the product of two scales: a number that a scale register can hold, rounded and saturating."""
+        return replace(self.scale_type, rounding="RND", overflow="SAT")
 
 
 @dataclass(frozen=True, eq=False)

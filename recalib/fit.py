@@ -233,7 +233,7 @@ class Engine:
     def _part(self, sample: EventSample, evidence: Evidence, base: Payload, behind_core: bool) -> Part:
         x = torch.from_numpy(sample.events.astype(np.float64))
         if behind_core:
-            registers = {n: torch.from_numpy(base.value(n)) for n in ("input_scale", "input_offset")}
+            registers = {f.name: torch.from_numpy(base.value(f.name)) for f in base.layout.fields}
             with torch.no_grad():
                 x = torch.cat([self.surrogate.core(part, registers) for part in torch.split(x, CHUNK)])
         deployed = torch.from_numpy(evidence.codes * self.package.model.lsb)

@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
 from firmware.model import Model
+from firmware.parts import ENERGIES
 from firmware.payload import Payload
-from recalib.knobs import ENERGIES
 
 Floats = NDArray[np.float64]
 

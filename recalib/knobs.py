@@ -7,14 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware.model import Model
+from firmware.parts import ENERGIES
 from firmware.payload import Payload
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
 
 Floats = NDArray[np.float64]
-
-ENERGIES = ("pt", "energy")
-"""Kinds of feature that an energy scale acts on; angles are left alone."""
 
 SPREAD = 0.1
 """Prior spread of ln(scale) for one object type, and for a scale behind the inputs."""

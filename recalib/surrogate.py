@@ -77,6 +77,7 @@ class Surrogate:
         n = model.normalisation
         self._shift = torch.from_numpy(np.ldexp(1.0, -n.shift))
         self._offset = torch.from_numpy(n.offset.astype("f8"))
+        self._ringed = torch.tensor([feature.energy for feature in model.ringed], dtype=torch.long)
         self._layers = [
             (
                 torch.from_numpy(layer.weight_type.value(layer.weight)),
@@ -90,10 +91,43 @@ class Surrogate:
         """Scores (n,) of events (n, n_features)."""
         return self.score(self.core(events, registers), registers)
 
-    def core(self, events: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
-        """Input registers, normalisation and network: (n, n_latent), before the latent registers."""
+    def ring_index(self, events: Tensor) -> Tensor:
+        """`Model.ring_index` of events (n, n_features)."""
+        return torch.from_numpy(self.model.ring_index(events.detach().numpy()))
+
+    def effective_scale(
+        self, events: Tensor, registers: Mapping[str, Tensor], ring_index: Tensor | None = None
+    ) -> Tensor:
+        """The input scales, multiplied by those of the rings where the model has any.
+
+        (n, n_features), or the input scales as they are where every ring's is a constant 1. Both registers may
+        be given for each event: `input_scale` (n, n_features), `ring_scale` (n, n_rings).
+
+        Args:
+            ring_index: (n, n_features) of these events, where it is known already.
+        """
+        scale = registers["input_scale"]
+        if not self.model.rings:
+            return scale
+        rings = registers["ring_scale"]
+        if not rings.requires_grad and bool((rings == 1).all()):
+            return scale
+        index = self.ring_index(events) if ring_index is None else ring_index
+        ringed = self._ringed
+        factors = rings.expand(len(index), -1).gather(1, index[:, ringed])
+        product = cast(scale[..., ringed] * factors, self.model.input.effective_type, self.exact)
+        return scale.expand(len(index), -1).index_copy(1, ringed, product)
+
+    def core(self, events: Tensor, registers: Mapping[str, Tensor], scale: Tensor | None = None) -> Tensor:
+        """Input registers, normalisation and network: (n, n_latent), before the latent registers.
+
+        Args:
+            scale: the effective scale of these events, where it is known already.
+        """
         n = self.model.normalisation
-        x = self._apply(events, self.model.input, registers["input_scale"], registers["input_offset"])
+        if scale is None:
+            scale = self.effective_scale(events, registers)
+        x = self._apply(events, self.model.input, scale, registers["input_offset"])
         x = cast(x - self._offset, n.subtract_type, self.exact)
         x = cast(cast(x * self._shift, n.shift_type, self.exact), n.result_type, self.exact)
         for weight, bias, layer in self._layers:

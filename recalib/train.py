@@ -20,11 +20,11 @@ from firmware.emulator import Emulator
 from firmware.errors import PackageError
 from firmware.model import Model
 from firmware.package import Package
+from firmware.parts import ENERGIES
 from firmware.payload import Payload
 from firmware.sim.events import SIGNALS, Generator, digitise
 from monitor.stats.reference import Reference
 from recalib.errors import TrainingError
-from recalib.knobs import ENERGIES
 from recalib.surrogate import cast
 
 SIZES = (57, 28, 15, 8)

@@ -23,8 +23,9 @@ def random_payload(package: Package, random: np.random.Generator) -> Payload:
     """Every register somewhere else: scales within 20 %, small offsets, a monotone table, other cuts."""
     nominal = package.nominal
     scales = {
-        name: nominal.value(name) * np.exp(random.uniform(-0.2, 0.2, nominal.layout[name].size))
-        for name in ("input_scale", "latent_scale", "output_scale")
+        field.name: nominal.value(field.name) * np.exp(random.uniform(-0.2, 0.2, field.size))
+        for field in nominal.layout.fields
+        if field.name.endswith("_scale")
     }
     offsets = {
         name: random.uniform(-2, 2, nominal.layout[name].size)

@@ -57,8 +57,9 @@ def test_the_board_map_is_where_the_firmware_has_it(table: str) -> None:
     assert nodes["axol1tl.arm.command"] == Node(0x10013, 1, "single", "w")
     assert nodes["axol1tl.preview.accepts"] == Node(0x10020, 5, "incremental", "r")
     assert nodes["cicada.counters.accepts"] == Node(0x20050, 32, "incremental", "r")
-    assert nodes["cicada.shadow.lut"] == Node(0x21000 + 137, 4096, "incremental", "rw")
-    assert nodes["cicada.active.output_scale"] == Node(0x28000 + 130, 1, "incremental", "r")
+    assert nodes["cicada.shadow.lut"] == Node(0x21000 + 233, 4096, "incremental", "rw")
+    assert nodes["cicada.shadow.ring_scale"] == Node(0x21000 + 114, 96, "incremental", "rw")
+    assert nodes["cicada.active.output_scale"] == Node(0x28000 + 226, 1, "incremental", "r")
 
 
 GENERAL = """

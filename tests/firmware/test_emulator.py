@@ -8,7 +8,8 @@ import pytest
 import firmware.emulator
 from firmware.emulator import CHUNK, Emulator
 from firmware.errors import ModelError, PayloadError
-from firmware.model import Model
+from firmware.fixed import Fixed
+from firmware.model import Dense, Feature, Model, Normalisation, Registers, Rings, Score
 from firmware.payload import Layout, Payload
 
 ORBITS = ("2024_v1_3_0_data_000", "Collisions2025_v1_0_0_data_000")
@@ -86,6 +87,83 @@ def test_input_registers_scale_and_shift_each_feature_on_its_own(
     assert (recalibrated.latent == emulator.run(halved, nominal).latent).all()
 
 
+@pytest.mark.parametrize(("name", "first", "width"), [("eg", 0, 8), ("mu", 32, 16), ("jet", 64, 8)])
+@pytest.mark.parametrize("ring", [0, 15, 16, 31])
+def test_a_ring_scales_the_energies_of_its_objects_and_no_others(
+    model: Model,
+    nominal: Payload,
+    random_events: Callable[[Model, int, int], np.ndarray],
+    name: str,
+    first: int,
+    width: int,
+    ring: int,
+) -> None:
+    """Halving one ring in the registers is the same as halving, in the events, what is in that ring."""
+    events = random_events(model, 500, 8)
+    pt = np.array([i for i, f in enumerate(model.features) if (f.object, f.kind) == (name, "pt")])
+    events[:, pt] &= ~1
+    inside = np.clip(np.floor(events[:, pt + 1] / width) + 16, 0, 31) == ring
+    halved = events.copy()
+    halved[:, pt] = np.where(inside, events[:, pt] // 2, events[:, pt])
+    scales = nominal.value("ring_scale")
+    scales[first + ring] = 0.5
+    emulator = Emulator(model)
+    latent = emulator.run(events, nominal.replace_values(ring_scale=scales)).latent
+    assert (latent == emulator.run(halved, nominal).latent).all()
+    moved = (latent != emulator.run(events, nominal).latent).any(axis=1)
+    assert moved.sum() > 10
+    assert not moved[~inside.any(axis=1)].any()
+
+
+@pytest.mark.parametrize(
+    ("scale", "ring", "effective"),
+    [
+        (3 << 13, 1 << 14, 3 << 13),
+        (20_001, 24_576, 30_002),
+        (16_385, 8_192, 8_193),
+        (16_387, 4_096, 4_097),
+        (32_768, 32_767, 65_534),
+        (32_768, 32_768, 65_535),
+        (65_535, 65_535, 65_535),
+    ],
+)
+def test_the_scales_of_input_and_ring_multiply_rounded_half_up_and_saturate(
+    scale: int, ring: int, effective: int
+) -> None:
+    """In raws of 2^-14; an energy of 1 passes this network as its own scale."""
+    wide, code = Fixed(25, 11), Fixed(24, 10, signed=False)
+    registers = Registers(Fixed(16, 2, signed=False), Fixed(16, 10), wide)
+    model = Model(
+        "one energy and its angle",
+        (Feature("pt", "jet", "pt", Fixed(9, 9)), Feature("eta", "jet", "eta", Fixed(9, 9))),
+        (Rings("jet", 3, 32),),
+        registers,
+        Normalisation(np.zeros(2, int), np.zeros(2, int), wide, wide, wide),
+        (Dense(np.array([[1], [0]]), np.zeros(1, int), Fixed(2, 2), Fixed(2, 2), wide, wide, relu=False),),
+        registers,
+        Score("linear", None, code, code),
+        replace(registers, result_type=code),
+        lut_bits=0,
+        n_cuts=1,
+    )
+    payload = Payload.nominal(model, [1]).replace(input_scale=[scale, 1 << 14], ring_scale=np.full(32, ring))
+    assert Emulator(model).run(np.array([[1, 5]]), payload).latent.tolist() == [[effective]]
+
+
+def test_rings_of_scale_one_change_nothing(
+    model: Model,
+    random_events: Callable[[Model, int, int], np.ndarray],
+    random_payload: Callable[[Model, int], Payload],
+) -> None:
+    plain = replace(model, rings=())
+    for seed in range(4):
+        events, payload = random_events(model, 500, seed), random_payload(plain, seed)
+        same = Payload.nominal(model, np.zeros(5)).replace(
+            **{field.name: payload.raw(field.name) for field in plain.layout.fields}
+        )
+        assert (Emulator(plain).run(events, payload).latent == Emulator(model).run(events, same).latent).all()
+
+
 def test_output_registers_act_on_the_score_and_round_half_up(
     model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray]
 ) -> None:
@@ -129,7 +207,7 @@ def test_a_payload_of_another_model_is_refused(model: Model) -> None:
 def test_a_payload_of_another_layout_is_refused(model: Model, nominal: Payload) -> None:
     shorter = Layout(nominal.layout.fields[:-1])
     with pytest.raises(PayloadError, match="another layout"):
-        Emulator(model).run(np.zeros((1, 57), int), Payload(model.id, shorter, nominal.words[:137]))
+        Emulator(model).run(np.zeros((1, 57), int), Payload(model.id, shorter, nominal.words[:-4096]))
 
 
 def test_an_event_that_the_inputs_cannot_carry_is_refused(model: Model, nominal: Payload) -> None:

@@ -17,7 +17,7 @@ from firmware.emulator import Emulator, Words
 from firmware.errors import CompilationError, CompilerMissing, ModelError, PayloadError
 from firmware.fixed import OVERFLOWS, ROUNDINGS, Fixed
 from firmware.hls import CompiledDatapath, compiler
-from firmware.model import Dense, Feature, Model, Normalisation, Registers, Score
+from firmware.model import Dense, Feature, Model, Normalisation, Registers, Rings, Score
 from firmware.payload import Payload
 
 Drawn = Callable[[Model, int, int], np.ndarray]
@@ -67,6 +67,20 @@ def test_both_datapaths_agree_on_every_word_under_random_payloads(
 
 
 @needs_compiler
+@pytest.mark.parametrize("low", [0, 1 << 13, (1 << 16) - 3])
+def test_both_datapaths_agree_on_every_word_whatever_the_scales_of_rings_and_inputs(
+    model: Model, compiled: CompiledDatapath, nominal: Payload, random_events: Drawn, low: int
+) -> None:
+    """From `low` to the largest number of the registers, 3.9999: from there the product saturates in every ring."""
+    events, random = random_events(model, 10_000, 15), np.random.default_rng(low)
+    names = ("input_scale", "ring_scale")
+    payload = nominal.replace(**{name: random.integers(low, 1 << 16, model.layout[name].size) for name in names})
+    words = compiled.run(events, payload)
+    assert differences(words, Emulator(model).run(events, payload)) == [0, 0, 0, 0]
+    assert len(np.unique(words.codes)) > 1000
+
+
+@needs_compiler
 @pytest.mark.parametrize("code", [4095, 4096])
 def test_both_datapaths_agree_at_the_end_of_the_lut_and_at_a_cut(
     model: Model, compiled: CompiledDatapath, nominal: Payload, random_events: Drawn, code: int
@@ -107,9 +121,11 @@ def odd_models() -> dict[str, Model]:
         fixed = parse("fixed<16,12>")
         return Normalisation(np.full(n, shift), np.full(n, offset), fixed, fixed, parse(result))
 
+    kinds = (("x", "pt"), ("x", "pt"), ("y", "eta"), ("x", "eta"), ("x", "eta"), ("y", "energy"))
     distance = Model(
-        "distance to a center, every product truncated, saturating sums",
-        tuple(Feature(f"x{i}", "x", "pt", Fixed(9, 9, i % 2 == 0)) for i in range(6)),
+        "distance to a center, every product truncated, saturating sums, rings of unlike objects",
+        tuple(Feature(f"{o}{i}", o, kind, Fixed(9, 9, i % 2 == 0)) for i, (o, kind) in enumerate(kinds)),
+        (Rings("y", 0, 4), Rings("x", 4, 16)),
         registers("ufixed<8,1>", "fixed<9,6,RND,SAT>", "fixed<14,11,TRN_ZERO,SAT_SYM>"),
         normalisation(6, 3, -5, "fixed<9,6,RND_INF,SAT_ZERO>"),
         (
@@ -125,6 +141,7 @@ def odd_models() -> dict[str, Model]:
     linear = Model(
         "one linear output of 252 energies, no normalisation, unsigned latent, two-bit integer weights",
         tuple(Feature(f"e{i}", "region", "energy", Fixed(10, 10, False)) for i in range(252)),
+        (),
         registers("ufixed<16,2>", "fixed<12,10>", "ufixed<14,12,RND,SAT>"),
         normalisation(252, 0, 0, "ufixed<10,10,RND,SAT>"),
         (

@@ -7,7 +7,7 @@ import pytest
 
 from firmware.errors import ModelError
 from firmware.fixed import Fixed
-from firmware.model import Feature, Model, Score
+from firmware.model import Feature, Model, Rings, Score
 
 
 def test_a_model_survives_the_way_through_json_and_arrays(model: Model) -> None:
@@ -15,6 +15,7 @@ def test_a_model_survives_the_way_through_json_and_arrays(model: Model) -> None:
     again = Model.from_arrays(json.loads(json.dumps(description)), arrays)
     assert again.id == model.id
     assert again.features == model.features
+    assert again.rings == model.rings
     assert again.layout == model.layout
     assert not again.layers[0].weight.flags.writeable
 
@@ -27,6 +28,8 @@ def test_every_part_of_a_model_is_in_its_id(model: Model) -> None:
         replace(model, name="other"),
         replace(model, lut_bits=11),
         replace(model, n_cuts=4),
+        replace(model, rings=()),
+        replace(model, rings=(*model.rings[:2], Rings("jet", 4, 32))),
         replace(model, layers=(first, replace(second, weight=weight), third)),
         replace(model, layers=(first, second, replace(third, accum_type=Fixed(22, 15)))),
         replace(model, normalisation=replace(model.normalisation, offset=model.normalisation.offset + 1)),
@@ -58,6 +61,29 @@ def test_the_global_trigger_objects_follow_one_another(model: Model) -> None:
 
 def test_the_input_type_holds_every_feature(model: Model) -> None:
     assert model.input_type == Fixed(13, 13)
+
+
+def test_an_energy_has_the_ring_of_the_same_objects_eta(model: Model) -> None:
+    """Rings of e/γ and jets are 8 codes of η wide, those of muons 16; η = 0 opens ring 16, the ends clip."""
+    features = [feature.name for feature in model.features]
+    events = np.zeros((4, 57), dtype=np.int16)
+    events[:, features.index("eg1_eta")] = [-1, -8, -9, 7]
+    events[:, features.index("mu3_eta")] = [-1, -16, -17, 15]
+    events[:, features.index("jet9_eta")] = [127, 255, -256, 8]
+    index = model.ring_index(events)
+    assert index.shape == (4, 57)
+    assert index[:, features.index("eg1_pt")].tolist() == [15, 15, 14, 16]
+    assert index[:, features.index("mu3_pt")].tolist() == [32 + 15, 32 + 15, 32 + 14, 32 + 16]
+    assert index[:, features.index("jet9_pt")].tolist() == [64 + 31, 64 + 31, 64, 64 + 17]
+    assert set(index[:, features.index("eg0_pt")]) == {16}
+    ringed = {f.name for f in model.features if f.kind == "pt" and f.object != "met"}
+    assert {name for name, column in zip(features, index.T, strict=True) if (column >= 0).any()} == ringed
+
+
+def test_a_model_without_rings_has_no_registers_for_them(model: Model) -> None:
+    plain = replace(model, rings=())
+    assert "ring_scale" not in [field.name for field in plain.layout.fields]
+    assert (plain.ring_index(np.zeros((2, 57), int)) == -1).all()
 
 
 @pytest.mark.parametrize(
@@ -119,6 +145,16 @@ def faults(model: Model) -> dict[str, dict[str, Any]]:
         "score: raw 512 is outside": {"score": replace(distance, center=(512,) * 8)},
         "lut_bits 19 is outside 0 to 18": {"lut_bits": 19},
         "at least one cut": {"n_cuts": 0},
+        "rings of eg: given more than once": {"rings": (*model.rings, Rings("eg", 4, 8))},
+        "rings of tau: it has 0 features of kind pt or energy and 0 of kind eta": {"rings": (Rings("tau", 3, 32),)},
+        "rings of eg: it has 4 features of kind pt or energy and 3 of kind eta": {
+            "features": tuple(replace(f, kind="phi") if f.name == "eg2_eta" else f for f in model.features)
+        },
+        "rings of mu: size 24 is no power of two": {"rings": (Rings("mu", 4, 24),)},
+        "rings of mu: size 0 is no power of two": {"rings": (Rings("mu", 4, 0),)},
+        "rings of jet: shift -1 is outside 0 to 31": {"rings": (Rings("jet", -1, 32),)},
+        "rings of jet: shift 32 is outside 0 to 31": {"rings": (Rings("jet", 32, 32),)},
+        "rings: width 64 is outside 1 to 62 bits": {"input": replace(model.input, scale_type=Fixed(32, 2, False))},
     }
 
 
@@ -133,7 +169,7 @@ def test_weights_must_be_integers(model: Model) -> None:
         replace(model.layers[0], weight=np.zeros((57, 28)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("missing", ["name", "layers", "score", "input"])
+@pytest.mark.parametrize("missing", ["name", "layers", "score", "input", "rings"])
 def test_an_incomplete_description_is_refused(model: Model, missing: str) -> None:
     description, arrays = model.to_arrays()
     del description[missing]

@@ -14,6 +14,7 @@ def test_fields_follow_one_another_in_the_order_of_the_datapath(model: Model) ->
     assert names == [
         "input_scale",
         "input_offset",
+        "ring_scale",
         "latent_scale",
         "latent_offset",
         "output_scale",
@@ -21,12 +22,13 @@ def test_fields_follow_one_another_in_the_order_of_the_datapath(model: Model) ->
         "cuts",
         "lut",
     ]
-    assert [field.address for field in model.layout.fields] == [0, 57, 114, 122, 130, 131, 132, 137]
-    assert model.layout.n_words == 137 + 4096
+    assert [field.address for field in model.layout.fields] == [0, 57, 114, 210, 218, 226, 227, 228, 233]
+    assert model.layout.n_words == 233 + 4096
 
 
 def test_the_nominal_payload_has_unit_scales_no_offsets_and_an_identity_lut(nominal: Payload) -> None:
     assert (nominal.value("input_scale") == 1).all()
+    assert (nominal.value("ring_scale") == 1).all()
     assert (nominal.value("latent_scale") == 1).all()
     assert nominal.value("output_scale").tolist() == [1]
     for name in ("input_offset", "latent_offset", "output_offset"):
@@ -49,7 +51,7 @@ def test_a_payload_survives_the_way_through_bytes(nominal: Payload) -> None:
 
 
 def test_bytes_of_another_length_are_refused(nominal: Payload) -> None:
-    with pytest.raises(PayloadError, match=f"{4 * 4233 - 1} bytes, expected {4 * 4233}"):
+    with pytest.raises(PayloadError, match=f"{4 * 4329 - 1} bytes, expected {4 * 4329}"):
         Payload.from_bytes(nominal.layout, nominal.model_id, nominal.to_bytes()[:-1])
 
 
@@ -98,7 +100,7 @@ def test_values_out_of_range_are_refused_not_saturated(nominal: Payload) -> None
 
 def test_a_word_with_bits_above_its_type_is_refused(nominal: Payload) -> None:
     words = nominal.words.copy()
-    words[132] = 1 << 18
+    words[228] = 1 << 18
     with pytest.raises(PayloadError, match=r"cuts\[0\]: word 0x00040000 is no number of ap_uint<18>"):
         Payload(nominal.model_id, nominal.layout, words)
 

@@ -22,6 +22,7 @@ def turned(base: Payload, seed: int) -> Payload:
     random = np.random.default_rng(seed)
     return base.replace_values(
         input_scale=random.uniform(0.8, 1.2, base.layout["input_scale"].size),
+        ring_scale=random.uniform(0.8, 1.2, base.layout["ring_scale"].size),
         input_offset=random.uniform(-2, 2, base.layout["input_offset"].size),
         latent_scale=random.uniform(0.8, 1.2, base.layout["latent_scale"].size),
         latent_offset=random.uniform(-0.3, 0.3, base.layout["latent_offset"].size),
@@ -66,7 +67,7 @@ def test_gradient_of_the_unrounded_datapath_agrees_with_finite_differences(lab: 
     events = torch.from_numpy(lab.events(50_000)[:300].astype(np.float64))
     at = registers(turned(lab.nominal, 1))
     random = torch.Generator().manual_seed(2)
-    for name in ("input_scale", "latent_scale", "latent_offset", "output_scale"):
+    for name in ("input_scale", "ring_scale", "latent_scale", "latent_offset", "output_scale"):
         way = torch.randn(len(at[name]), generator=random, dtype=torch.float64)
         leaf = at[name].clone().requires_grad_()
         (gradient,) = torch.autograd.grad(surrogate(events, at | {name: leaf}).sum(), leaf)
@@ -75,6 +76,55 @@ def test_gradient_of_the_unrounded_datapath_agrees_with_finite_differences(lab: 
             ends = [surrogate(events, at | {name: at[name] + s * step * way}).sum() for s in (1, -1)]
         difference = float(ends[0] - ends[1]) / (2 * step)
         assert float(gradient @ way) == pytest.approx(difference, rel=1e-3)
+
+
+@pytest.mark.parametrize("low", [0, 1 << 13, (1 << 16) - 3])
+def test_forward_values_are_those_of_the_emulator_whatever_the_scales_of_rings_and_inputs(lab: Lab, low: int) -> None:
+    """From `low` to the largest number of the registers, 3.9999: from there the product saturates in every ring."""
+    model, random = lab.package.model, np.random.default_rng(low)
+    names = ("input_scale", "ring_scale")
+    payload = lab.nominal.replace(**{n: random.integers(low, 1 << 16, model.layout[n].size) for n in names})
+    events = lab.events(50_000)[:5000]
+    np.testing.assert_array_equal(codes(model, events, payload), lab.emulator.codes(events, payload))
+
+
+@pytest.mark.parametrize("name", ["input_scale", "ring_scale"])
+def test_registers_may_be_repeated_for_each_event(lab: Lab, name: str) -> None:
+    """Each event then has a slope of its own; they add up to that of the registers in common."""
+    surrogate = Surrogate(lab.package.model)
+    events = torch.from_numpy(lab.events(50_000)[:300].astype(np.float64))
+    at = registers(turned(lab.nominal, 1))
+    common = at[name].clone().requires_grad_()
+    own = at[name].expand(len(events), -1).clone().requires_grad_()
+    scores = surrogate(events, at | {name: common}), surrogate(events, at | {name: own})
+    assert torch.equal(*scores)
+    (together,), (each,) = (torch.autograd.grad(s.sum(), leaf) for s, leaf in zip(scores, (common, own), strict=True))
+    assert (each != 0).any(dim=1).sum() > 100
+    torch.testing.assert_close(each.sum(dim=0), together)
+
+
+def test_what_is_known_of_the_events_rings_and_scales_can_be_given(lab: Lab) -> None:
+    surrogate = Surrogate(lab.package.model)
+    events = torch.from_numpy(lab.events(50_000)[:300].astype(np.float64))
+    at = registers(turned(lab.nominal, 1))
+    index = surrogate.ring_index(events)
+    scale = surrogate.effective_scale(events, at, index)
+    assert torch.equal(scale, surrogate.effective_scale(events, at))
+    assert torch.equal(surrogate.core(events, at, scale), surrogate.core(events, at))
+    assert not torch.equal(surrogate.effective_scale(events, at, index.roll(1, 0)), scale)
+    assert not torch.equal(surrogate.core(events, at, scale.roll(1, 0)), surrogate.core(events, at))
+
+
+def test_a_ring_pulls_on_the_events_in_it_alone(lab: Lab) -> None:
+    surrogate = Surrogate(lab.package.model)
+    events = torch.from_numpy(lab.events(50_000)[:300].astype(np.float64))
+    at = registers(lab.nominal)
+    own = at["ring_scale"].expand(len(events), -1).clone().requires_grad_()
+    (slopes,) = torch.autograd.grad(surrogate(events, at | {"ring_scale": own}).sum(), own)
+    index = surrogate.ring_index(events)
+    inside = torch.stack([(index == ring).any(dim=1) for ring in range(own.shape[1])], dim=1)
+    assert not slopes[~inside].any()
+    assert slopes[inside].any()
 
 
 def test_straight_through_slope_is_that_of_the_emulator_over_a_visible_step(lab: Lab) -> None:
