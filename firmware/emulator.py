@@ -89,11 +89,13 @@ class Emulator:
         """The effective scale of each feature: (n_features,), or (n, n_features) where the rings differ from one."""
         model, scale, rings = self.model, raws["input_scale"], raws.get("ring_scale")
         kind = model.input.effective_type
-        one = 1 << kind.frac
-        if rings is None or (rings == one).all():
+        if rings is None or (rings == 1 << kind.frac).all():
             return scale
-        every = kind.cast(scale[:, None] * np.append(rings, one), 2 * kind.frac)
-        return every[np.arange(model.n_features), model.ring_index(events)]
+        columns = [feature.energy for feature in model.ringed]
+        every = kind.cast(scale[columns, None] * rings, 2 * kind.frac)
+        effective = np.tile(scale, (len(events), 1))
+        effective[:, columns] = every[np.arange(len(columns)), model.ring_index(events)]
+        return effective
 
     def _score(self, latent: Integers) -> Integers:
         score, frac = self.model.score, self.model.latent.result_type.frac

@@ -152,27 +152,21 @@ class Model:
             first += rings.size
         return tuple(found)
 
-    def ring_index(self, events: NDArray[Any]) -> Integers:
-        """The register in `ring_scale` of each feature, (n, n_features); -1 where it depends on no ring.
+    def ring_index(self, events: NDArray[Any]) -> NDArray[np.int16]:
+        """The register in `ring_scale` of each ringed feature, (n, ringed features).
 
         Args:
             events: hardware integers (n, n_features).
         """
-        index = np.full(events.shape, -1, dtype=np.int64)
-        if self.ringed:
-            energy, eta, shift, size, first = self._ring_columns
-            ring = events[:, eta].astype(np.int64, copy=False)
-            ring >>= shift
-            ring += size // 2
-            np.clip(ring, 0, size - 1, out=ring)
-            ring += first
-            index[:, energy] = ring
-        return index
+        _, eta, shift, size, first = self._ring_columns
+        eta_codes = events[:, eta].astype(np.int32)
+        ring = np.clip((eta_codes >> shift.astype(np.int32)) + (size // 2).astype(np.int32), 0, size - 1)
+        return np.asarray(ring + first, dtype=np.int16)
 
     @cached_property
     def _ring_columns(self) -> Integers:
         """The ringed features by column: energy, eta, shift, size and first, (5, ringed features)."""
-        return np.array(self.ringed, dtype=np.int64).T
+        return np.array(self.ringed, dtype=np.int64).reshape(-1, len(RingedFeature._fields)).T
 
     @cached_property
     def id(self) -> str:

@@ -5,7 +5,8 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,7 @@ FORMAT = 1
 MAX_BYTES = 1 << 30
 MANIFEST = "manifest.json"
 ARRAYS = "arrays/"
+SIGNALS = "signals."
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +30,11 @@ class Package:
     """The travelling model: network, nominal payload, address table, reference, golden vectors, lineage.
 
     `reference` is opaque here. `golden_codes` are the codes of `golden_events` under the nominal payload.
+    `signals` are undrifted events (n, n_features) of what the trigger is to find, by name; there may be none.
 
     Raises:
-        PackageError: if the payload is made for another model or the golden vectors do not fit.
+        PackageError: if the payload is made for another model, the golden vectors or the signals do not
+            fit, or a signal's name is no identifier.
     """
 
     model: Model
@@ -40,16 +44,26 @@ class Package:
     golden_events: NDArray[Any]
     golden_codes: NDArray[Any]
     lineage: dict[str, Any]
+    signals: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.nominal.model_id != self.model.id or self.nominal.layout != self.model.layout:
             raise PackageError(f"the nominal payload is made for model {self.nominal.model_id}, not {self.model.id}")
-        try:
-            self.model.check_events(self.golden_events)
-        except FirmwareError as error:
-            raise PackageError(f"golden events: {error}") from error
+        self._check_events("golden events", self.golden_events)
+        for name, events in self.signals.items():
+            if not name.isidentifier():
+                raise PackageError(f"signal {name!r}: expected a name of letters, digits and underscores")
+            self._check_events(f"signal {name}", events)
+            if not len(events):
+                raise PackageError(f"signal {name}: it has no events")
         if self.golden_codes.shape != (len(self.golden_events),):
             raise PackageError(f"{self.golden_codes.shape} golden codes for {len(self.golden_events)} events")
+
+    def _check_events(self, what: str, events: NDArray[Any]) -> None:
+        try:
+            self.model.check_events(events)
+        except FirmwareError as error:
+            raise PackageError(f"{what}: {error}") from error
 
     @cached_property
     def id(self) -> str:
@@ -87,6 +101,9 @@ class Package:
                 golden_events=arrays["golden.events"],
                 golden_codes=arrays["golden.codes"],
                 lineage=json.loads(members["lineage.json"]),
+                signals={
+                    name.removeprefix(SIGNALS): events for name, events in arrays.items() if name.startswith(SIGNALS)
+                },
             )
         except (KeyError, ValueError, FirmwareError) as error:
             raise PackageError(f"{path} holds no usable package: {error}") from error
@@ -94,6 +111,7 @@ class Package:
     def _members(self) -> dict[str, bytes]:
         description, arrays = self.model.to_arrays()
         arrays |= {"golden.events": self.golden_events, "golden.codes": self.golden_codes}
+        arrays |= {f"{SIGNALS}{name}": events for name, events in self.signals.items()}
         return {
             "model.json": _json(description),
             "nominal.bin": self.nominal.to_bytes(),

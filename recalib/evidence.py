@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,6 +48,18 @@ class Evidence:
     @classmethod
     def of(cls, words: Words, weights: Floats, target: Target) -> "Evidence":
         return cls(words.codes, words.accepts, weights / weights.sum(), target)
+
+    @classmethod
+    def of_codes(
+        cls, codes: NDArray[np.integer], cuts: NDArray[np.int64], weights: Floats, target: Target
+    ) -> "Evidence":
+        """The accept bits are those of codes at or above the cuts."""
+        return cls(codes.astype(np.uint32), codes[:, None] >= cuts, weights / weights.sum(), target)
+
+    def take(self, which: NDArray[Any] | slice) -> "Evidence":
+        """That of some of the events, by index, mask or slice."""
+        weights = self.weights[which]
+        return Evidence(self.codes[which], self.accepts[which], weights / weights.sum(), self.target)
 
     @cached_property
     def bins(self) -> NDArray[np.int64]:

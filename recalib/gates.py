@@ -1,7 +1,7 @@
 """The conditions that a proposal must meet, on events that neither fit nor choice has seen."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,8 @@ from firmware.hls import CompiledDatapath
 from firmware.package import Package
 from firmware.payload import Payload
 from recalib.evidence import SIGMAS, Evidence
+from recalib.lipschitz import rise
+from recalib.locality import Locality
 from recalib.proposal import Gate
 from recalib.request import FitSettings
 from recalib.sample import EventSample
@@ -22,10 +24,23 @@ CHECKED = 4096
 
 CUT = "cuts"
 
+MOVE_SIGMAS = 2.5
+"""Standard errors by which a move, or the rate that calls for it, must differ from nothing."""
+
+SIGNAL_LOSS = 0.05
+"""Relative loss of a signal from which on a human is told."""
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A payload before its gates: `before` and `after` are what base and payload give on `events`."""
+    """A payload before its gates.
+
+    Args:
+        before, after: what base and payload give on `events`, which neither fit nor choice has seen.
+        n_events, n_eff: of the whole sample.
+        locality: what of the drift is confined to few codes.
+        moves: what was turned by how much, and `errors` the standard errors of those that a fit has found.
+    """
 
     package: Package
     surrogate: Surrogate
@@ -38,7 +53,11 @@ class Subject:
     before: Evidence
     after: Evidence
     n_events: int
+    n_eff: float
     restores: bool
+    locality: Locality
+    moves: Mapping[str, float]
+    errors: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def move(self) -> float:
@@ -50,23 +69,62 @@ def verdicts(subject: Subject) -> tuple[Gate, ...]:
     """All gates of the subject's knob.
 
     `threshold` leaves p(s) as it is and is gated on the rates and the cuts' move; the others on the fall
-    of the KL and on the move of the registers as well.
+    of the KL, on the move of the registers and on how steep the score becomes as well.
     """
     return tuple(_gates(subject))
+
+
+def vetoes(gates: Iterable[Gate]) -> list[str]:
+    """What speaks against a proposal; advice does not."""
+    return [gate.text for gate in gates if not (gate.passed or gate.advice)]
 
 
 def _gates(s: Subject) -> Iterator[Gate]:
     wanted = s.settings
     n = s.n_events
     yield Gate("events", n, wanted.min_events, n >= wanted.min_events, f"{n} events, at least {wanted.min_events}")
+    text = f"the sample is as precise as {s.n_eff:.0f} equally weighted events, at least {wanted.min_effective:g}"
+    yield Gate("effective", s.n_eff, wanted.min_effective, s.n_eff >= wanted.min_effective, text)
     if s.restores:
         change, error = s.after.kl_change(s.before)
         text = f"KL {s.before.kl:.5f} → {s.after.kl:.5f}, a fall of {-change / max(error, 1e-12):.1f} σ"
         yield Gate("kl", change, -SIGMAS * error, change < -SIGMAS * error, text)
+    yield from _significance(s)
     yield from _rates(s)
     yield from _steps(s)
+    if s.restores:
+        steeper = rise(s.package.model, s.payload, s.package.nominal)
+        text = f"the score is at most × {steeper:.2f} as steep as nominal in an input, limit {wanted.max_lipschitz:g}"
+        yield Gate("lipschitz", steeper, wanted.max_lipschitz, steeper <= wanted.max_lipschitz, text)
     yield from _retention(s)
     yield from _agreement(s)
+    yield from _advice(s)
+
+
+def _significance(s: Subject) -> Iterator[Gate]:
+    """Whether there was anything to turn the knob for: a rate that was off, or a scale that is not 1."""
+    if not s.restores:
+        off = float((np.abs(s.before.rate_ratios - 1) / np.maximum(s.before.rate_errors, 1e-12)).max())
+        text = f"the rates were off by {off:.1f} σ, at least {MOVE_SIGMAS:g}"
+    elif s.errors:
+        off = max(abs(s.moves[name]) / max(error, 1e-12) for name, error in s.errors.items())
+        text = f"the largest move is {off:.1f} σ, at least {MOVE_SIGMAS:g}"
+    else:
+        return
+    yield Gate("significant", off, MOVE_SIGMAS, off >= MOVE_SIGMAS, text)
+
+
+def _advice(s: Subject) -> Iterator[Gate]:
+    """What a human should know: whether the drift is confined, and what becomes of the stored signals."""
+    found = s.locality
+    text = "; ".join(filter(None, (found.excess or "no excess is confined to few codes", found.deficit)))
+    yield Gate("local excess", float(bool(found.excess)), 0.0, not found.excess, text, advice=True)
+    for name, events in sorted(s.package.signals.items()):
+        before, after = (s.emulator.run(events, payload).accepts.mean(axis=0) for payload in (s.base, s.payload))
+        kept = float((after / np.maximum(before, 1 / len(events))).min())
+        shares = ", ".join(f"{old:.3f} → {new:.3f}" for old, new in zip(before, after, strict=True))
+        text = f"{name}, undrifted: efficiency {shares} at the cuts"
+        yield Gate(f"signal {name}", kept, 1 - SIGNAL_LOSS, kept >= 1 - SIGNAL_LOSS, text, advice=True)
 
 
 def _rates(s: Subject) -> Iterator[Gate]:
@@ -84,15 +142,15 @@ def _steps(s: Subject) -> Iterator[Gate]:
     largest = max(step.values())
     text = f"the largest relative step is {largest:.4f}, at least {wanted.min_move:g}"
     yield Gate("minimal move", largest, wanted.min_move, largest >= wanted.min_move, text)
-    for field, size in step.items():
-        most = wanted.max_cut_move if field == CUT else wanted.max_move
-        if field != "lut":
-            text = f"{field}: a step of {size:.3f} in ln, at most {most:g}"
-            yield Gate(f"move {field}", size, most, size <= most, text)
-    for field, size in total.items():
-        if field not in (CUT, "lut"):
-            text = f"{field}: {size:.3f} in ln from nominal, at most {wanted.max_total_move:g}"
-            yield Gate(f"total {field}", size, wanted.max_total_move, size <= wanted.max_total_move, text)
+    for name, size in step.items():
+        most = wanted.max_cut_move if name == CUT else wanted.max_move
+        if name != "lut":
+            text = f"{name}: a step of {size:.3f} in ln, at most {most:g}"
+            yield Gate(f"move {name}", size, most, size <= most, text)
+    for name, size in total.items():
+        if name not in (CUT, "lut"):
+            text = f"{name}: {size:.3f} in ln from nominal, at most {wanted.max_total_move:g}"
+            yield Gate(f"total {name}", size, wanted.max_total_move, size <= wanted.max_total_move, text)
 
 
 def _retention(s: Subject) -> Iterator[Gate]:
@@ -130,10 +188,10 @@ def _differences(s: Subject, events: "np.typing.NDArray[np.integer]", payload: P
 def _moves(base: Payload, payload: Payload) -> dict[str, float]:
     """The largest |ln| of the steps in each field of scales, in the cuts, and the LUT's largest step over its size."""
     moves = {}
-    for field in base.layout.fields:
-        if field.name.endswith("_scale") or field.name == CUT:
-            old, new = base.value(field.name), payload.value(field.name)
-            moves[field.name] = float(np.abs(np.log(np.maximum(new, 1e-9) / np.maximum(old, 1e-9))).max())
+    for part in base.layout.fields:
+        if part.name.endswith("_scale") or part.name == CUT:
+            old, new = base.value(part.name), payload.value(part.name)
+            moves[part.name] = float(np.abs(np.log(np.maximum(new, 1e-9) / np.maximum(old, 1e-9))).max())
     lut = base.raw("lut")
     if lut.size:
         moves["lut"] = float(np.abs(payload.raw("lut") - lut).max() / lut.size)

@@ -1,6 +1,7 @@
 """Whether inputs look like the reference's: the evidence that tells a scale from a lost acceptance."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,141 +12,247 @@ from firmware.parts import ENERGIES
 from firmware.payload import Payload
 
 Floats = NDArray[np.float64]
+Events = NDArray[np.integer]
 
-FLOOR = 1.3
+FLOOR = 1.5
 """Objects count from this multiple of the softest one in the reference: a corrected scale moves the softest
 ones, and what fell below the trigger's own threshold cannot be brought back."""
 
-SCALES = np.linspace(-0.3, 0.3, 61)
+SCALES = np.linspace(-0.4, 0.4, 41)
 """ln of the scales that are tried on an object type."""
 
 ENERGY_SHARES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.997)
 ANGLE_BINS = 16
-SEEN = 12.5
-"""½·5²: a scale is taken from the energies only where they are five standard errors better with it."""
+SEEN = 5.0
+"""Standard errors by which a scale must differ from none to be taken from the energies."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Histogram:
-    """Of the energies of an object type, or of an angle of its objects above the floor."""
+class _Kind:
+    """An object type: its energies, where each is in the registers of η rings, and its angles.
 
+    Args:
+        energies: (k,) columns.
+        ring_registers: its registers of `ring_scale`; none where it has no rings.
+        ring_columns: (k,) where its energies are among the ringed ones.
+        top: the highest energy.
+        angles: columns (k,) of each kind of angle that no ring resolves.
+    """
+
+    name: str
     energies: NDArray[np.int64]
-    angles: NDArray[np.int64] | None
-    floor: float
-    edges: Floats
+    ring_registers: range
+    ring_columns: list[int]
+    top: int
+    angles: tuple[NDArray[np.int64], ...]
 
-    def fill(self, corrected: Floats, weights: Floats) -> Floats:
-        """Entries per crossing, by bin."""
-        energy = corrected[:, self.energies]
-        each = np.broadcast_to(weights[:, None], energy.shape)
-        if self.angles is None:
-            return self._shares(energy.ravel(), each.ravel(), weights.sum())
-        hard = energy > self.floor
-        return self._shares(corrected[:, self.angles][hard], each[hard], weights.sum())
+    @property
+    def n_rings(self) -> int:
+        return max(1, len(self.ring_registers))
 
-    def _shares(self, values: Floats, weights: Floats, total: float) -> Floats:
-        counts = np.bincount(np.searchsorted(self.edges[1:-1], values), weights, len(self.edges) - 1)
-        return np.asarray(counts / total, dtype=np.float64)
+    def shared(self, entries: Floats) -> Floats:
+        """Entries (..., bins) and, last, the objects that are absent, soft or elsewhere."""
+        rest = len(self.energies) - entries.sum(axis=-1, keepdims=True)
+        return np.concatenate([entries, np.maximum(rest, 0.0)], axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """The inputs of a weighted sample, as far as they are compared.
+
+    Args:
+        energies: by object type, entries per crossing (k, rings, top + 1) by energy code.
+        angles: by object type, for each kind of angle the shape (bins,) of its histogram above the floor.
+        noise: Σw²/(Σw)², the inverse of the effective number of crossings.
+    """
+
+    energies: dict[str, Floats]
+    angles: dict[str, list[Floats]]
+    noise: float
+
+    @cached_property
+    def below(self) -> dict[str, Floats]:
+        """Entries below each code (k, rings, top + 2)."""
+        return {
+            name: np.concatenate([np.zeros((*counts.shape[:2], 1)), counts.cumsum(axis=2)], axis=2)
+            for name, counts in self.energies.items()
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Tell:
+    """ln of the factors that bring an object type's energies nearest to the reference's, with their errors.
+
+    Args:
+        scale, error: of all its objects.
+        rings, ring_errors: (rings,) of those in one η ring; the error is infinite where nothing can be told.
+        spread: how far the rings are from having one scale, in standard deviations of what chance would do.
+    """
+
+    scale: float
+    error: float
+    rings: Floats
+    ring_errors: Floats
+    spread: float = 0.0
 
 
 class InputReference:
     """Pooled input histograms of the reference events, by object type.
 
-    Energies are counted per crossing, with all that is absent or soft in one bin, so that numbers of
-    objects matter; angles are compared in shape. No scale changes an azimuth: a mismatch there stays.
+    Energies are counted per crossing and η ring, with all that is absent or soft in one bin, so that numbers
+    of objects matter; other angles are compared in shape. No scale changes an azimuth: a mismatch there stays.
 
     Args:
         events: reference events (n, n_features).
         weights: (n,).
-        seed: of the dither that spreads whole codes over their width before they are scaled.
     """
 
-    def __init__(self, model: Model, events: NDArray[np.integer], weights: Floats, seed: int = 0) -> None:
-        self._energy = np.array([feature.kind in ENERGIES for feature in model.features])
-        self._seed = seed
-        values = self._spread(events, np.ones(model.n_features), np.zeros(model.n_features))
-        self._by_object = {o: _histograms(model, o, values, weights) for o in _objects(model)}
-        self._histograms = [h for found in self._by_object.values() for h in found]
-        self._expected = [h.fill(values, weights) for h in self._histograms]
-        self._m_eff = weights.sum() ** 2 / (weights**2).sum()
+    def __init__(self, model: Model, events: Events, weights: Floats) -> None:
+        self._model = model
+        self._kinds = [kind for kind in _kinds(model) if (events[:, kind.energies] > 0).any()]
+        self._edges: dict[str, Floats] = {}
+        self._angle_edges: dict[str, list[Floats]] = {}
+        for kind in self._kinds:
+            energy = events[:, kind.energies]
+            each = np.broadcast_to(weights[:, None], energy.shape)
+            hard = energy > FLOOR * max(1, energy[energy > 0].min())
+            floor = FLOOR * max(1, energy[energy > 0].min())
+            shares = _quantiles(energy[hard], each[hard], ENERGY_SHARES) if hard.any() else np.zeros(0)
+            self._edges[kind.name] = np.unique([floor, *shares])
+            even = np.arange(1, ANGLE_BINS) / ANGLE_BINS
+            self._angle_edges[kind.name] = [
+                np.unique(_quantiles(events[:, columns][hard], each[hard], even)) + 0.5 if hard.any() else np.zeros(0)
+                for columns in kind.angles
+            ]
+        nominal = Payload.nominal(model, np.zeros(model.n_cuts, np.int64))
+        self._observed = self.observe(events, weights)
+        self._expected = {kind.name: self._fill(self._observed, kind, nominal) for kind in self._kinds}
 
-    def mismatch(self, events: NDArray[np.integer], weights: Floats, payload: Payload) -> float:
+    def observe(self, events: Events, weights: Floats) -> Observed:
+        """Count the inputs (n, n_features) of crossings with weights (n,)."""
+        total = weights.sum()
+        ring = self._model.ring_index(events)
+        energies, angles = {}, {}
+        for kind in self._kinds:
+            energy = np.clip(events[:, kind.energies], 0, kind.top).astype(np.int64)
+            place = np.arange(len(kind.energies)) * kind.n_rings + np.zeros_like(energy)
+            if kind.n_rings > 1:
+                place += ring[:, kind.ring_columns] - kind.ring_registers.start
+            place = place * (kind.top + 1) + energy
+            each = np.repeat(weights / total, len(kind.energies))
+            shape = len(kind.energies), kind.n_rings, kind.top + 1
+            counts: Floats = np.bincount(place.ravel(), each, int(np.prod(shape))).astype(np.float64)
+            energies[kind.name] = counts.reshape(shape)
+            hard = energy > self._edges[kind.name][0]
+            each = each.reshape(energy.shape)[hard]
+            angles[kind.name] = [
+                np.bincount(np.searchsorted(edges, events[:, columns][hard]), each, len(edges) + 1).astype(np.float64)
+                for columns, edges in zip(kind.angles, self._angle_edges[kind.name], strict=True)
+            ]
+        return Observed(energies, angles, float((weights**2).sum() / total**2))
+
+    def mismatch(self, observed: Observed, payload: Payload) -> float:
         """Nats per crossing between inputs behind the payload's input registers and the reference's inputs.
 
         Σ over the histograms of Σ_b h_b ln(h_b/h_ref,b), free of the mean that statistics alone give.
         """
-        values = self._spread(events, payload.value("input_scale"), payload.value("input_offset"))
-        n_eff = weights.sum() ** 2 / (weights**2).sum()
+        noise = observed.noise + self._observed.noise
         total = 0.0
-        for histogram, expected in zip(self._histograms, self._expected, strict=True):
-            entries = histogram.fill(values, weights)
-            total += self._divergence(entries, expected)
-            total -= (len(entries) - 1) / 2 * (1 / n_eff + 1 / self._m_eff)
+        for kind in self._kinds:
+            entries, expected = self._fill(observed, kind, payload), self._expected[kind.name]
+            total += float(self._divergence(kind.shared(entries.ravel()), kind.shared(expected.ravel())))
+            total -= np.count_nonzero(expected) / 2 * noise
+            for shape, wanted in zip(observed.angles[kind.name], self._observed.angles[kind.name], strict=True):
+                total += float(self._divergence(shape, wanted)) - (len(wanted) - 1) / 2 * noise
         return total
 
-    def scale(self, events: NDArray[np.integer], weights: Floats, payload: Payload, name: str) -> tuple[float, float]:
-        """ln of the factor that brings an object type's energies nearest to the reference's, and its error.
+    def resolution(self, observed: Observed) -> float:
+        """The standard deviation of a mismatch that is none: √(dof/2) in units of the statistics."""
+        bins = [np.count_nonzero(expected) for expected in self._expected.values()]
+        dof = sum(bins) + sum(len(shape) - 1 for shapes in self._observed.angles.values() for shape in shapes)
+        return float(np.sqrt(dof / 2)) * (observed.noise + self._observed.noise)
+
+    def tell(self, observed: Observed, payload: Payload, name: str) -> Tell:
+        """What the energies alone tell of an object type's scale behind the payload's registers.
 
         The minimum of n·KL over the factor, an estimate of maximum likelihood, and from its curvature the
-        error of the two samples. 0 where the gain over it is chance; (0, inf) where the reference has no such objects.
+        error of the two samples. 0 where the gain over it is chance; an error of infinity where the reference
+        has no such objects.
         """
-        if not self._by_object[name]:
-            return 0.0, np.inf
-        histogram = self._by_object[name][0]
-        expected = self._expected[self._histograms.index(histogram)]
-        values = self._spread(events, payload.value("input_scale"), payload.value("input_offset"))
-        distances = [self._divergence(histogram.fill(values * np.exp(t), weights), expected) for t in SCALES]
-        best = int(np.clip(np.argmin(distances), 1, len(SCALES) - 2))
-        around = slice(max(best - 3, 0), best + 4)
-        curve, slope, _ = np.polyfit(SCALES[around], distances[around], 2)
-        if curve <= 0:
-            return float(SCALES[best]), np.inf
-        noise = (weights**2).sum() / weights.sum() ** 2 + 1 / self._m_eff
-        top = float(np.clip(-slope / (2 * curve), SCALES[0], SCALES[-1]))
-        gain = distances[len(SCALES) // 2] - min(distances)
-        return top if gain > SEEN * noise else 0.0, float(np.sqrt(noise / (2 * curve)))
+        kind = next((kind for kind in self._kinds if kind.name == name), None)
+        if kind is None:
+            return Tell(0.0, np.inf, np.zeros(0), np.zeros(0))
+        filled = np.stack([self._fill(observed, kind, payload, np.exp(t)) for t in SCALES])
+        noise = observed.noise + self._observed.noise
+        expected = self._expected[name]
+        together = self._divergence(kind.shared(filled.sum(axis=1)), kind.shared(expected.sum(axis=0)))
+        scale, error = _minimum(together, noise)
+        scale = scale if abs(scale) > SEEN * error else 0.0
+        if kind.n_rings == 1:
+            return Tell(scale, error, np.zeros(0), np.zeros(0))
+        each = self._divergence(kind.shared(filled), kind.shared(expected)).T
+        rings, errors = np.array([_minimum(distances, noise) for distances in each]).T
+        heard = np.isfinite(errors)
+        gain = 2 * (each.sum(axis=0).min() - each.min(axis=1).sum()) / noise
+        return Tell(scale, error, rings, errors, float((gain - heard.sum()) / np.sqrt(2 * max(heard.sum(), 1))))
 
-    def _divergence(self, entries: Floats, expected: Floats) -> float:
-        wanted = (expected + 0.5 / self._m_eff) / (expected + 0.5 / self._m_eff).sum() * entries.sum()
-        return float(rel_entr(entries, wanted).sum())
+    def _fill(self, observed: Observed, kind: _Kind, payload: Payload, factor: float = 1.0) -> Floats:
+        """Entries per crossing (rings, bins) of calibrated energies above the floor; each code's lie evenly in it."""
+        edges, below = self._edges[kind.name], observed.below[kind.name]
+        scale, offset = (payload.value(name)[kind.energies] for name in ("input_scale", "input_offset"))
+        ring_scale = payload.value("ring_scale")[list(kind.ring_registers)] if kind.n_rings > 1 else np.ones(1)
+        filled = np.zeros((kind.n_rings, len(edges)))
+        distinct, of = np.unique(np.stack([scale, offset], axis=1), axis=0, return_inverse=True)
+        for i, (s, o) in enumerate(distinct):
+            pooled = below[of.ravel() == i].sum(axis=0)
+            for r in range(kind.n_rings):
+                codes = (edges - o) / max(s * ring_scale[r] * factor, 1e-9) + 0.5
+                inside = np.interp(np.maximum(codes, 1.0), np.arange(kind.top + 2), pooled[r])
+                filled[r] += np.diff(inside, append=pooled[r, -1])
+        return filled
 
-    def _spread(self, events: NDArray[np.integer], scale: Floats, offset: Floats) -> Floats:
-        """Calibrated inputs; energies are spread evenly over the width of their code, zero stays zero."""
-        dither = np.random.default_rng(self._seed).random(events.shape, np.float32) - 0.5
-        values = events + np.where(self._energy & (events > 0), dither, 0)
-        return values * scale + offset
-
-
-def _objects(model: Model) -> list[str]:
-    return sorted({feature.object for feature in model.features if feature.kind in ENERGIES})
-
-
-def _histograms(model: Model, name: str, values: Floats, weights: Floats) -> list[_Histogram]:
-    kinds: dict[str, list[int]] = {}
-    for i, feature in enumerate(model.features):
-        if feature.object == name:
-            kinds.setdefault("energy" if feature.kind in ENERGIES else feature.kind, []).append(i)
-    energies = np.array(kinds.pop("energy"))
-    energy = values[:, energies]
-    each = np.broadcast_to(weights[:, None], energy.shape)
-    if not (energy > 0).any():
-        return []
-    floor = FLOOR * max(1.0, np.rint(energy[energy > 0].min()))
-    hard = energy > floor
-    if not hard.any():
-        return []
-    edges = [-np.inf, floor, *_quantiles(energy[hard], each[hard], ENERGY_SHARES), np.inf]
-    found = [_Histogram(energies, None, floor, np.unique(edges))]
-    for angles in (np.array(columns) for columns in kinds.values() if len(columns) == len(energies)):
-        shares = np.arange(1, ANGLE_BINS) / ANGLE_BINS
-        edges = [-np.inf, *(_quantiles(values[:, angles][hard], each[hard], shares) + 0.5), np.inf]
-        found.append(_Histogram(energies, angles, floor, np.unique(edges)))
-    return found
+    def _divergence(self, entries: Floats, expected: Floats) -> Floats:
+        """Σ_b h ln(h/h_ref) over the last axis, h_ref scaled to as many entries."""
+        prior = 0.5 * self._observed.noise
+        wanted = (expected + prior) / (expected + prior).sum() * entries.sum(axis=-1, keepdims=True)
+        found: Floats = rel_entr(entries, wanted).sum(axis=-1)
+        return found
 
 
-def _quantiles(values: Floats, weights: Floats, shares: ArrayLike) -> Floats:
+def _minimum(distances: Floats, noise: float) -> tuple[float, float]:
+    """Where the distances over `SCALES` are least, and its error; (0, inf) where nothing can be told."""
+    best = int(np.clip(np.argmin(distances), 3, len(SCALES) - 4))
+    around = slice(best - 3, best + 4)
+    curve, slope, _ = np.polyfit(SCALES[around], distances[around], 2)
+    if curve <= noise:
+        return 0.0, np.inf
+    top = float(np.clip(-slope / (2 * curve), SCALES[0], SCALES[-1]))
+    return top, float(np.sqrt(noise / (2 * curve)))
+
+
+def _kinds(model: Model) -> list[_Kind]:
+    kinds = []
+    for name in sorted({feature.object for feature in model.features if feature.kind in ENERGIES}):
+        columns: dict[str, list[int]] = {}
+        for i, feature in enumerate(model.features):
+            if feature.object == name:
+                columns.setdefault("energy" if feature.kind in ENERGIES else feature.kind, []).append(i)
+        energies = np.array(columns.pop("energy"))
+        ringed = [k for k, feature in enumerate(model.ringed) if feature.energy in energies]
+        rings = range(0)
+        if ringed:
+            first = model.ringed[ringed[0]]
+            rings = range(first.first, first.first + first.size)
+            columns.pop("eta")
+        angles = tuple(np.array(of) for of in columns.values() if len(of) == len(energies))
+        top = max(model.features[i].type.max_raw for i in energies)
+        kinds.append(_Kind(name, energies, rings, ringed, top, angles))
+    return kinds
+
+
+def _quantiles(values: NDArray[np.integer], weights: Floats, shares: ArrayLike) -> Floats:
     order = np.argsort(values)
     below = np.cumsum(weights[order])
     place = np.searchsorted(below, np.asarray(shares) * below[-1]).clip(max=len(values) - 1)
-    found: Floats = values[order][place]
+    found: Floats = values[order][place].astype(np.float64)
     return found

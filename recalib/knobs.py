@@ -11,6 +11,7 @@ from firmware.parts import ENERGIES
 from firmware.payload import Payload
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
+from recalib.inputs import SEEN, Tell
 
 Floats = NDArray[np.float64]
 
@@ -23,48 +24,58 @@ INPUT_SPREAD = 0.02
 FEATURE_SPREAD = 0.02
 """Prior spread of one feature's ln(scale) about that of its object type."""
 
+RING_SPREAD = 0.3
+"""How far the spread of the η rings' scales may be from what the energies tell, relative."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScaleKnob:
-    """Multiplies the registers of one field: value_j = deployed_j · exp(Σ_k tie_jk θ_k).
+    """Multiplies the registers of some fields: value_j = deployed_j · exp(Σ_k tie_jk θ_k).
 
     θ = 0 is the identity. The result is rounded to the registers' grid by the payload.
 
     Args:
-        field: name of the register field.
+        ties: by name of the register field (registers, K), which register follows which parameter.
         labels: of the K parameters.
-        tie: (registers, K), which register follows which parameter.
         spread, centre: (K,), the prior's standard deviations and means.
         inputs: whether it corrects the inputs, so that these can be compared with the reference's.
+        max_move: of a register's |ln|.
     """
 
     name: str
-    field: str
+    ties: dict[str, Floats]
     labels: tuple[str, ...]
-    tie: Floats
     spread: Floats
     centre: Floats
+    max_move: float
     inputs: bool = False
 
-    def values(self, theta: Floats, base: Payload) -> Floats:
-        return base.value(self.field) * np.exp(self.tie @ theta)
+    def values(self, theta: Floats, base: Payload) -> dict[str, Floats]:
+        """Not yet rounded, by field."""
+        moves = {field: np.clip(tie @ theta, -self.max_move, self.max_move) for field, tie in self.ties.items()}
+        return {field: base.value(field) * np.exp(move) for field, move in moves.items()}
 
     def payload(self, theta: Floats, base: Payload) -> Payload:
         """The deployed payload with the turned registers, each on its grid and within its range."""
-        kind = base.layout[self.field].type
-        values = np.clip(self.values(theta, base), kind.value(kind.min_raw), kind.value(kind.max_raw))
-        return base.replace_values(**{self.field: values})
+        values = self.values(theta, base)
+        kinds = {field: base.layout[field].type for field in values}
+        return base.replace_values(
+            **{
+                f: np.clip(v, kinds[f].value(kinds[f].min_raw), kinds[f].value(kinds[f].max_raw))
+                for f, v in values.items()
+            }
+        )
 
     def moves(self, theta: Floats) -> dict[str, float]:
         return dict(zip(self.labels, theta.tolist(), strict=True))
 
 
-def scale_knob(name: str, model: Model, seen: Callable[[str], tuple[float, float]]) -> ScaleKnob:
+def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: float) -> ScaleKnob:
     """The knob of that name on a model.
 
     Args:
-        seen: ln(scale) of an object type and its error as its energies alone tell; the prior of the
-            scales of the inputs is centred there.
+        tell: what an object type's energies alone tell of its scale; the prior of the scales of the inputs
+            is centred there.
 
     Raises:
         Unfit: if the model has no such registers.
@@ -72,23 +83,75 @@ def scale_knob(name: str, model: Model, seen: Callable[[str], tuple[float, float
     if name in ("output_scale", "latent_scale"):
         size = model.layout[name].size
         labels = tuple(f"{name.removesuffix('_scale')}{i}" for i in range(size))
-        return ScaleKnob(name, name, labels, np.eye(size), np.full(size, SPREAD), np.zeros(size))
+        return ScaleKnob(name, {name: np.eye(size)}, labels, np.full(size, SPREAD), np.zeros(size), max_move)
     energies = [i for i, feature in enumerate(model.features) if feature.kind in ENERGIES]
     objects = sorted({model.features[i].object for i in energies})
     if not objects:
         raise Unfit(f"{name}: the model has no input of kind {' or '.join(ENERGIES)}")
     tied = _columns(model, [[i for i in energies if model.features[i].object == o] for o in objects])
-    found, errors = np.array([seen(o) for o in objects]).T
-    known = errors < SPREAD
-    centre = np.where(known, found, 0.0)
-    spread = np.where(known, np.hypot(errors, INPUT_SPREAD), SPREAD)
+    told = [tell(o) for o in objects]
+    known = np.array([t.error < SPREAD for t in told])
+    centre = np.where(known, [t.scale for t in told], 0.0)
+    spread = np.where(known, np.hypot([t.error for t in told], INPUT_SPREAD), SPREAD)
+    labels = tuple(objects)
     if name == "input_scale":
-        return ScaleKnob(name, name, tuple(objects), tied, spread, centre, inputs=True)
+        return ScaleKnob(name, {name: tied}, labels, spread, centre, max_move, inputs=True)
+    if name == "input_scale_ring":
+        patterns = _patterns(model, dict(zip(objects, told, strict=True)))
+        sizes = np.array([np.sqrt(np.mean(p[p != 0] ** 2)) for p in patterns.values()])
+        ties = {
+            "input_scale": np.hstack([tied, np.zeros((len(tied), len(patterns)))]),
+            "ring_scale": np.column_stack(
+                [
+                    np.zeros((model.layout["ring_scale"].size, len(objects))),
+                    *(p / size for p, size in zip(patterns.values(), sizes, strict=True)),
+                ]
+            ),
+        }
+        return ScaleKnob(
+            name,
+            ties,
+            (*labels, *(f"{o} rings" for o in patterns)),
+            np.append(spread, RING_SPREAD * sizes),
+            np.append(centre, sizes),
+            max_move,
+            inputs=True,
+        )
     tie = np.hstack([tied, _columns(model, [[i] for i in energies])])
-    labels = (*objects, *(model.features[i].name for i in energies))
+    labels = (*labels, *(model.features[i].name for i in energies))
     spread = np.append(spread, np.full(len(energies), FEATURE_SPREAD))
     centre = np.append(centre, np.zeros(len(energies)))
-    return ScaleKnob(name, "input_scale", labels, tie, spread, centre, inputs=True)
+    return ScaleKnob(name, {"input_scale": tie}, labels, spread, centre, max_move, inputs=True)
+
+
+def _patterns(model: Model, told: dict[str, Tell]) -> dict[str, Floats]:
+    """By object type, how the ln(scale) of each η ring (all ring registers,) differs from that of the type.
+
+    What the energies tell of each ring, shrunk towards 0 by how much of the rings' spread is statistics (the
+    posterior mean of normal effects whose variance is the observed one less the errors': empirical Bayes,
+    C. Morris, J. Am. Stat. Assoc. 78 (1983) 47).
+
+    Raises:
+        Unfit: if the model has no such registers, or no ring differs.
+    """
+    if not model.rings:
+        raise Unfit("input_scale_ring: the model has no scales by η ring")
+    patterns, start = {}, 0
+    for rings in model.rings:
+        t = told.get(rings.object)
+        if t is not None and t.spread > SEEN:
+            heard = np.isfinite(t.ring_errors)
+            found, variance = t.rings[heard], t.ring_errors[heard] ** 2
+            weight = 1 / variance / (1 / variance).sum()
+            apart = found - weight @ found
+            between = max(0.0, float(weight @ (apart**2 - variance)))
+            patterns[rings.object] = np.zeros(model.n_rings)
+            patterns[rings.object][start + np.flatnonzero(heard)] = between / (between + variance) * apart
+        start += rings.size
+    patterns = {name: pattern for name, pattern in patterns.items() if pattern.any()}
+    if not patterns:
+        raise Unfit("input_scale_ring: no η ring differs from the others")
+    return patterns
 
 
 def moved_cuts(evidence: Evidence, base: Payload) -> Payload:

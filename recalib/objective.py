@@ -55,12 +55,12 @@ class Bins:
     widths: Tensor
 
     @classmethod
-    def of(cls, edges: ArrayLike, lsb: float, ramp: float = RAMP) -> Self:
+    def of(cls, edges: ArrayLike, lsb: float, ramp: float = RAMP, device: torch.device | None = None) -> Self:
         """The bins of a binning with `edges` (B+1,) in codes; ramp 0 gives the ordinary histogram."""
         codes = np.asarray(edges, dtype=np.float64)
         gaps = np.diff(codes)
         widths = np.maximum(1.0, ramp * np.minimum(gaps[:-1], gaps[1:]))
-        return cls(torch.from_numpy((codes[1:-1] - 0.5) * lsb), torch.from_numpy(widths * lsb))
+        return cls(*(torch.as_tensor(array * lsb, device=device) for array in (codes[1:-1] - 0.5, widths)))
 
     @property
     def size(self) -> int:
@@ -82,7 +82,7 @@ class Bins:
     def probabilities(self, scores: Tensor, weights: Tensor) -> Tensor:
         """The histogram (B,) of scores (n,) with weights (n,), of sum 1, differentiable in the scores."""
         above, share, _ = self.locate(scores)
-        counts = torch.zeros(self.size, dtype=scores.dtype)
+        counts = torch.zeros(self.size, dtype=scores.dtype, device=scores.device)
         counts = counts.index_add(0, above, weights * share)
         counts = counts.index_add(0, (above - 1).clamp_min(0), weights * (1 - share))
         return counts / weights.sum()
@@ -91,7 +91,7 @@ class Bins:
         """∂p/∂θ (B, K) from ∂s/∂θ (n, K)."""
         above, _, density = self.locate(scores)
         moved = slopes * (weights * density / weights.sum())[:, None]
-        change = torch.zeros((self.size, slopes.shape[1]), dtype=scores.dtype)
+        change = torch.zeros((self.size, slopes.shape[1]), dtype=scores.dtype, device=scores.device)
         change.index_add_(0, above, moved)
         return change.index_add_(0, (above - 1).clamp_min(0), -moved)
 

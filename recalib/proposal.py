@@ -16,13 +16,17 @@ Numbers = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Gate:
-    """One condition on a proposal: the number, its limit, and what both are."""
+    """One condition on a proposal: the number, its limit, and what both are.
+
+    `advice`: for a human to know; it rejects nothing.
+    """
 
     name: str
     value: float
     limit: float
     passed: bool
     text: str
+    advice: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Proposal:
         rate_errors: relative, statistical, of `rates_after`.
         retention: share of the accepted events that stay accepted, per cut.
         move: the largest |ln| of a register's change.
+        attention: why a person must decide, whatever the gates say; "" where none must.
     """
 
     stream: str
@@ -85,6 +90,7 @@ class Proposal:
     move: float
     beta: float
     delta: float
+    attention: str = ""
     gates: tuple[Gate, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     passes: float = 0.0
@@ -101,7 +107,7 @@ class Proposal:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        given = {field.name: data[field.name] for field in fields(cls)}
+        given = {field.name: data[field.name] for field in fields(cls) if field.name in data}
         words = np.frombuffer(base64.b64decode(given["words"]), "<u4").astype(np.uint32)
         return cls(
             **{name: _restored(value) for name, value in given.items() if name not in _STRUCTURED},

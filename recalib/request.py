@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from recalib.sample import EventSample
 
-KNOBS = ("threshold", "output_scale", "latent_scale", "input_scale", "input_scale_feature", "lut")
+KNOBS = ("threshold", "output_scale", "latent_scale", "input_scale", "input_scale_ring", "input_scale_feature", "lut")
 FORMS = ("signed", "absolute", "huber")
+ANCHORS = ("deployed", "nominal")
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,15 @@ class FitSettings:
         beta: weight of the KL against a move of δ; None: from the data.
         delta: of the signed clip, in score; None: from the data.
         form: of ρ, one of `FORMS`.
+        anchor: the payload from whose scores ρ counts, one of `ANCHORS`.
         rate_tolerance: relative, at every cut.
         min_move, max_move: of ln(scale) in one step.
         max_total_move: of ln(scale) against the nominal model.
         max_cut_move: of ln(cut) in one step.
         max_share_moved: share of the events whose score may move by more than δ.
+        max_lipschitz: how much steeper the score may become in an input, against the nominal model.
         min_events: events in the sample.
+        min_effective: equally weighted events that would be as precise as the sample.
         min_retention: share of the accepted events that stay accepted, where the rate allows it.
         min_explained: share of the inputs' mismatch that a correction of the inputs must remove.
     """
@@ -34,15 +38,18 @@ class FitSettings:
     beta: float | None = None
     delta: float | None = None
     form: str = "signed"
+    anchor: str = "deployed"
     rate_tolerance: float = 0.1
     min_move: float = 0.002
     max_move: float = 0.25
     max_total_move: float = 0.4
     max_cut_move: float = 0.7
     max_share_moved: float = 0.1
+    max_lipschitz: float = 1.6
     min_events: int = 20_000
+    min_effective: float = 5_000
     min_retention: float = 0.3
-    min_explained: float = 0.2
+    min_explained: float = 0.5
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -51,6 +58,8 @@ class FitSettings:
             raise ValueError(f"knobs {self.knobs}: expected some of {', '.join(KNOBS)}")
         if self.form not in FORMS:
             raise ValueError(f"form {self.form!r} is none of {', '.join(FORMS)}")
+        if self.anchor not in ANCHORS:
+            raise ValueError(f"anchor {self.anchor!r} is none of {', '.join(ANCHORS)}")
 
 
 @dataclass(frozen=True, eq=False)

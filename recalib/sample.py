@@ -18,7 +18,7 @@ LS_SHARE = 8
 
 @dataclass(frozen=True, eq=False)
 class EventSample:
-    """Events of one generation, each with the probability π with which it came to be here.
+    """Events of generations that differ in cuts at most, each with the probability π with which it came to be here.
 
     Any sum over all crossings is estimated without bias by the sum over the sample with weights 1/π
     (Horvitz and Thompson, 1952).
@@ -70,6 +70,17 @@ class EventSample:
             self.inclusion[which],
             self.codes[which],
             self.ls[which],
+            self.generation,
+            self.epoch,
+        )
+
+    def joined(self, other: "EventSample") -> "EventSample":
+        """The events of this one, then those of another of the same generation."""
+        return EventSample(
+            np.concatenate([self.events, other.events]),
+            np.concatenate([self.inclusion, other.inclusion]),
+            np.concatenate([self.codes, other.codes]),
+            np.concatenate([self.ls, other.ls]),
             self.generation,
             self.epoch,
         )
@@ -179,10 +190,11 @@ class Sampler:
                     key = _Key(epoch, generation, run, ls, stratum)
                     self._offer(key, events[rows], inclusion[rows], codes[rows])
 
-    def sample(self, generation: int, epoch: int, since: tuple[int, int] = (0, 0)) -> EventSample:
-        """What is kept of one generation from (run, LS) `since` on."""
+    def sample(self, generations: range, epoch: int, since: tuple[int, int] = (0, 0)) -> EventSample:
+        """What is kept of generations whose scores mean the same, from (run, LS) `since` on."""
+        generation = generations[-1]
         with self._lock:
-            parts = [(key.ls, part.kept, part.columns()) for key, part in self._of(generation, epoch, since)]
+            parts = [(key.ls, part.kept, part.columns()) for key, part in self._of(generations, epoch, since)]
         if not parts:
             return EventSample(*_NOTHING, generation, epoch)
         events, inclusion, codes = zip(*(columns for _, _, columns in parts), strict=True)
@@ -197,16 +209,16 @@ class Sampler:
             epoch,
         )
 
-    def count(self, generation: int, epoch: int, since: tuple[int, int] = (0, 0)) -> int:
+    def count(self, generations: range, epoch: int, since: tuple[int, int] = (0, 0)) -> int:
         """How many events `sample` would give."""
         with self._lock:
-            return sum(len(part) for _, part in self._of(generation, epoch, since))
+            return sum(len(part) for _, part in self._of(generations, epoch, since))
 
-    def _of(self, generation: int, epoch: int, since: tuple[int, int]) -> list[tuple[_Key, Reservoir]]:
+    def _of(self, generations: range, epoch: int, since: tuple[int, int]) -> list[tuple[_Key, Reservoir]]:
         return [
             (key, part)
             for key, part in sorted(self._parts.items())
-            if (key.epoch, key.generation) == (epoch, generation) and (key.run, key.ls) >= since
+            if key.epoch == epoch and key.generation in generations and (key.run, key.ls) >= since
         ]
 
     def _offer(self, key: _Key, events: NDArray[Any], inclusion: NDArray[Any], codes: NDArray[Any]) -> None:

@@ -1,6 +1,6 @@
 """Gauss–Newton on the bin probabilities, within a trust region."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,18 +23,35 @@ PULL = 0.1
 EMPTY = 1e-3
 """The least p/p_ref that the gradient sees: an empty bin has no slope of its own."""
 
+HARDER, STUCK = 30.0, 1e3
+"""By which the damping grows at every step that does not help, and from where on none will."""
+
 STEPS = 12
-PATIENCE = 2
+PATIENCE = 1
 GAIN = 1e-3
 """A step that lowers the objective by less than this share of β times the floor is the last one."""
 
 
 class Part(NamedTuple):
-    """Events of one split as tensors: inputs (n, n_features), or latent values where the inputs stay."""
+    """Events of one split as tensors, where the surrogate runs.
+
+    Args:
+        x: inputs (n, n_features), or latent values (n, n_latent) where the inputs stay.
+        rings: (n, ringed features), `Surrogate.ring_index` of the inputs.
+        weights: (n,).
+        deployed: scores (n,) of the deployed payload.
+        anchor: scores (n,) from which the objective counts moves.
+    """
 
     x: Tensor
+    rings: Tensor
     weights: Tensor
     deployed: Tensor
+    anchor: Tensor
+
+    def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, rings in zip(torch.split(self.x, CHUNK), torch.split(self.rings, CHUNK), strict=True):
+            yield x.double(), rings
 
 
 class Linear(NamedTuple):
@@ -46,9 +63,13 @@ class Linear(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """`passes` are forward-backward passes over the events of the fit; a forward one counts a third."""
+    """`passes` are forward-backward passes over the events of the fit; a forward one counts a third.
+
+    `errors` (K,) are the standard errors of theta, from the curvature of the KL and the prior.
+    """
 
     theta: Floats
+    errors: Floats
     beta: float
     passes: float
 
@@ -76,29 +97,40 @@ class Problem:
     delta: float
     beta: float | None
     form: str
-    max_move: float
     max_share_moved: float
     behind_core: bool
 
     def scores(self, theta: Floats, part: Part) -> Tensor:
-        turned = {self.knob.field: torch.from_numpy(self.knob.values(theta, self.base))}
-        registers = self._registers() | turned
+        registers = self._registers() | self.surrogate.registers(self.knob.values(theta, self.base))
         with torch.no_grad():
-            return torch.cat([self._run(x, registers) for x in torch.split(part.x, CHUNK)])
+            return torch.cat([self._run(x, rings, registers) for x, rings in part.chunks()])
 
     def linear(self, theta: Floats) -> Linear:
         """One forward-backward pass: each event's own slope, as the registers are repeated per event."""
-        values = torch.from_numpy(self.knob.values(theta, self.base))
-        tie = values[:, None] * torch.from_numpy(self.knob.tie)
-        registers = self._registers()
+        values = self.surrogate.registers(self.knob.values(theta, self.base))
+        registers = self._registers() | values
+        ties = self.surrogate.registers(self.knob.ties)
         scores, slopes = [], []
-        for x in torch.split(self.fit.x, CHUNK):
-            own = values.expand(len(x), -1).clone().requires_grad_()
-            score = self._run(x, registers | {self.knob.field: own})
+        for x, rings in self.fit.chunks():
+            if self.behind_core:
+                (field,) = values
+                own = values[field].expand(len(x), -1).clone().requires_grad_()
+                score = self.surrogate.score(x, registers | {field: own})
+            else:
+                own = self.surrogate.effective_scale(x, registers, rings).expand(len(x), -1).clone().requires_grad_()
+                score = self.surrogate.score(self.surrogate.core(x, registers, own), registers)
             (slope,) = torch.autograd.grad(score.sum(), own)
+            relative = slope * own.detach()
             scores.append(score.detach())
-            slopes.append(slope @ tie)
+            along = [self._along(relative, rings, field, tie) for field, tie in ties.items()]
+            slopes.append(torch.stack(along).sum(dim=0))
         return Linear(torch.cat(scores), torch.cat(slopes))
+
+    def _along(self, relative: Tensor, rings: Tensor, field: str, tie: Tensor) -> Tensor:
+        """∂s/∂θ (n, K) from ∂s/∂ln of each event's own registers."""
+        if field != "ring_scale":
+            return relative @ tie
+        return torch.einsum("nj,njk->nk", relative[:, self.surrogate.ringed], tie[rings.long()])
 
     def share_moved(self, scores: Tensor) -> float:
         far = (scores - self.fit.deployed).abs() > self.delta
@@ -112,11 +144,13 @@ class Problem:
         return float((((theta - self.knob.centre) / self.knob.spread) ** 2).sum() / (2 * self.n_eff))
 
     def _registers(self) -> dict[str, Tensor]:
-        names = [field.name for field in self.base.layout.fields]
-        return {name: torch.from_numpy(self.base.value(name)) for name in names}
+        return self.surrogate.registers({field.name: self.base.value(field.name) for field in self.base.layout.fields})
 
-    def _run(self, x: Tensor, registers: dict[str, Tensor]) -> Tensor:
-        return self.surrogate.score(x, registers) if self.behind_core else self.surrogate(x, registers)
+    def _run(self, x: Tensor, rings: Tensor, registers: dict[str, Tensor]) -> Tensor:
+        if self.behind_core:
+            return self.surrogate.score(x, registers)
+        scale = self.surrogate.effective_scale(x, registers, rings)
+        return self.surrogate.score(self.surrogate.core(x, registers, scale), registers)
 
 
 def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Solution:
@@ -133,7 +167,7 @@ def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Sol
         Unfit: if the scores do not depend on the knob, or a gradient is not a number.
     """
     k = problem.knob
-    bound = np.full(len(k.spread), problem.max_move)
+    bound = np.full(len(k.spread), k.max_move)
     ridge = np.diag(1 / k.spread**2) / problem.n_eff
     theta = np.clip(k.centre, -bound, bound)
     now = problem.linear(theta)
@@ -142,7 +176,7 @@ def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Sol
         now = problem.linear(theta)
     beta = problem.beta or _beta(problem, now, ridge)
     fit = problem.fit
-    objective = Objective(problem.sharp, problem.p_ref, fit.deployed, fit.weights, beta, problem.delta, problem.form)
+    objective = Objective(problem.sharp, problem.p_ref, fit.anchor, fit.weights, beta, problem.delta, problem.form)
     value = float(objective(now.scores)) + beta * problem.prior(theta)
     best, best_kl = np.zeros_like(theta), problem.divergence(problem.choice.deployed, problem.choice)
     if (start := problem.divergence(problem.scores(theta, problem.choice), problem.choice)) < best_kl:
@@ -151,6 +185,7 @@ def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Sol
     for _ in range(STEPS):
         interrupt()
         gradient, hessian = _model(problem, now, objective.pull(now.scores), beta, ridge, theta)
+        errors = np.sqrt(np.diag(np.linalg.inv(hessian)) * beta / problem.n_eff)
         while True:
             step = np.linalg.solve(hessian + damping * np.diag(np.diag(hessian)), -gradient)
             trial = np.clip(theta + step, -bound, bound)
@@ -159,10 +194,10 @@ def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Sol
             trial_value = float(objective(scores)) + beta * problem.prior(trial)
             if trial_value < value and problem.share_moved(scores) <= problem.max_share_moved:
                 break
-            damping *= 8
-            if damping > 1e6:
-                return Solution(best, beta, passes)
-        gain, value, theta, damping = value - trial_value, trial_value, trial, damping / 8
+            damping *= HARDER
+            if damping > STUCK:
+                return Solution(best, errors, beta, passes)
+        gain, value, theta, damping = value - trial_value, trial_value, trial, damping / HARDER
         held_out = problem.divergence(problem.scores(theta, problem.choice), problem.choice)
         passes += 1 / 6
         stale = 0 if held_out < best_kl else stale + 1
@@ -172,18 +207,18 @@ def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Sol
             break
         now = problem.linear(theta)
         passes += 1
-    return Solution(best, beta, passes)
+    return Solution(best, errors, beta, passes)
 
 
 def _model(
     problem: Problem, now: Linear, pull: Tensor, beta: float, ridge: Floats, theta: Floats
 ) -> tuple[Floats, Floats]:
     """Gradient and Gauss–Newton Hessian of the objective in θ."""
-    p_ref = problem.p_ref.numpy()
-    change = problem.smooth.tangent(now.scores, now.slopes, problem.fit.weights).numpy()
-    p = problem.sharp.probabilities(now.scores, problem.fit.weights).numpy()
+    p_ref = problem.p_ref.cpu().numpy()
+    change = problem.smooth.tangent(now.scores, now.slopes, problem.fit.weights).cpu().numpy()
+    p = problem.sharp.probabilities(now.scores, problem.fit.weights).cpu().numpy()
     slope = change.T @ np.log(np.maximum(p / p_ref, EMPTY))
-    gradient = (pull @ now.slopes).numpy() + beta * (slope + ridge @ (theta - problem.knob.centre))
+    gradient = (pull @ now.slopes).cpu().numpy() + beta * (slope + ridge @ (theta - problem.knob.centre))
     hessian = beta * (change.T @ (change / p_ref[:, None]) + ridge)
     if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
         raise Unfit(f"{problem.knob.name}: the gradient is not a number")
@@ -193,10 +228,10 @@ def _model(
 
 
 def _beta(problem: Problem, now: Linear, ridge: Floats) -> float:
-    p_ref = problem.p_ref.numpy()
-    change = problem.smooth.tangent(now.scores, now.slopes, problem.fit.weights).numpy()
+    p_ref = problem.p_ref.cpu().numpy()
+    change = problem.smooth.tangent(now.scores, now.slopes, problem.fit.weights).cpu().numpy()
     weights = problem.fit.weights / problem.fit.weights.sum()
-    g = (weights @ now.slopes).numpy()
+    g = (weights @ now.slopes).cpu().numpy()
     curvature = change.T @ (change / p_ref[:, None]) + ridge
     cost = float(g @ np.linalg.solve(curvature, g)) / 2
     return float(np.sqrt(max(cost, 1e-12) / (PULL * problem.floor)))

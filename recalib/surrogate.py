@@ -1,17 +1,21 @@
 """The firmware's datapath as a differentiable function of its registers."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from firmware.fixed import Fixed
-from firmware.model import Dense, Model, Registers
+from firmware.model import Dense, Model
+from firmware.payload import Payload
 
 CHUNK = 4096
 """Events whose intermediate arrays stay in the cache."""
+
+EXACT_BITS = {torch.float32: 24, torch.float64: 53}
 
 _ROUND: dict[str, Callable[[Tensor], Tensor]] = {
     "TRN": torch.floor,
@@ -36,64 +40,215 @@ class _Straight(torch.autograd.Function):
         return gradients[0], None
 
 
-def cast(x: Tensor, into: Fixed, exact: bool = True) -> Tensor:
-    """x as the fixed-point type holds it; the gradient passes unchanged, save where the type saturates.
+def _straight(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    found: Tensor = _Straight.apply(x, function)  # type: ignore[no-untyped-call]
+    return found
 
-    Without `exact` nothing is rounded or wrapped, so that the function is continuous.
+
+class _Span(NamedTuple):
+    """The values that a step may meet: multiples of 2^-frac between low and high, one bound or one per column."""
+
+    frac: int
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, kind: Fixed) -> Self:
+        return cls(kind.frac, np.asarray(kind.value(kind.min_raw)), np.asarray(kind.value(kind.max_raw)))
+
+    def times(self, other: "_Span") -> "_Span":
+        ends = np.stack([a * b for a in (self.low, self.high) for b in (other.low, other.high)])
+        return _Span(self.frac + other.frac, ends.min(axis=0), ends.max(axis=0))
+
+    def plus(self, other: "_Span") -> "_Span":
+        return _Span(max(self.frac, other.frac), self.low + other.low, self.high + other.high)
+
+    @property
+    def bits(self) -> float:
+        """That hold every value."""
+        return float(np.log2(np.maximum(np.abs(self.low), np.abs(self.high)).max() + 1) + self.frac)
+
+
+_ANY = _Span(1 << 10, np.asarray(-np.inf), np.asarray(np.inf))
+
+
+class _Cast:
+    """A cast into a fixed-point type of numbers in units of its lsb, without the work that is not needed.
+
+    The gradient passes unchanged, save where the type saturates. Without `exact` nothing is rounded or
+    wrapped, so that the function is continuous.
+
+    Args:
+        given: what may come.
+    """
+
+    def __init__(self, into: Fixed, given: _Span, exact: bool) -> None:
+        full = _Span.of(into)
+        under, over = bool((given.low < full.low).any()), bool((given.high > full.high).any())
+        self._into = into
+        self._rounding = _ROUND[into.rounding] if exact and given.frac > into.frac else None
+        self._outside = (under or over) and (exact or into.overflow != "WRAP")
+        self.idle = self._rounding is None and not self._outside
+        frac = min(given.frac, into.frac) if exact else given.frac
+        if into.overflow == "WRAP" and (under or over):
+            self.span = _Span(frac, *full[1:])
+        else:
+            self.span = _Span(
+                frac, np.maximum(given.low - into.lsb, full.low), np.minimum(given.high + into.lsb, full.high)
+            )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._rounding is not None:
+            x = _straight(x, self._rounding)
+        if not self._outside:
+            return x
+        low, high = self._into.min_raw, self._into.max_raw
+        match self._into.overflow:
+            case "SAT":
+                return x.clamp(low, high)
+            case "SAT_SYM":
+                return x.clamp(max(low, -high), high)
+            case "SAT_ZERO":
+                return torch.where((x < low) | (x > high), 0.0, x)
+        return _straight(x, lambda v: torch.remainder(v - low, high + 1 - low) + low)
+
+
+def cast(x: Tensor, into: Fixed) -> Tensor:
+    """x as the fixed-point type holds it; the gradient passes unchanged, save where the type saturates.
 
     >>> x = torch.tensor([-1.0, 0.3, 9.0], dtype=torch.float64, requires_grad=True)
     >>> y = cast(x, Fixed(4, 2, signed=False, overflow="SAT"))
     >>> y.tolist(), torch.autograd.grad(y.sum(), x)[0].tolist()
     ([0.0, 0.25, 3.75], [0.0, 1.0, 0.0])
     """
-    low, high, lsb = into.min_raw * into.lsb, into.max_raw * into.lsb, into.lsb
-    if exact:
-        rounding = _ROUND[into.rounding]
-        x = _Straight.apply(x, lambda v: rounding(v / lsb) * lsb)  # type: ignore[no-untyped-call]
-    match into.overflow:
-        case "SAT":
-            return x.clamp(low, high)
-        case "SAT_SYM":
-            return x.clamp(max(low, -high), high)
-        case "SAT_ZERO":
-            return torch.where((x < low) | (x > high), 0.0, x)
-    if not exact:
-        return x
-    span = high + lsb - low
-    wrapped: Tensor = _Straight.apply(x, lambda v: torch.remainder(v - low, span) + low)  # type: ignore[no-untyped-call]
-    return wrapped
+    return _Cast(into, _ANY, exact=True)(x / into.lsb) * into.lsb
+
+
+class _Layer:
+    """A dense layer on inputs in units of their lsb."""
+
+    def __init__(self, layer: Dense, given: _Span, lsb: float, surrogate: "Surrogate") -> None:
+        weight, bias = layer.weight_type.value(layer.weight), layer.bias_type.value(layer.bias)
+        low, high = (np.broadcast_to(bound, len(weight)) for bound in (given.low, given.high))
+        up, down = np.maximum(weight, 0), np.minimum(weight, 0)
+        frac = max(given.frac + layer.weight_type.frac, layer.bias_type.frac)
+        exact_sum = _Span(frac, low @ up + high @ down + bias, high @ up + low @ down + bias)
+        most = np.maximum(np.abs(low), np.abs(high)) @ np.abs(weight) + np.abs(bias)
+        partial = _Span(frac, -most, most)
+        self.bits = partial.bits
+        self._sum = _Cast(layer.accum_type, partial, surrogate.exact)
+        after = exact_sum if self._sum.idle else self._sum.span
+        self._relu = layer.relu and (layer.result_type.signed or layer.result_type.overflow != "SAT")
+        self._result = _Cast(layer.result_type, after, surrogate.exact)
+        self.span, self.lsb = self._result.span, layer.result_type.lsb
+        self._unit = layer.accum_type.lsb if not self._sum.idle else self.lsb
+        self._weight = surrogate.tensor(weight * (lsb / self._unit))
+        self._bias = surrogate.tensor(bias / self._unit)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = torch.addmm(self._bias.to(x.dtype), x, self._weight.to(x.dtype))
+        if not self._sum.idle:
+            x = self._sum(x) * (self._unit / self.lsb)
+        return self._result(x.relu() if self._relu else x)
 
 
 class Surrogate:
-    """The datapath of a model in double precision, split where the registers stand.
+    """The datapath of a model, split where the registers stand.
 
     With `exact` the forward values are those of the integer emulator (code · lsb), the gradients
-    straight-through; without, both are of the unrounded function.
+    straight-through; without, both are of the unrounded function. Casts that cannot change a value are left
+    out, and the network runs in single precision where that is exact.
+
+    Args:
+        device: where its tensors are.
     """
 
-    def __init__(self, model: Model, exact: bool = True) -> None:
+    def __init__(self, model: Model, exact: bool = True, device: str = "cpu") -> None:
         self.model = model
         self.exact = exact
-        n = model.normalisation
-        self._shift = torch.from_numpy(np.ldexp(1.0, -n.shift))
-        self._offset = torch.from_numpy(n.offset.astype("f8"))
-        self._ringed = torch.tensor([feature.energy for feature in model.ringed], dtype=torch.long)
-        self._layers = [
-            (
-                torch.from_numpy(layer.weight_type.value(layer.weight)),
-                torch.from_numpy(layer.bias_type.value(layer.bias)),
-                layer,
-            )
-            for layer in model.layers
-        ]
+        self.device = torch.device(device)
+        n, step = model.normalisation, model.input
+        low, high = model.limits
+        x = _Span(0, low.astype("f8"), high.astype("f8"))
+        effective = step.effective_type if model.rings else step.scale_type
+        self.ringed = self.tensor([column.energy for column in model.ringed]).long()
+        self._effective = _Cast(step.effective_type, _ANY, exact)
+        self._input = _Cast(step.result_type, x.times(_Span.of(effective)).plus(_Span.of(step.offset_type)), exact)
+        offset = n.offset.astype("f8")
+        held = self._input.span
+        self._subtract = _Cast(n.subtract_type, _Span(held.frac, held.low - offset, held.high - offset), exact)
+        factor = np.ldexp(1.0, -n.shift)
+        held = self._subtract.span
+        shifted = _Span(held.frac + max(0, int(n.shift.max())), held.low * factor, held.high * factor)
+        self._shift = _Cast(n.shift_type, shifted, exact)
+        self._normalised = _Cast(n.result_type, self._shift.span, exact)
+        self._to_subtract = step.result_type.lsb / n.subtract_type.lsb
+        self._offset = self.tensor(offset / n.subtract_type.lsb)
+        self._factor = self.tensor(factor * (n.subtract_type.lsb / n.shift_type.lsb))
+        self._to_normalised = n.shift_type.lsb / n.result_type.lsb
+        span, lsb = self._normalised.span, n.result_type.lsb
+        self._layers: list[_Layer] = []
+        bits = max(self._input.span.bits, shifted.bits)
+        for layer in model.layers:
+            self._layers.append(_Layer(layer, span, lsb, self))
+            span, lsb = self._layers[-1].span, self._layers[-1].lsb
+            bits = max(bits, self._layers[-1].bits)
+        self._inside = torch.float32 if exact and bits <= EXACT_BITS[torch.float32] else torch.float64
+        self._score(span)
+
+    def _score(self, span: _Span) -> None:
+        model, exact = self.model, self.exact
+        score, latent, output = model.score, model.latent, model.output
+        self._latent = _Cast(
+            latent.result_type, span.times(_Span.of(latent.scale_type)).plus(_Span.of(latent.offset_type)), exact
+        )
+        z = self._latent.span
+        self._center = None if score.center is None else self.tensor(score.center)
+        if score.center is not None:
+            center = np.asarray(score.center) * latent.result_type.lsb
+            z = _Span(z.frac, z.low - center.max(), z.high - center.min())
+        terms = z if score.kind == "linear" else z.times(z)
+        self._to_term = latent.result_type.lsb ** (1 if score.kind == "linear" else 2) / score.term_type.lsb
+        self._term = _Cast(score.term_type, terms, exact)
+        one = self._term.span
+        total = _Span(one.frac, one.low.min() * model.n_latent, one.high.max() * model.n_latent)
+        self._sum = _Cast(score.sum_type, total, exact)
+        self._output = _Cast(
+            output.result_type,
+            self._sum.span.times(_Span.of(output.scale_type)).plus(_Span.of(output.offset_type)),
+            exact,
+        )
+
+    def tensor(self, values: ArrayLike) -> Tensor:
+        """In double precision, where the surrogate runs."""
+        return torch.tensor(np.asarray(values), dtype=torch.float64, device=self.device)
+
+    def registers(self, values: Mapping[str, ArrayLike]) -> dict[str, Tensor]:
+        """Register values by field, where the surrogate runs."""
+        return {name: self.tensor(array) for name, array in values.items()}
+
+    def of(self, payload: Payload) -> dict[str, Tensor]:
+        """The registers that the payload sets."""
+        return self.registers({field.name: payload.value(field.name) for field in payload.layout.fields})
+
+    def codes(self, events: NDArray[np.integer], payload: Payload) -> NDArray[np.int64]:
+        """Score codes (n,) of events (n, n_features) under a payload; with `exact` those of the emulator."""
+        at, found = self.of(payload), []
+        with torch.no_grad():
+            for start in range(0, len(events), CHUNK):
+                found.append(
+                    self(torch.tensor(events[start : start + CHUNK], dtype=torch.float64, device=self.device), at)
+                )
+        scores = torch.cat(found) / self.model.lsb
+        return np.asarray(scores.round().long().cpu().numpy())
 
     def __call__(self, events: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
         """Scores (n,) of events (n, n_features)."""
         return self.score(self.core(events, registers), registers)
 
-    def ring_index(self, events: Tensor) -> Tensor:
+    def ring_index(self, events: ArrayLike) -> Tensor:
         """`Model.ring_index` of events (n, n_features)."""
-        return torch.from_numpy(self.model.ring_index(events.detach().numpy()))
+        return torch.tensor(self.model.ring_index(np.asarray(events)), device=self.device)
 
     def effective_scale(
         self, events: Tensor, registers: Mapping[str, Tensor], ring_index: Tensor | None = None
@@ -104,7 +259,7 @@ class Surrogate:
         be given for each event: `input_scale` (n, n_features), `ring_scale` (n, n_rings).
 
         Args:
-            ring_index: (n, n_features) of these events, where it is known already.
+            ring_index: `ring_index` of these events, where it is known already.
         """
         scale = registers["input_scale"]
         if not self.model.rings:
@@ -112,11 +267,12 @@ class Surrogate:
         rings = registers["ring_scale"]
         if not rings.requires_grad and bool((rings == 1).all()):
             return scale
-        index = self.ring_index(events) if ring_index is None else ring_index
-        ringed = self._ringed
-        factors = rings.expand(len(index), -1).gather(1, index[:, ringed])
-        product = cast(scale[..., ringed] * factors, self.model.input.effective_type, self.exact)
-        return scale.expand(len(index), -1).index_copy(1, ringed, product)
+        index = self.ring_index(events.detach().cpu().numpy()) if ring_index is None else ring_index
+        factors = rings.expand(len(index), -1).gather(1, index.long())
+        scale = scale.expand(len(index), -1)
+        lsb = self.model.input.scale_type.lsb
+        held = self._effective(scale[:, self.ringed] * factors / lsb) * lsb
+        return scale.index_copy(1, self.ringed, held)
 
     def core(self, events: Tensor, registers: Mapping[str, Tensor], scale: Tensor | None = None) -> Tensor:
         """Input registers, normalisation and network: (n, n_latent), before the latent registers.
@@ -124,33 +280,29 @@ class Surrogate:
         Args:
             scale: the effective scale of these events, where it is known already.
         """
-        n = self.model.normalisation
         if scale is None:
             scale = self.effective_scale(events, registers)
-        x = self._apply(events, self.model.input, scale, registers["input_offset"])
-        x = cast(x - self._offset, n.subtract_type, self.exact)
-        x = cast(cast(x * self._shift, n.shift_type, self.exact), n.result_type, self.exact)
-        for weight, bias, layer in self._layers:
-            x = self._dense(x, weight, bias, layer)
-        return x
+        lsb = self.model.input.result_type.lsb
+        x = self._input(torch.addcmul(registers["input_offset"] / lsb, events, scale / lsb)).to(self._inside)
+        x = self._subtract(x * self._to_subtract - self._offset.to(self._inside))
+        x = self._shift(x * self._factor.to(self._inside))
+        x = self._normalised(x * self._to_normalised)
+        for layer in self._layers:
+            x = layer(x)
+        return x.double() * self._layers[-1].lsb
 
     def score(self, latent: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
         """Latent registers, score function, output registers and LUT."""
-        score = self.model.score
-        z = self._apply(latent, self.model.latent, registers["latent_scale"], registers["latent_offset"])
-        if score.center is not None:
-            z = z - torch.tensor(score.center, dtype=z.dtype) * self.model.latent.result_type.lsb
-        terms = cast(z if score.kind == "linear" else z * z, score.term_type, self.exact)
-        total = cast(terms.sum(dim=1, keepdim=True), score.sum_type, self.exact)
-        codes = self._apply(total, self.model.output, registers["output_scale"], registers["output_offset"])
-        return self._look_up(codes[:, 0] / self.model.lsb, registers["lut"]) * self.model.lsb
-
-    def _apply(self, x: Tensor, step: Registers, scale: Tensor, offset: Tensor) -> Tensor:
-        return cast(x * scale + offset, step.result_type, self.exact)
-
-    def _dense(self, x: Tensor, weight: Tensor, bias: Tensor, layer: Dense) -> Tensor:
-        x = cast(x @ weight + bias, layer.accum_type, self.exact)
-        return cast(x.relu() if layer.relu else x, layer.result_type, self.exact)
+        model = self.model
+        unit, code = model.latent.result_type.lsb, model.lsb
+        z = self._latent(torch.addcmul(registers["latent_offset"] / unit, latent, registers["latent_scale"] / unit))
+        if self._center is not None:
+            z = z - self._center
+        terms = self._term((z if model.score.kind == "linear" else z * z) * self._to_term)
+        total = terms.sum(dim=1, keepdim=True) * (model.score.term_type.lsb / model.score.sum_type.lsb)
+        total = self._sum(total) * (model.score.sum_type.lsb / code)
+        codes = self._output(total * registers["output_scale"] + registers["output_offset"] / code)
+        return self._look_up(codes[:, 0], registers["lut"]) * code
 
     def _look_up(self, codes: Tensor, lut: Tensor) -> Tensor:
         """The LUT's entries, in between a straight line to the next one."""

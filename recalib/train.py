@@ -38,7 +38,7 @@ LEARNING_RATE = 5e-3
 BATCH = 2048
 CHUNK = 100_000
 GOLDEN = 2048
-SIGNAL_EVENTS = 10_000
+SIGNAL_EVENTS = 5_000
 SIGNAL_PILEUP = 40.0
 
 Integers = NDArray[np.int64]
@@ -141,7 +141,7 @@ def normalisation(events: Events) -> tuple[Integers, Integers]:
 def build_package(
     path: Path, settings: TrainSettings = TrainSettings(), progress: Progress = lambda text: None
 ) -> Package:
-    """Train a model and pack it with nominal payload, reference, golden vectors and address table.
+    """Train a model and pack it with nominal payload, reference, golden vectors, signals and address table.
 
     A package that is already at `path` and was made from the same settings by the same code is returned
     as it is.
@@ -164,6 +164,8 @@ def build_package(
     model = train(settings.seed, drawn, n_cuts, settings.name, settings.epochs, progress)
     reference = _reference(model, int(streams[1]), settings, progress)
     nominal = Payload.nominal(model, reference.binning.cuts)
+    signals = _signals(int(streams[3]))
+    accepts = {kind: Emulator(model).run(events, nominal).accepts for kind, events in signals.items()}
     golden = next(_generated(int(streams[2]), GOLDEN, settings.pileup_edges))[0]
     package = Package(
         model=model,
@@ -176,8 +178,9 @@ def build_package(
             "recipe": recipe,
             "settings": asdict(settings),
             "rates": reference.target_rates.tolist(),
-            "signal_efficiency": _efficiencies(model, nominal, int(streams[3])),
+            "signal_efficiency": {kind: bits.mean(axis=0).tolist() for kind, bits in accepts.items()},
         },
+        signals=signals,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     package.save(path)
@@ -213,12 +216,10 @@ def _reference(model: Model, seed: int, settings: TrainSettings, progress: Progr
     return replace(reference, target_rates=reference.rates_of(reference.p))
 
 
-def _efficiencies(model: Model, nominal: Payload, seed: int) -> dict[str, list[float]]:
-    """Share of each signal that each cut accepts."""
-    source, emulator = Generator(seed), Emulator(model)
-    drawn = {kind: digitise(source.draw_signal(kind, SIGNAL_EVENTS, SIGNAL_PILEUP)) for kind in SIGNALS}
-    accepts = {kind: emulator.run(events, nominal).accepts for kind, events in drawn.items()}
-    return {kind: bits.mean(axis=0).tolist() for kind, bits in accepts.items()}
+def _signals(seed: int) -> dict[str, Events]:
+    """Events of each signal, as an undrifted detector shows them."""
+    source = Generator(seed)
+    return {kind: digitise(source.draw_signal(kind, SIGNAL_EVENTS, SIGNAL_PILEUP)) for kind in SIGNALS}
 
 
 def _recipe(settings: TrainSettings) -> str:

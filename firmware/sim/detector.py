@@ -84,7 +84,7 @@ def digitise(truth: Truth, response: Response = NOMINAL) -> npt.NDArray[np.int16
 
     Objects are ordered by p_T within their type, absent ones are zero, p_T saturates at the top code.
     """
-    pt, eta, phi = _respond(truth, response)
+    pt, eta, phi = respond(truth, response)
     events = np.empty((len(truth), 1 + OBJECTS, 3), np.int16)
     events[:, 0] = _met(truth, response, pt[:, JET.columns], phi[:, JET.columns])
     for scale in (EG, MU, JET):
@@ -93,7 +93,7 @@ def digitise(truth: Truth, response: Response = NOMINAL) -> npt.NDArray[np.int16
     return events.reshape(-1, WIDTH)
 
 
-def _respond(truth: Truth, response: Response) -> tuple[Floats, Floats, Floats]:
+def respond(truth: Truth, response: Response) -> tuple[Floats, Floats, Floats]:
     """p_T, η and φ of the objects after the drifts.
 
     An energy scale shifts p_T by shift·(1 + 0.4 f(η)), f a fixed random function, and smears it by

@@ -20,12 +20,12 @@ Execute = Callable[[npt.NDArray[Any], Payload], Words]
 class Sampling:
     """Which events are published.
 
-    Each event with the probability 1/`prescale`, and those with a code >= `tail_code` (None: the loosest
-    nominal cut) always.
+    Each event with the probability 1/`prescale`, and those with a code of at least `tail` times the loosest
+    nominal cut always: what a loss has moved below the cut is then known as well as what is above.
     """
 
     prescale: int = 100
-    tail_code: int | None = None
+    tail: float = 0.75
 
 
 class Stream:
@@ -42,7 +42,7 @@ class Stream:
         self.accepts = np.zeros(len(cuts), np.int64)
         self._execute = execute
         self._zero_bias = 1 / sampling.prescale
-        self._tail_code = int(cuts.min()) if sampling.tail_code is None else sampling.tail_code
+        self._tail_code = int(sampling.tail * cuts.min())
         self._random = np.random.Generator(np.random.PCG64(seed))
         self._before = (0, self.accepts.copy())
 

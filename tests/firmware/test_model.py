@@ -70,20 +70,20 @@ def test_an_energy_has_the_ring_of_the_same_objects_eta(model: Model) -> None:
     events[:, features.index("eg1_eta")] = [-1, -8, -9, 7]
     events[:, features.index("mu3_eta")] = [-1, -16, -17, 15]
     events[:, features.index("jet9_eta")] = [127, 255, -256, 8]
+    ringed = [features[feature.energy] for feature in model.ringed]
+    assert set(ringed) == {f.name for f in model.features if f.kind == "pt" and f.object != "met"}
     index = model.ring_index(events)
-    assert index.shape == (4, 57)
-    assert index[:, features.index("eg1_pt")].tolist() == [15, 15, 14, 16]
-    assert index[:, features.index("mu3_pt")].tolist() == [32 + 15, 32 + 15, 32 + 14, 32 + 16]
-    assert index[:, features.index("jet9_pt")].tolist() == [64 + 31, 64 + 31, 64, 64 + 17]
-    assert set(index[:, features.index("eg0_pt")]) == {16}
-    ringed = {f.name for f in model.features if f.kind == "pt" and f.object != "met"}
-    assert {name for name, column in zip(features, index.T, strict=True) if (column >= 0).any()} == ringed
+    assert index.shape == (4, len(ringed))
+    assert index[:, ringed.index("eg1_pt")].tolist() == [15, 15, 14, 16]
+    assert index[:, ringed.index("mu3_pt")].tolist() == [32 + 15, 32 + 15, 32 + 14, 32 + 16]
+    assert index[:, ringed.index("jet9_pt")].tolist() == [64 + 31, 64 + 31, 64, 64 + 17]
+    assert set(index[:, ringed.index("eg0_pt")]) == {16}
 
 
 def test_a_model_without_rings_has_no_registers_for_them(model: Model) -> None:
     plain = replace(model, rings=())
     assert "ring_scale" not in [field.name for field in plain.layout.fields]
-    assert (plain.ring_index(np.zeros((2, 57), int)) == -1).all()
+    assert plain.ring_index(np.zeros((2, 57), int)).shape == (2, 0)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def package(model: Model, nominal: Payload, random_events: Callable[[Model, int,
         golden_events=events,
         golden_codes=Emulator(model).codes(events, nominal),
         lineage={"trained": {"seed": 4, "on": "generated events"}},
+        signals={"resonance": events[:7], "multilepton": events[7:]},
     )
 
 
@@ -45,6 +46,9 @@ def test_a_package_is_loaded_as_it_was_saved(package: Package, saved: Path) -> N
         package.reference,
         package.lineage,
     )
+    assert set(loaded.signals) == set(package.signals)
+    for name, events in package.signals.items():
+        np.testing.assert_array_equal(loaded.signals[name], events)
     codes = Emulator(loaded.model).codes(loaded.golden_events, loaded.nominal)
     assert (codes == loaded.golden_codes).all()
 
@@ -64,15 +68,16 @@ def test_every_member_is_in_the_id(package: Package) -> None:
         replace(package, lineage={}),
         replace(package, nominal=package.nominal.replace(cuts=[1, 2, 3, 4, 5])),
         replace(package, golden_codes=package.golden_codes + 1),
+        replace(package, signals={}),
     ]
-    assert len({package.id, *(other.id for other in others)}) == 5
+    assert len({package.id, *(other.id for other in others)}) == 6
 
 
 def test_a_changed_byte_is_found_in_every_member_and_named(saved: Path) -> None:
     data = bytearray(saved.read_bytes())
     with zipfile.ZipFile(saved) as archive:
         members = archive.infolist()
-    assert len(members) == 16
+    assert len(members) == 18
     for member in members:
         start = member.header_offset + 30 + len(member.filename)
         for at in (start, start + member.file_size // 2, start + member.file_size - 1):
@@ -144,6 +149,29 @@ def test_a_payload_of_another_model_is_refused(package: Package) -> None:
     other = Payload.nominal(replace(package.model, name="other"), package.nominal.raw("cuts"))
     with pytest.raises(PackageError, match="the nominal payload is made for model"):
         replace(package, nominal=other)
+
+
+def test_a_package_without_signals_is_loaded_as_it_was_saved(package: Package, tmp_path: Path) -> None:
+    path = tmp_path / "imported.driftd"
+    without = replace(package, signals={})
+    without.save(path)
+    loaded = Package.load(path)
+    assert loaded.signals == {}
+    assert loaded.id == without.id
+
+
+@pytest.mark.parametrize(
+    ("signals", "message"),
+    [
+        ({"narrow": np.zeros((3, 5), np.int16)}, "signal narrow: events of shape"),
+        ({"empty": np.zeros((0, 57), np.int16)}, "signal empty: it has no events"),
+        ({"beyond": np.full((1, 57), 30_000, np.int16)}, "signal beyond: event 0"),
+        ({"../up": np.zeros((3, 57), np.int16)}, "expected a name of letters"),
+    ],
+)
+def test_signals_that_do_not_fit_are_refused(package: Package, signals: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(PackageError, match=message):
+        replace(package, signals=signals)
 
 
 def test_golden_vectors_that_do_not_fit_are_refused(package: Package) -> None:

@@ -130,11 +130,11 @@ def test_degenerate_input_is_a_rejection_with_a_reason(lab: Lab) -> None:
 
 def test_a_model_without_the_knobs_registers_is_a_rejection_that_names_it(lab: Lab) -> None:
     features = tuple(replace(f, kind="raw") for f in lab.package.model.features)
-    model = replace(lab.package.model, features=features)
-    nominal = type(lab.nominal)(model.id, model.layout, lab.nominal.words)
+    model = replace(lab.package.model, features=features, rings=())
+    nominal = type(lab.nominal).nominal(model, lab.nominal.raw("cuts"))
     package = replace(lab.package, model=model, nominal=nominal)
     sample = lab.sample(response=JETS_DOWN)
-    proposal = Engine(package).propose(lab.request(sample, knobs=("input_scale",)))
+    proposal = Engine(package).propose(lab.request(sample, base=nominal, knobs=("input_scale",)))
     assert not proposal.accepted
     assert "the model has no input of kind pt or energy" in proposal.reason
 

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from firmware.emulator import Emulator, Words
 from firmware.payload import Payload
 from firmware.sim.detector import Response
-from recalib.gates import Subject, verdicts
+from recalib.gates import Subject, verdicts, vetoes
+from recalib.locality import Locality
+from recalib.proposal import Gate
 from recalib.request import FitSettings
 from tests.recalib.conftest import Lab
 
@@ -32,7 +34,10 @@ def good(lab: Lab, scaled: Callable[..., Payload]) -> Subject:
         lab.evidence(lab.nominal, sample),
         lab.evidence(payload, sample),
         len(sample),
+        sample.n_eff,
         restores=True,
+        locality=Locality(),
+        moves={"jet": float(np.log(1.087))},
     )
 
 
@@ -41,7 +46,11 @@ def with_payload(lab: Lab, subject: Subject, payload: Payload) -> Subject:
 
 
 def failed(subject: Subject) -> set[str]:
-    return {gate.name for gate in verdicts(subject) if not gate.passed}
+    return {gate.name for gate in verdicts(subject) if not (gate.passed or gate.advice)}
+
+
+def gate_of(subject: Subject, name: str) -> Gate:
+    return next(gate for gate in verdicts(subject) if gate.name == name)
 
 
 def test_the_right_scale_passes_every_gate(good: Subject) -> None:
@@ -70,6 +79,64 @@ def test_cuts_are_not_gated_on_the_kl(lab: Lab, good: Subject) -> None:
 
 def test_too_few_events_fail(good: Subject) -> None:
     assert failed(replace(good, n_events=100)) == {"events"}
+
+
+def test_events_of_which_few_carry_the_weight_fail(good: Subject) -> None:
+    assert failed(replace(good, n_eff=4_999.0)) == {"effective"}
+
+
+def test_a_move_that_its_error_makes_doubtful_fails(good: Subject) -> None:
+    """Where the fit knows its errors; without them the fall of the KL says enough."""
+    move = good.moves["jet"]
+    assert failed(replace(good, errors={"jet": move / 2})) == {"significant"}
+    assert failed(replace(good, errors={"jet": move / 3})) == set()
+    assert "significant" not in {gate.name for gate in verdicts(good)}
+
+
+def test_one_significant_move_is_enough(good: Subject) -> None:
+    moves = {"jet": 0.08, "eg": 0.001}
+    assert failed(replace(good, moves=moves, errors={"jet": 0.01, "eg": 0.01})) == set()
+
+
+def test_cuts_are_not_moved_for_a_rate_that_chance_explains(lab: Lab, good: Subject) -> None:
+    lower = lab.nominal.replace(cuts=lab.nominal.raw("cuts") - 5)
+    drifted = replace(with_payload(lab, good, lower), restores=False)
+    assert gate_of(drifted, "significant").passed
+    sample = lab.sample()
+    undrifted = with_payload(lab, replace(drifted, events=sample, before=lab.evidence(lab.nominal, sample)), lower)
+    assert not gate_of(undrifted, "significant").passed
+
+
+def test_a_score_that_gets_much_steeper_fails(lab: Lab, good: Subject) -> None:
+    """The scores of this drift are the same either way: what the gate sees is what an event might bring."""
+    assert gate_of(good, "lipschitz").value == pytest.approx(1.087, abs=0.02)
+    assert failed(replace(good, settings=replace(SETTINGS, max_lipschitz=1.05))) == {"lipschitz"}
+    cuts = with_payload(lab, good, lab.nominal.replace(cuts=lab.nominal.raw("cuts") - 5))
+    assert "lipschitz" not in {gate.name for gate in verdicts(replace(cuts, restores=False))}
+
+
+def test_signals_are_told_and_veto_nothing(lab: Lab, good: Subject) -> None:
+    """Cuts thrice as high would lose them; the gates on the rates say so, the advice does not."""
+    high = with_payload(lab, good, lab.nominal.replace(cuts=lab.nominal.raw("cuts") * 3))
+    advice = [gate for gate in verdicts(high) if gate.name.startswith("signal ")]
+    assert {gate.name for gate in advice} == {f"signal {name}" for name in lab.package.signals}
+    assert not any(gate.passed for gate in advice)
+    assert all(gate.advice for gate in advice)
+    before = lab.package.lineage["signal_efficiency"]["multilepton"][0]
+    assert f"efficiency {before:.3f} → " in next(g for g in advice if g.name == "signal multilepton").text
+    assert not set(vetoes(verdicts(high))) & {gate.text for gate in advice}
+
+
+def test_a_package_without_signals_has_no_advice_on_them(good: Subject) -> None:
+    bare = replace(good, package=replace(good.package, signals={}))
+    assert not any(gate.name.startswith("signal ") for gate in verdicts(bare))
+
+
+def test_a_local_excess_is_told_and_changes_no_verdict(good: Subject) -> None:
+    found = Locality("84 % in one cell", "jets are missing")
+    gate = gate_of(replace(good, locality=found), "local excess")
+    assert (gate.passed, gate.advice, gate.text) == (False, True, "84 % in one cell; jets are missing")
+    assert failed(replace(good, locality=found)) == set()
 
 
 def test_a_rate_that_statistics_cannot_tell_fails(lab: Lab, good: Subject) -> None:

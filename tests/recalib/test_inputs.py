@@ -1,10 +1,11 @@
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from firmware.payload import Payload
-from firmware.sim.detector import Response
-from recalib.inputs import InputReference
+from firmware.sim.detector import _JET_RINGS, _RINGS, JET, RING_SPREAD, Response
+from recalib.inputs import SEEN, InputReference
 from tests.recalib.conftest import PILEUP, Lab
 
 JETS_DOWN = Response(jet_energy_scale=-0.08)
@@ -13,32 +14,67 @@ DEAD = Response(dead_phi=0.7)
 
 @pytest.fixture(scope="module")
 def inputs(lab: Lab) -> InputReference:
-    return lab.engine._inputs_at(PILEUP)
+    return InputReference(lab.package.model, lab.reference.events, lab.engine._near(PILEUP))
 
 
 def test_undrifted_inputs_match(lab: Lab, inputs: InputReference) -> None:
     sample = lab.sample()
-    assert abs(inputs.mismatch(sample.events, sample.weights, lab.nominal)) < 0.005
+    observed = inputs.observe(sample.events, sample.weights)
+    assert abs(inputs.mismatch(observed, lab.nominal)) < 5 * inputs.resolution(observed)
 
 
 def test_a_scale_explains_a_scale(lab: Lab, inputs: InputReference, scaled: Callable[..., Payload]) -> None:
     sample = lab.sample(response=JETS_DOWN)
-    before = inputs.mismatch(sample.events, sample.weights, lab.nominal)
-    after = inputs.mismatch(sample.events, sample.weights, scaled(jet=1.09))
+    observed = inputs.observe(sample.events, sample.weights)
+    before = inputs.mismatch(observed, lab.nominal)
+    after = inputs.mismatch(observed, scaled(jet=1.09))
     assert before > 0.02
     assert after < 0.2 * before
 
 
 def test_no_scale_explains_a_dead_region(lab: Lab, inputs: InputReference, scaled: Callable[..., Payload]) -> None:
     sample = lab.sample(response=DEAD)
-    before = inputs.mismatch(sample.events, sample.weights, lab.nominal)
+    observed = inputs.observe(sample.events, sample.weights)
+    before = inputs.mismatch(observed, lab.nominal)
     for factor in (0.95, 1.05, 1.1, 1.2):
         payload = scaled(jet=factor, met=factor, eg=factor)
-        assert inputs.mismatch(sample.events, sample.weights, payload) > 0.8 * before
+        assert inputs.mismatch(observed, payload) > 0.8 * before
 
 
 def test_the_energies_alone_tell_the_jets_scale(lab: Lab, inputs: InputReference) -> None:
     sample = lab.sample(response=JETS_DOWN)
-    found, error = inputs.scale(sample.events, sample.weights, lab.nominal, "jet")
-    assert found == pytest.approx(0.083, abs=0.015)
-    assert error < 0.01
+    told = inputs.tell(inputs.observe(sample.events, sample.weights), lab.nominal, "jet")
+    assert told.scale == pytest.approx(0.083, abs=0.015)
+    assert told.error < 0.01
+
+
+def test_the_energies_tell_the_rings_of_the_jets(lab: Lab, inputs: InputReference) -> None:
+    """Their scales are those of the simulated calorimeter's response."""
+    sample = lab.sample(response=JETS_DOWN)
+    told = inputs.tell(inputs.observe(sample.events, sample.weights), lab.nominal, "jet")
+    middle = (np.arange(32) - 15.5) * 8 * JET.eta_lsb
+    truth = -np.log(1 - 0.08 * (1 + RING_SPREAD * np.interp(middle, _RINGS, _JET_RINGS)))
+    sure = told.ring_errors < 0.02
+    assert sure.sum() > 10
+    assert told.spread > SEEN
+    assert np.corrcoef(told.rings[sure], truth[sure])[0, 1] > 0.7
+    assert np.abs(told.rings - truth)[sure].mean() < 0.02
+
+
+def test_without_a_dependence_on_eta_the_rings_are_alike(lab: Lab, inputs: InputReference) -> None:
+    sample = lab.sample()
+    for name in ("eg", "jet", "mu"):
+        assert inputs.tell(inputs.observe(sample.events, sample.weights), lab.nominal, name).spread < SEEN
+
+
+def test_a_correction_by_ring_explains_more_than_one_of_all(
+    lab: Lab, inputs: InputReference, scaled: Callable[..., Payload]
+) -> None:
+    sample = lab.sample(response=Response(ageing=0.3))
+    observed = inputs.observe(sample.events, sample.weights)
+    told = inputs.tell(observed, lab.nominal, "jet")
+    rings = np.ones(lab.package.model.n_rings)
+    rings[-32:] = np.exp(np.where(told.ring_errors < 0.05, told.rings, 0.0))
+    by_ring = inputs.mismatch(observed, lab.nominal.replace_values(ring_scale=rings))
+    of_all = inputs.mismatch(observed, scaled(jet=np.exp(told.scale)))
+    assert by_ring < 0.7 * of_all

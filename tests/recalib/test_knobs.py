@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,20 +9,36 @@ from firmware.payload import Payload
 from firmware.sim.detector import Response
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
-from recalib.knobs import FEATURE_SPREAD, INPUT_SPREAD, SPREAD, ScaleKnob, mapped_lut, moved_cuts, scale_knob
+from recalib.inputs import Tell
+from recalib.knobs import (
+    FEATURE_SPREAD,
+    INPUT_SPREAD,
+    RING_SPREAD,
+    SPREAD,
+    ScaleKnob,
+    mapped_lut,
+    moved_cuts,
+    scale_knob,
+)
 from recalib.sample import EventSample
 from tests.recalib.conftest import Lab
 
-SCALES = ("output_scale", "latent_scale", "input_scale", "input_scale_feature")
+SCALES = ("output_scale", "latent_scale", "input_scale", "input_scale_ring", "input_scale_feature")
 
 
-def seen(name: str) -> tuple[float, float]:
-    """What the energies alone tell: a scale for jets, nothing for muons."""
-    return {"jet": (0.08, 0.001), "mu": (0.3, np.inf)}.get(name, (0.0, 0.01))
+NONE = np.zeros(0)
+RINGS = np.where(np.abs(np.arange(32) - 15.5) < 10, np.linspace(-0.1, 0.1, 32), 0.0)
+RING_ERRORS = np.where(RINGS != 0, 0.01, np.inf)
+
+
+def tell(name: str) -> Tell:
+    """What the energies alone tell: a scale for jets that depends on η, nothing for muons."""
+    told = {"jet": Tell(0.08, 0.001, 0.08 + RINGS, RING_ERRORS, 20.0), "mu": Tell(0.3, np.inf, NONE, NONE)}
+    return told.get(name, Tell(0.0, 0.01, NONE, NONE))
 
 
 def knob(name: str, package: Package) -> ScaleKnob:
-    return scale_knob(name, package.model, seen)
+    return scale_knob(name, package.model, tell, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +82,25 @@ def test_registers_take_the_grid_value_nearest_to_what_is_asked(name: str, packa
     turned = knob(name, package)
     theta = np.random.default_rng(1).normal(0, 0.1, len(turned.spread))
     payload = turned.payload(theta, nominal)
-    kind = nominal.layout[turned.field].type
-    asked = turned.values(theta, nominal)
-    assert np.abs(payload.value(turned.field) - asked).max() <= kind.lsb / 2
-    assert {change.field for change in payload.diff(nominal)} == {turned.field}
+    for field, asked in turned.values(theta, nominal).items():
+        assert np.abs(payload.value(field) - asked).max() <= nominal.layout[field].type.lsb / 2
+    assert {change.field for change in payload.diff(nominal)} == set(turned.ties)
 
 
 @pytest.mark.parametrize("name", SCALES)
-@pytest.mark.parametrize("far", [-30.0, 30.0])
-def test_registers_stay_in_their_range(name: str, far: float, package: Package, nominal: Payload) -> None:
+@pytest.mark.parametrize("far", [-3000.0, 3000.0])
+def test_registers_stay_in_the_trust_region_and_in_their_range(
+    name: str, far: float, package: Package, nominal: Payload
+) -> None:
     turned = knob(name, package)
-    payload = turned.payload(np.full(len(turned.spread), far), nominal)
-    kind = nominal.layout[turned.field].type
-    driven = turned.tie.any(axis=1)
-    assert (payload.raw(turned.field)[driven] == (kind.max_raw if far > 0 else 0)).all()
-    assert (payload.raw(turned.field)[~driven] == nominal.raw(turned.field)[~driven]).all()
+    wide = dataclasses.replace(turned, max_move=50.0)
+    for field, tie in turned.ties.items():
+        driven = tie.any(axis=1)
+        kind = nominal.layout[field].type
+        moved, driven_far = (k.payload(far * np.ones(len(k.spread)), nominal) for k in (turned, wide))
+        assert np.abs(np.log(moved.value(field))).max() <= 0.25 + kind.lsb
+        assert set(driven_far.raw(field)[driven]) <= {0, kind.max_raw}
+        assert (moved.raw(field)[~driven] == nominal.raw(field)[~driven]).all()
 
 
 def test_an_input_scale_multiplies_the_energies_of_one_object_type_and_no_angle(
@@ -106,6 +128,30 @@ def test_the_prior_is_centred_on_what_the_energies_tell_where_they_tell_somethin
     )
 
 
+def test_rings_follow_what_the_energies_tell_and_not_what_is_statistics(package: Package, nominal: Payload) -> None:
+    """Relative to what all jets have in common, shrunk a little, and 0 where nothing is known."""
+    turned = knob("input_scale_ring", package)
+    assert turned.labels == ("eg", "jet", "met", "mu", "jet rings")
+    payload = turned.payload(turned.centre, nominal)
+    jets = np.log(payload.value("ring_scale"))[-32:]
+    heard = np.isfinite(RING_ERRORS)
+    assert not jets[~heard].any()
+    pull = jets[heard] @ RINGS[heard] / (RINGS[heard] @ RINGS[heard])
+    assert 0.9 < pull < 1
+    assert not np.log(payload.value("ring_scale"))[:-32].any()
+    assert turned.spread[-1] == pytest.approx(RING_SPREAD * np.sqrt(np.mean(jets[heard] ** 2)), rel=1e-3)
+
+
+def test_without_rings_that_differ_there_is_no_such_knob(package: Package) -> None:
+    def alike(name: str) -> Tell:
+        return dataclasses.replace(tell(name), spread=1.0)
+
+    with pytest.raises(Unfit, match="no η ring differs"):
+        scale_knob("input_scale_ring", package.model, alike, 0.25)
+    with pytest.raises(Unfit, match="no scales by η ring"):
+        scale_knob("input_scale_ring", dataclasses.replace(package.model, rings=()), tell, 0.25)
+
+
 def test_single_features_may_differ_a_little_from_their_object(package: Package, nominal: Payload) -> None:
     turned = knob("input_scale_feature", package)
     energies = [f.name for f in package.model.features if f.kind == "pt"]
@@ -113,7 +159,7 @@ def test_single_features_may_differ_a_little_from_their_object(package: Package,
     assert (turned.spread[4:] == FEATURE_SPREAD).all()
     theta = np.zeros(len(turned.labels))
     theta[1], theta[turned.labels.index(energies[-1])] = 0.1, 0.05
-    values = np.log(turned.values(theta, nominal))
+    values = np.log(turned.values(theta, nominal)["input_scale"])
     last = [f.name for f in package.model.features].index(energies[-1])
     assert values[last] == pytest.approx(0.15)
     assert np.count_nonzero(np.abs(values - 0.1) < 1e-9) == 9
@@ -160,4 +206,4 @@ def test_a_model_without_energies_has_no_input_scale(package: Package) -> None:
         features = tuple(f for f in package.model.features if f.kind != "pt")
 
     with pytest.raises(Unfit, match="input_scale: the model has no input of kind pt or energy"):
-        scale_knob("input_scale", Blind(), seen)  # type: ignore[arg-type]
+        scale_knob("input_scale", Blind(), tell, 0.25)  # type: ignore[arg-type]

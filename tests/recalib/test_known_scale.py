@@ -40,18 +40,18 @@ def times(lab: Lab, events: Inputs, name: str, factor: float) -> Inputs:
 def test_a_known_scale_is_found_within_its_error(
     name: str, factor: float, lab: Lab, inputs: InputReference, quiet: Inputs
 ) -> None:
-    found, error = inputs.scale(times(lab, quiet, name, factor), ONES, lab.nominal, name)
-    assert 0 < error < 0.02
-    assert abs(found + np.log(factor)) < 4 * error
+    told = inputs.tell(inputs.observe(times(lab, quiet, name, factor), ONES), lab.nominal, name)
+    assert 0 < told.error < 0.02
+    assert abs(told.scale + np.log(factor)) < 4 * told.error
 
 
 def test_the_scale_of_one_object_is_not_seen_in_another(lab: Lab, inputs: InputReference, quiet: Inputs) -> None:
-    found, error = inputs.scale(times(lab, quiet, "jet", 0.9), ONES, lab.nominal, "eg")
-    assert abs(found) < 4 * error
+    told = inputs.tell(inputs.observe(times(lab, quiet, "jet", 0.9), ONES), lab.nominal, "eg")
+    assert abs(told.scale) < 4 * told.error
 
 
 def test_without_drift_the_mismatch_is_nothing_beside_that_of_a_scale(
     lab: Lab, inputs: InputReference, quiet: Inputs
 ) -> None:
-    apart = inputs.mismatch(times(lab, quiet, "jet", 0.92), ONES, lab.nominal)
-    assert abs(inputs.mismatch(quiet, ONES, lab.nominal)) < 0.05 * apart
+    apart = inputs.mismatch(inputs.observe(times(lab, quiet, "jet", 0.92), ONES), lab.nominal)
+    assert abs(inputs.mismatch(inputs.observe(quiet, ONES), lab.nominal)) < 0.05 * apart

@@ -33,7 +33,8 @@ def proposal() -> Proposal:
         move=0.08,
         beta=100.0,
         delta=0.5,
-        gates=(Gate("rate 0", 0.2, 0.1, False, "cut 0: off"),),
+        attention="84 % in one cell",
+        gates=(Gate("rate 0", 0.2, 0.1, False, "cut 0: off"), Gate("signal", 0.9, 1.0, False, "lost", advice=True)),
         candidates=(Candidate("lut", 0.1, 0.01, (0.2,), 1.0, 0.0, {"lut": 4.0}, 0.0, "not needed"),),
         passes=3.0,
         seconds=1.5,
@@ -48,13 +49,21 @@ def test_a_proposal_comes_back_from_its_json(proposal: Proposal) -> None:
     np.testing.assert_array_equal(back.words, proposal.words)
     assert back.words.dtype == np.uint32
     assert back.gates == proposal.gates
+    assert back.attention == proposal.attention
     assert back.candidates == proposal.candidates
     assert np.isnan(back.kl_after)
+
+
+def test_a_proposal_that_was_stored_before_there_was_attention_asks_for_none(proposal: Proposal) -> None:
+    data = proposal.to_dict()
+    del data["attention"]
+    assert Proposal.from_dict(data).attention == ""
 
 
 def test_its_name_is_its_content_and_not_the_time_it_took(proposal: Proposal) -> None:
     assert replace(proposal, seconds=9.0).id == proposal.id
     assert replace(proposal, reason="rate 1").id != proposal.id
+    assert replace(proposal, attention="").id != proposal.id
     assert replace(proposal, words=np.array([0, 1, 2], np.uint32)).id != proposal.id
 
 

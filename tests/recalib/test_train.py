@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from firmware.sim.detector import Response
-from firmware.sim.events import Generator, digitise
+from firmware.sim.events import SIGNALS, Generator, digitise
 from recalib.errors import TrainingError
 from recalib.train import TrainSettings, build_package, normalisation, train
 from tests.recalib.conftest import Lab
@@ -56,6 +56,14 @@ def test_the_score_tells_signals_from_background(lab: Lab) -> None:
     efficiency = lab.package.lineage["signal_efficiency"]
     assert efficiency["resonance"][1] > 0.8
     assert efficiency["multilepton"][1] > 0.025
+
+
+def test_the_package_keeps_the_signals_from_which_its_efficiencies_are(lab: Lab) -> None:
+    package = lab.package
+    assert set(package.signals) == set(package.lineage["signal_efficiency"]) == set(SIGNALS)
+    for name, events in package.signals.items():
+        efficiency = lab.emulator.run(events, package.nominal).accepts.mean(axis=0)
+        np.testing.assert_allclose(efficiency, package.lineage["signal_efficiency"][name])
 
 
 def test_the_rate_feels_the_jet_scale(lab: Lab) -> None:

@@ -1,0 +1,184 @@
+"""Which of the knobs to propose, and what there is to say on each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from firmware.payload import Payload
+from recalib.evidence import Evidence, Target
+from recalib.inputs import InputReference, Observed
+from recalib.locality import Locality
+from recalib.proposal import Candidate
+from recalib.request import FitSettings
+from recalib.sample import EventSample
+
+KL_LEFT = 0.5
+"""A knob restores p(s) if at most this share of the KL above its floor is left."""
+
+ALIKE = 0.1
+"""Knobs are as good as each other if what they leave differs by less than this share of what there was."""
+
+TRIM_SIGMAS, TRIM = 2.0, 0.02
+"""A rate that is off by more than so many standard errors and by more than this is brought back by its cut."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One request, prepared.
+
+    Args:
+        known: the events of fit and choice together; gates has seen the others only.
+        fit, choice, deployed: what the deployed payload gives on fit, choice and known.
+        told: the inputs of fit.
+        seen: those of choice, mismatch their distance from the reference's.
+    """
+
+    base: Payload
+    target: Target
+    settings: FitSettings
+    known: EventSample
+    gates: EventSample
+    fit: Evidence
+    choice: Evidence
+    deployed: Evidence
+    inputs: InputReference
+    told: Observed
+    seen: Observed
+    mismatch: float
+    delta: float
+    locality: Locality
+
+    @property
+    def excess(self) -> float:
+        """The KL above what statistics alone give."""
+        return max(self.choice.kl - self.choice.kl_floor, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A payload that one knob gives.
+
+    Args:
+        moves, errors: of the knob's parameters, and the standard errors of those that were fitted.
+        evidence: on the events of choice.
+        known: on those of fit and choice.
+        explained: share of the inputs' mismatch that is gone.
+    """
+
+    knob: str
+    payload: Payload
+    moves: dict[str, float]
+    evidence: Evidence
+    known: Evidence
+    passes: float = 0.0
+    beta: float = 0.0
+    turns_inputs: bool = False
+    explained: float = 0.0
+    seconds: float = 0.0
+    errors: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def restores(self) -> bool:
+        """Whether it acts on p(s) and not on the cuts alone."""
+        return self.knob != "threshold"
+
+
+def rates_hold(settings: FitSettings, evidence: Evidence) -> bool:
+    """Whether every rate is within the tolerance, or one standard error beyond it."""
+    off = np.abs(evidence.rate_ratios - 1)
+    return bool((off <= settings.rate_tolerance + evidence.rate_errors).all())
+
+
+def is_off(evidence: Evidence) -> bool:
+    """Whether a cut could bring some rate visibly nearer to its target."""
+    off = np.abs(evidence.rate_ratios - 1)
+    return bool((off > np.maximum(TRIM, TRIM_SIGMAS * evidence.rate_errors)).any())
+
+
+def choose(
+    task: Task, trials: list[Trial], failures: list[Candidate]
+) -> tuple[Trial | None, tuple[Candidate, ...], str]:
+    """The trial to propose, what there is to say on each, and the reason.
+
+    A knob that acts on p(s) must bring the KL to at most half, the rates into their tolerance, and must
+    be where the drift is: by the data-processing inequality a drift of the inputs shows more in them
+    than in the score, so that a mismatch of the inputs beyond the score's KL is a matter for the input
+    scales, if they explain it, and for no knob behind them; a smaller one is none for the input scales.
+    Of those that pass and leave about as little of the KL and of the inputs' mismatch as the best, first those
+    whose rates need no cut, then the one with the fewest parameters; where none passes, the cuts alone, if a
+    rate is off.
+    """
+    verdict = {trial.knob: "; ".join(_objections(task, trial)) for trial in trials}
+    passed = [trial for trial in trials if not verdict[trial.knob]]
+    restoring = [trial for trial in passed if trial.restores]
+    if restoring:
+        least = min(trial.evidence.kl for trial in restoring)
+        most = max(trial.explained for trial in restoring)
+        room = ALIKE + task.inputs.resolution(task.seen) / max(task.mismatch, 1e-12)
+        good = [
+            trial
+            for trial in restoring
+            if trial.evidence.kl <= least + max(task.choice.kl_floor, ALIKE * task.excess)
+            and trial.explained >= most - room
+        ]
+        chosen: Trial | None = min(good, key=lambda trial: (is_off(trial.known), len(trial.moves)))
+    else:
+        chosen = passed[0] if passed else None
+    for trial in passed:
+        verdict[trial.knob] = "chosen" if trial is chosen else "not needed"
+    candidates = (*(_candidate(task, trial, verdict[trial.knob]) for trial in trials), *failures)
+    if chosen is None:
+        return None, candidates, "no knob helps: " + "; ".join(f"{c.knob}: {c.verdict}" for c in candidates)
+    text = f"{chosen.knob}: KL {task.choice.kl:.4f} → {chosen.evidence.kl:.4f} (floor {task.choice.kl_floor:.4f})"
+    text += f", rates {_ratios(chosen)} of target"
+    if chosen.turns_inputs:
+        text += f", {chosen.explained:.0%} of the inputs' mismatch explained"
+    return chosen, candidates, text
+
+
+def no_candidate(knob: str, why: str) -> Candidate:
+    """What there is to say on a knob that gives no payload."""
+    return Candidate(knob, float("nan"), float("nan"), (), float("nan"), 0.0, {}, 0.0, why)
+
+
+def _ratios(trial: Trial) -> str:
+    return ", ".join(f"× {ratio:.2f}" for ratio in trial.known.rate_ratios)
+
+
+def _objections(task: Task, trial: Trial) -> Iterator[str]:
+    """Why not to take it."""
+    kl, before, excess = trial.evidence.kl, task.choice.kl, task.excess
+    if not rates_hold(task.settings, trial.known):
+        yield f"rates at {_ratios(trial)} of target"
+    if not trial.restores:
+        if (np.abs(task.deployed.rate_ratios - 1) <= task.settings.rate_tolerance).all():
+            yield "the rates are in their tolerance as it is"
+        return
+    if task.locality.excess:
+        yield "a local excess is not to be calibrated away"
+    if excess <= task.choice.kl_floor:
+        yield f"the KL of {before:.4f} is at its floor as it is"
+    if kl - trial.evidence.kl_floor > KL_LEFT * excess:
+        yield f"KL {before:.4f} → {kl:.4f}"
+    if task.mismatch > excess and not trial.turns_inputs:
+        yield f"the inputs have drifted ({task.mismatch:.4f} nats, the score {excess:.4f})"
+    if task.mismatch <= excess and trial.turns_inputs:
+        yield f"the inputs have not drifted ({task.mismatch:.4f} nats, the score {excess:.4f})"
+    elif trial.turns_inputs and trial.explained < task.settings.min_explained:
+        yield f"explains {trial.explained:.0%} of the inputs' mismatch of {task.mismatch:.4f} nats"
+
+
+def _candidate(task: Task, trial: Trial, verdict: str) -> Candidate:
+    e = trial.evidence
+    return Candidate(
+        knob=trial.knob,
+        kl=e.kl,
+        kl_error=e.kl_change(task.choice)[1],
+        rates=tuple(trial.known.rates.tolist()),
+        retention=float(e.retention(task.choice).min()),
+        explained=trial.explained,
+        moves=trial.moves,
+        passes=trial.passes,
+        verdict=verdict,
+    )
