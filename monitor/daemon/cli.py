@@ -431,5 +431,101 @@ def ingest(config_path: Path, rounds: int, orbits: int, as_json: bool) -> None:
     click.echo(f"lost {found['lost']}; counting is {found['counting']}; MB at start, end, peak: {rss}")
 
 
+@bench.command(name="recalibrate")
+@click.option("--package", type=click.Path(path_type=Path), default="var/axol1tl.driftd", show_default=True)
+@click.option("--model", "which", type=click.Choice(["own", "v4", "all"]), default="all", show_default=True)
+@click.option("--scenario", "names", multiple=True, help="Only this one, and others so given.")
+@click.option("--events", type=click.IntRange(40_000), default=200_000, show_default=True, help="In a fit's sample.")
+@click.option(
+    "--verdict-events", type=click.IntRange(100_000), default=1_300_000, show_default=True, help="Crossings drawn."
+)
+@click.option(
+    "--seed", type=int, default=None, help="Of all events and the mixtures; another one each time without it."
+)
+@click.option("--choices", is_flag=True, help="Also what each choice in the objective does, on jets scaled down.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def bench_recalibrate(
+    package: Path,
+    which: str,
+    names: tuple[str, ...],
+    events: int,
+    verdict_events: int,
+    seed: int | None,
+    choices: bool,
+    as_json: bool,
+) -> None:
+    """Measure how well each knob, the engine's choice and simpler ways bring a drifted trigger back."""
+    from monitor.daemon import bench_models
+    from monitor.daemon import bench_recalibrate as figures
+    from monitor.daemon.bench_scenarios import NAMES
+    from recalib.train import TrainSettings, build_package
+
+    def progress(text: str) -> None:
+        click.echo(text, err=True)
+
+    if unknown := set(names) - set(NAMES):
+        _exit(EX_USAGE, f"no scenario {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
+    models = bench_models.models(build_package(package, TrainSettings(), progress))
+    if which != "all" and which not in models:
+        _exit(EX_FAILED, f"no weights of AXOL1TL v4 at {bench_models.WEIGHTS}")
+    packages = {
+        name: bench_models.bench_package(model, package.parent / "bench", progress=progress)
+        for name, model in models.items()
+        if which in (name, "all")
+    }
+    seed = time.time_ns() % 2**32 if seed is None else seed
+    settings = figures.Settings(events, verdict_events, names or NAMES, seed, choices)
+    found = figures.recalibrate(packages, settings)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for line in figures.table(found):
+        click.echo(line)
+
+
+@bench.command(name="loop")
+@click.option("--package", type=click.Path(path_type=Path), default="var/axol1tl.driftd", show_default=True)
+@click.option("--chunks", type=click.IntRange(10), default=200, show_default=True, help="Of one lumi section each.")
+@click.option(
+    "--events",
+    type=click.IntRange(1000),
+    multiple=True,
+    default=(20_000, 1_000_000),
+    show_default=True,
+    help="Crossings in a chunk; a run of the fill for each.",
+)
+@click.option("--controller", "controllers", multiple=True, help="Only this one, and others so given; and the oracle.")
+@click.option("--seed", type=int, default=None, help="Of the fill and its crossings; another one each time without it.")
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that draw crossings.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def bench_loop(
+    package: Path,
+    chunks: int,
+    events: tuple[int, ...],
+    controllers: tuple[str, ...],
+    seed: int | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Measure how often the rate is in tolerance over a fill, for driftd, others, and a cut at the true quantile."""
+    from monitor.daemon import bench_loop as figures
+    from recalib.train import TrainSettings, build_package
+
+    def progress(text: str) -> None:
+        click.echo(text, err=True)
+
+    if unknown := set(controllers) - set(figures.NAMES):
+        _exit(EX_USAGE, f"no controller {', '.join(sorted(unknown))}: there are {', '.join(figures.NAMES)}")
+    build_package(package, TrainSettings(), progress)
+    seed = time.time_ns() % 2**32 if seed is None else seed
+    settings = figures.Settings(chunks, events, controllers or figures.NAMES, seed, workers)
+    found = figures.loop(package, settings, progress)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for line in figures.table(found):
+        click.echo(line)
+
+
 if __name__ == "__main__":
     main()

@@ -45,7 +45,9 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 BoardUri = Annotated[str, AfterValidator(_board_uri)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Positive = Annotated[int, Field(gt=0)]
-Knob = Literal["threshold", "output_scale", "latent_scale", "input_scale", "input_scale_feature", "lut"]
+Knob = Literal[
+    "threshold", "output_scale", "latent_scale", "input_scale", "input_scale_ring", "input_scale_feature", "lut"
+]
 Hold = Literal["distribution", "rate"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -97,11 +99,14 @@ class Detect(_Section):
 class Recalibrate(_Section):
     """Which knobs the fit may turn and how far; see ``recalib`` for what each number does."""
 
-    knobs: Annotated[tuple[Knob, ...], Field(min_length=1)] = ("input_scale", "threshold")
+    knobs: Annotated[tuple[Knob, ...], Field(min_length=1)] = ("input_scale", "input_scale_ring", "threshold")
     min_events: Positive = 60_000
+    min_effective: Positive = 5_000
     min_accepts: Positive = 400
     memory_events: Positive = 200_000
     max_move: Fraction = 0.25
+    steer_band: Fraction = 0.02
+    max_lipschitz: Annotated[float, Field(gt=1)] = 1.6
     min_retention: Annotated[float, Field(ge=0, le=1)] = 0.3
     deadline_s: Annotated[float, Field(gt=0)] = 120.0
     seed: int = 1

@@ -30,6 +30,7 @@ from monitor.daemon.stream import Expectation, LsReport, StreamMonitor
 from monitor.daemon.views import distances, summary
 from monitor.stats.detectors import Detector, make_detector
 from monitor.stats.reference import Reference
+from monitor.stats.steering import Steering
 from recalib.errors import RecalibError
 from recalib.proposal import Proposal
 from recalib.request import FitRequest, FitSettings, JudgeRequest
@@ -38,6 +39,8 @@ from recalib.sample import EventSample, Sampler
 log = structlog.get_logger()
 
 HISTORY_LS = 2000
+STEER_LS = 2
+"""Lumi sections after the swap for which the cuts are made."""
 
 
 def detectors(detect: Detect, reference: Reference, streams: int = 1) -> dict[str, Detector]:
@@ -91,10 +94,14 @@ class StreamControl:
         self._cache = cache
         self._fit_seconds = fit_seconds
         self._policy = Policy(settings.detect, settings.hold, reference)
+        self._steering: Steering | None = None
+        if settings.hold == "rate":
+            self._steering = Steering(reference, reference.target_rates, settings.recalibrate.steer_band)
+        self._expected = Expectation(())
         self._sampler = Sampler(settings.recalibrate.memory_events, settings.recalibrate.seed)
         self.reports: deque[tuple[LsReport, Verdict]] = deque(maxlen=HISTORY_LS)
         self.payloads: dict[str, Payload] = {package.nominal.id: package.nominal}
-        self._push = Push(
+        self.push = Push(
             name,
             package.model,
             board,
@@ -122,7 +129,7 @@ class StreamControl:
         if self._was_frozen():
             self.feed(loop.Freeze())
         try:
-            await self._push.end_unfinished()
+            await self.push.end_unfinished()
         except FirmwareError as error:
             self._log.error("unfinished transaction not taken back", why=str(error))
         self._begin("reconcile", self._reconcile, poll=True)
@@ -139,7 +146,7 @@ class StreamControl:
         for task in self._tasks.values():
             task.cancel()
         if self.state.phase in loop.WRITING:
-            await self._push.abort()
+            await self.push.abort()
 
     def feed(self, event: loop.Event) -> str:
         """Move the loop; the reason if ``event`` was a command that is refused, else nothing."""
@@ -175,6 +182,7 @@ class StreamControl:
         verdict = self._policy.assess(report)
         self.reports.append((report, verdict))
         key = report.key
+        steer = self._steer(report)
         self.last = summary(report, verdict) | distances(report, self.reference)
         if verdict.level in ("watch", "drift"):
             self._log.warning(verdict.text, ls=key.ls, level=verdict.level, details=verdict.details)
@@ -188,8 +196,30 @@ class StreamControl:
                 onset=verdict.onset,
                 sample_ready=self._enough(since),
                 text=verdict.text,
+                steer=steer,
             )
         )
+
+    def _steer(self, report: LsReport) -> str:
+        """The active payload with the cuts that will hold the rates when they can be active, if they are others."""
+        if self._steering is None or not self._is_active(report):
+            return ""
+        self._steering.update(report.window.counts, report.expected, report.pileup)
+        pileup = self._steering.ahead(self.settings.push.arm_margin_ls + STEER_LS)
+        if not self.reference.covers(pileup) or self.state.phase not in (Phase.WATCHING, Phase.COLLECTING):
+            return ""
+        payload = self._payload(self.state.payload)
+        cuts = self._steering.cuts(self._expected.on(self.reference.expected(pileup)), payload.raw("cuts"))
+        moved = payload.replace(cuts=cuts)
+        if moved.id == payload.id:
+            return ""
+        self.payloads[moved.id] = moved
+        self.ledger.add_payload(self.name, moved, "steering")
+        return moved.id
+
+    def _is_active(self, report: LsReport) -> bool:
+        """Whether its scores mean what those of the active payload mean."""
+        return (report.key.epoch, report.scores_since) == (self.state.epoch, self._expected.scores_since)
 
     def find_payload(self, name: str) -> str | None:
         """The id of a payload of the ledger by any unique beginning of it, or of ``nominal``."""
@@ -222,17 +252,15 @@ class StreamControl:
     def _enough(self, since: Moment) -> bool:
         """Whether events and accepts since then suffice for a fit or a judgement."""
         wanted = self.settings.recalibrate
-        state = self.state
         accepts = sum(
             (
                 report.above
                 for report, _ in self.reports
-                if (report.key.run, report.key.ls) >= since
-                and (report.key.epoch, report.key.generation) == (state.epoch, state.generation)
+                if (report.key.run, report.key.ls) >= since and self._is_active(report)
             ),
             start=np.zeros(self.package.model.n_cuts, np.int64),
         )
-        events = self._sampler.count(state.generation, state.epoch, since)
+        events = self._sampler.count(self._generations, self.state.epoch, since)
         return events >= wanted.min_events and int(accepts.min()) >= wanted.min_accepts
 
     def _carry_out(self, command: loop.Command) -> None:
@@ -245,7 +273,7 @@ class StreamControl:
             case loop.Reconcile():
                 self._begin("reconcile", self._reconcile, poll=True)
             case loop.Abort():
-                self._begin("work", self._push.abort)
+                self._begin("work", self.push.abort)
             case loop.PollPreview() | loop.PollLatch() | loop.Judge():
                 self._begin("work", partial(self._work, command), poll=True)
             case loop.Fit() | loop.Stage() | loop.StartPreview() | loop.Arm():
@@ -295,21 +323,21 @@ class StreamControl:
                 return await self._judge(command)
             case loop.Stage():
                 payload = self._payload(command.payload)
-                return await self._push.stage(command.task, payload, self.state.generation)
+                return await self.push.stage(command.task, payload, self.state.generation)
             case loop.StartPreview():
-                return await self._push.start_preview(command.task)
+                return await self.push.start_preview(command.task)
             case loop.PollPreview():
                 promised = Proposal.from_dict(self.ledger.proposal(self.state.proposal).data).rates_after
-                return await self._push.poll_preview(command.task, command.last, promised)
+                return await self.push.poll_preview(command.task, command.last, promised)
             case loop.Arm():
-                return await self._push.arm(command.task)
+                return await self.push.arm(command.task)
             case loop.PollLatch():
-                return await self._push.poll_latch(command.task)
+                return await self.push.poll_latch(command.task)
 
     async def _reconcile(self) -> None:
         """Find out what the board runs; whatever was armed by no transaction of this loop is disarmed."""
         try:
-            state, payload = await self._push.read()
+            state, payload = await self.push.read()
         except FirmwareError as error:
             if self.state.reason != str(error):
                 self.state = replace(self.state, reason=str(error))
@@ -324,8 +352,11 @@ class StreamControl:
     def _adopt(self, command: loop.Adopt) -> None:
         payload = self._payload(command.payload)
         run, ls = command.since
-        expectation = self._expectation(payload)
-        self.monitor.expect(command.epoch, command.generation, expectation)
+        steered = command.steered and replace(self._expected, cuts=tuple(payload.raw("cuts").tolist()))
+        self._expected = steered or replace(self._expectation(payload), scores_since=command.generation)
+        if self._steering is not None and not steered:
+            self._steering.clear()
+        self.monitor.expect(command.epoch, command.generation, self._expected)
         self.ledger.record_iov(self.name, run, ls, payload.id, command.generation, command.epoch)
 
     def _expectation(self, payload: Payload) -> Expectation:
@@ -351,16 +382,18 @@ class StreamControl:
         return False
 
     def _sample(self, since: Moment) -> EventSample:
-        return self._sampler.sample(self.state.generation, self.state.epoch, since)
+        return self._sampler.sample(self._generations, self.state.epoch, since)
+
+    @property
+    def _generations(self) -> range:
+        """Those whose scores mean what the active payload's mean."""
+        since = self._expected.scores_since
+        return range(self.state.generation if since is None else since, self.state.generation + 1)
 
     def _reference_for(self, since: Moment) -> tuple[Any, float, Any, float | None]:
         """p_ref (B,), its events, and the rates to hold (n_cuts,), at the pile-up seen since then; and that."""
-        state = self.state
         seen = [
-            report
-            for report, _ in self.reports
-            if (report.key.run, report.key.ls) >= since
-            and (report.key.epoch, report.key.generation) == (state.epoch, state.generation)
+            report for report, _ in self.reports if (report.key.run, report.key.ls) >= since and self._is_active(report)
         ]
         weights = [report.n for report in seen]
         pileups = [report.pileup for report in seen]
@@ -379,7 +412,9 @@ class StreamControl:
             knobs=wanted.knobs,
             rate_tolerance=self.settings.detect.rate_tolerance,
             max_move=wanted.max_move,
+            max_lipschitz=wanted.max_lipschitz,
             min_events=wanted.min_events,
+            min_effective=wanted.min_effective,
             min_retention=wanted.min_retention,
             seed=wanted.seed,
         )
@@ -398,7 +433,9 @@ class StreamControl:
         self.payloads[payload.id] = payload
         self.ledger.add_payload(self.name, payload, f"proposal {proposal.id}")
         self.ledger.add_proposal(proposal.id, self.name, proposal.to_dict())
-        return loop.FitDone(command.task, proposal.id, payload.id, proposal.accepted, proposal.reason)
+        return loop.FitDone(
+            command.task, proposal.id, payload.id, proposal.accepted, proposal.reason, proposal.attention
+        )
 
     async def _judge(self, command: loop.Judge) -> loop.Event:
         p_ref, m, rates, _ = self._reference_for(command.since)

@@ -32,7 +32,7 @@ class Phase(StrEnum):
 
 
 class Mode(StrEnum):
-    """Who lets a payload go to the board: the gates, a human, or nobody."""
+    """Who lets a payload go to the board: the gates, save where they ask for a human; a human; or nobody."""
 
     AUTO = "auto"
     SUPERVISED = "supervised"
@@ -90,6 +90,8 @@ class State:
     target_generation: int = -1
     target_ls: int = -1
     rolling_back: bool = False
+    steering: bool = False
+    steer_after: int = 0
     asked: bool = False
     dry_run: bool = False
     retries: int = 0
@@ -102,7 +104,11 @@ class State:
 
 @dataclass(frozen=True)
 class LsClosed:
-    """A lumi section was counted. ``sample_ready``: enough events kept for the work at hand."""
+    """A lumi section was counted.
+
+    ``sample_ready``: enough events kept for the work at hand; ``steer``: the active payload with the cuts that
+    will hold the rates, if they are others.
+    """
 
     at: Moment
     level: Level
@@ -111,6 +117,7 @@ class LsClosed:
     onset: Moment = NEVER
     sample_ready: bool = False
     text: str = ""
+    steer: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,11 +133,14 @@ class FitProgress:
 
 @dataclass(frozen=True)
 class FitDone:
+    """A proposal is there. ``attention``: why a human must decide about it in any mode, if one must."""
+
     task: int
     proposal: str
     payload: str
     accepted: bool
     reason: str
+    attention: str = ""
 
 
 @dataclass(frozen=True)
@@ -290,13 +300,17 @@ class Reconcile:
 
 @dataclass(frozen=True)
 class Adopt:
-    """Monitor against what this payload should give; ``proposal`` holds its prediction, if it has one."""
+    """Monitor against what this payload should give; ``proposal`` holds its prediction, if it has one.
+
+    ``steered``: it differs from the one before in its cuts alone.
+    """
 
     payload: str
     proposal: str
     generation: int
     epoch: int
     since: Moment
+    steered: bool = False
 
 
 @dataclass(frozen=True)
@@ -346,7 +360,7 @@ def step(state: State, event: Event, rules: Rules) -> Outcome:
             return _fit_done(state, event, rules)
         case Staged() if state.phase is Phase.STAGING:
             state = replace(state, target_generation=event.generation)
-            if state.rolling_back:
+            if state.rolling_back or state.steering:
                 return state, [Arm(state.task)]
             return _enter(state, Phase.PREVIEWING), [StartPreview(state.task)]
         case Previewed() if state.phase is Phase.PREVIEWING:
@@ -386,6 +400,7 @@ def _let_go(state: State, phase: Phase, reason: str) -> State:
         target_generation=-1,
         target_ls=-1,
         rolling_back=False,
+        steering=False,
         asked=False,
         dry_run=False,
         reason=reason,
@@ -402,8 +417,12 @@ def _back_off(state: State, rules: Rules) -> State:
 
 
 def _give_up(state: State, rules: Rules, reason: str) -> Outcome:
-    later = _back_off(state, rules)
     commands: list[Command] = [Abort()] if state.phase in WRITING | {Phase.FAULT} else []
+    if state.steering:
+        text = f"{reason}; the cuts stay for {rules.backoff_ls} lumi sections"
+        later = replace(state, steer_after=state.clock + rules.backoff_ls)
+        return _let_go(later, Phase.WATCHING, text), [*commands, Announce("warning", text)]
+    later = _back_off(state, rules)
     text = f"{reason}; no new attempt for {later.not_before - later.clock} lumi sections"
     return _let_go(later, Phase.WATCHING, text), [*commands, Announce("warning", text)]
 
@@ -430,6 +449,8 @@ def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
             if state.quiet < rules.warm_ls:
                 return state, []
             return _enter(state, Phase.WATCHING, reason="warmed up"), []
+        case Phase.WATCHING | Phase.COLLECTING if _may_steer(state, event):
+            return _stage(state, event.steer, "the cuts follow to hold the rates", steering=True)
         case Phase.WATCHING if event.level == "drift" and state.clock >= state.not_before:
             return _collect(state, event.onset, event.text)
         case Phase.COLLECTING:
@@ -446,6 +467,12 @@ def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
             return _let_go(state, Phase.WATCHING, "watching again after the rollback"), []
         case _:
             return state, _poll(state)
+
+
+def _may_steer(state: State, event: LsClosed) -> bool:
+    """Whether the cuts are moved by themselves; events that are complete are fitted first."""
+    ready = state.phase is Phase.COLLECTING and (event.sample_ready or state.asked)
+    return bool(event.steer) and state.mode is Mode.AUTO and state.clock >= state.steer_after and not ready
 
 
 def _collect(state: State, onset: Moment, reason: str, **asked: bool) -> Outcome:
@@ -468,47 +495,47 @@ def _collecting(state: State, event: LsClosed, waited: int, rules: Rules) -> Out
 
 def _fit_done(state: State, event: FitDone, rules: Rules) -> Outcome:
     name = event.proposal[:12]
+    reason = "; ".join(filter(None, (event.attention, event.reason)))
     if state.dry_run or state.mode is Mode.SHADOW:
         why = "dry run" if state.dry_run else "shadow mode"
-        verdict = "passes its gates" if event.accepted else f"is rejected: {event.reason}"
+        verdict = f"passes its gates: {reason}" if event.accepted else f"is rejected: {reason}"
         text = f"proposal {name} {verdict}; {why}, nothing is written"
         rested = state if state.dry_run else _back_off(state, rules)
-        return _let_go(rested, Phase.WATCHING, text), [Announce("info", text)]
+        level: Literal["info", "warning"] = "warning" if event.attention else "info"
+        return _let_go(rested, Phase.WATCHING, text), [Announce(level, text)]
     if not event.accepted:
-        return _give_up(state, rules, f"proposal {name} rejected: {event.reason}")
+        return _give_up(state, rules, f"proposal {name} rejected: {reason}")
     state = replace(state, proposal=event.proposal, candidate=event.payload)
-    if state.mode is Mode.SUPERVISED:
-        text = f"proposal {name} waits for approval: {event.reason}"
+    if state.mode is Mode.SUPERVISED or event.attention:
+        text = f"proposal {name} waits for approval: {reason}"
         return _enter(state, Phase.AWAITING_APPROVAL, reason=text), [Announce("warning", text)]
     return _stage(state, event.payload, event.reason)
 
 
-def _stage(state: State, payload: str, reason: str, rolling_back: bool = False) -> Outcome:
+def _stage(state: State, payload: str, reason: str, rolling_back: bool = False, steering: bool = False) -> Outcome:
     state = _enter(
         state,
         Phase.STAGING,
         task=state.task + 1,
         candidate=payload,
-        proposal="" if rolling_back else state.proposal,
+        proposal="" if rolling_back or steering else state.proposal,
         rolling_back=rolling_back,
+        steering=steering,
         reason=reason,
     )
     return state, [Stage(state.task, payload)]
 
 
 def _latched(state: State, at: Moment, epoch: int, rules: Rules) -> Outcome:
-    state = replace(
-        state,
-        previous=state.payload,
-        payload=state.candidate,
-        generation=state.target_generation,
-        epoch=epoch,
-        latched=at,
-    )
-    adopt = Adopt(state.payload, state.proposal, state.generation, state.epoch, at)
+    before = state.payload
+    state = replace(state, payload=state.candidate, generation=state.target_generation, epoch=epoch)
+    state = state if state.steering else replace(state, previous=before, latched=at)
+    adopt = Adopt(state.payload, state.proposal, state.generation, state.epoch, at, state.steering)
     text = f"generation {state.generation} active since run {at[0]}, lumi section {at[1]}"
     if state.rolling_back:
         state = _let_go(_back_off(state, rules), Phase.ROLLED_BACK, f"rolled back; {text}")
+    elif state.steering:
+        state = _let_go(state, Phase.WATCHING, f"cuts moved; {text}")
     else:
         state = _enter(state, Phase.CONFIRMING, task=state.task + 1, reason=text)
     return state, [adopt, Announce("info", state.reason)]

@@ -70,8 +70,8 @@ class Policy:
     A drift is entered where that is below ``p_value`` (or, while an e-detector, which promises its run
     length, alarms, below √``p_value``) in the last of ``consecutive_ls`` lumi sections that were all
     below √``p_value``, and left where it is no longer or is more likely within the tolerances. A lumi
-    section below √``p_value``, or an alarm, is to be watched. Generations have each their own history,
-    and after a push no drift is called in the first ``settle_ls``. Lumi sections with few scores are
+    section below √``p_value``, or an alarm, is to be watched. A push that changes more than the cuts begins a new
+    history, and no drift is called in its first ``settle_ls``. Lumi sections with few scores are
     judged together.
     """
 
@@ -79,6 +79,7 @@ class Policy:
         self._detect = detect
         self._hold = hold
         self._reference = reference
+        self._asks_shape = hold == "distribution" or reference.pileup_means is not None
         self._watch = sqrt(detect.p_value)
         self._past = Dyadic[Stretch]()
         self._recent: deque[Stretch] = deque()
@@ -100,10 +101,10 @@ class Policy:
 
     def assess(self, report: LsReport) -> Verdict:
         """Judge ``report``; the lumi sections of a generation must come in order."""
-        identity = report.key.epoch, report.key.generation
+        identity = report.key.epoch, report.scores_since
         if self._identity is not None and identity != self._identity:
             if identity < self._identity and identity[0] == self._identity[0]:
-                return Verdict("thin", f"late, of generation {identity[1]}, which is no longer active")
+                return Verdict("thin", f"late, of generation {report.key.generation}, which is no longer active")
             self._begin(self._detect.settle_ls)
         self._identity = identity
         if not self._reference.covers(report.pileup):
@@ -162,10 +163,10 @@ class Policy:
         """The least probable of the windows that end now, if it is to be watched."""
         windows = Endings(list(self._past.newest_first()))
         cuts: list[int | None] = list(range(len(windows[0].above)))
-        asked = cuts if self._hold == "rate" else [None, *cuts]
+        asked = [None, *cuts] if self._asks_shape else cuts
         doubt = STAYING if self._drifting else DOUBT
         looks = []
-        for i in windows.beyond(self._detect.tolerated_kl, self._detect.rate_tolerance, None in asked):
+        for i in windows.beyond(self._detect.tolerated_kl, self._detect.rate_tolerance, self._asks_shape):
             window = windows[i]
             rates = window.rate_p_values(self._detect.rate_tolerance, doubt, known=self._hold == "rate")
             for cut in asked:

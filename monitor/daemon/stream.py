@@ -128,6 +128,7 @@ class Alarm:
 class LsReport:
     """A closed lumi section of one stream and generation.
 
+    ``scores_since``: the first generation whose scores mean the same as these.
     ``window`` holds the counts (C,) in the reference's cells and the scores (n_cuts,) at or above the
     cuts active then, ``counts`` (B,) are those of its bins; ``expected`` what the active payload should
     give at these pile-ups; ``divergence`` is against ``expected``, ``to_reference`` against p_ref.
@@ -137,6 +138,7 @@ class LsReport:
     window: Window
     counts: Counts
     cuts: tuple[int, ...]
+    scores_since: int
     expected: Expected
     expected_rates: Probabilities
     divergence: Divergence
@@ -163,11 +165,15 @@ class LsReport:
 
 @dataclass(frozen=True, eq=False)
 class Expectation:
-    """What a payload should give: p_ref at the pile-up, times ``ratio`` (B,) where a knob leaves p(s) changed."""
+    """What a payload should give: p_ref at the pile-up, times ``ratio`` (B,) where a knob leaves p(s) changed.
+
+    ``scores_since``: the generation since which the scores mean the same; later ones differ in cuts alone.
+    """
 
     cuts: tuple[int, ...]
     ratio: Probabilities | None = None
     m: float = np.inf
+    scores_since: int | None = None
 
     def on(self, base: Expected) -> Expected:
         return base if self.ratio is None else base.times(self.ratio, self.m)
@@ -319,7 +325,7 @@ class StreamMonitor:
         counts = counter.take()
         if key not in self._open:
             return
-        identity = (key.epoch, key.generation)
+        identity = (key.epoch, self._scores_since(key))
         if identity != self._active and (key.run, key.ls) >= self._seen:
             self._active = identity
             for detector in self.detectors.values():
@@ -340,6 +346,10 @@ class StreamMonitor:
 
     def _expectation(self, key: Key) -> Expectation:
         return self._expectations.get((key.epoch, key.generation), self._nominal)
+
+    def _scores_since(self, key: Key) -> int:
+        since = self._expectation(key).scores_since
+        return key.generation if since is None else since
 
     def _positions(self) -> tuple[int, list[int]]:
         """The newest run and the lumi section that each of its sources has reached."""
@@ -386,6 +396,7 @@ class StreamMonitor:
                 window=counted,
                 counts=counts,
                 cuts=window.scale.cuts,
+                scores_since=self._scores_since(key),
                 expected=expected,
                 expected_rates=self.reference.rates_of(base.p),
                 divergence=compare(counts, expected.p, expected.m),

@@ -11,6 +11,7 @@ from monitor.daemon.loop import (
     WRITING,
     Abort,
     Adopt,
+    Announce,
     Approve,
     Arm,
     ArmedAt,
@@ -72,7 +73,8 @@ def events(state: State) -> Iterator[Event]:
     task = state.task
     yield FitProgress(task, "gating")
     for accepted in (True, False):
-        yield FitDone(task, "proposal", "candidate", accepted, "")
+        for attention in ("", "a bump"):
+            yield FitDone(task, "proposal", "candidate", accepted, "", attention)
     yield Staged(task, state.generation + 1)
     yield Previewed(task, True, "")
     yield Previewed(task, False, "off")
@@ -147,7 +149,7 @@ def test_every_state_is_reached(edges: list[Edge]) -> None:
     mode = edges[0][0].mode
     writes = {Phase.STAGING, Phase.PREVIEWING, Phase.ARMED, Phase.CONFIRMING, Phase.ROLLED_BACK, Phase.FAULT}
     never = {
-        Mode.AUTO: {Phase.AWAITING_APPROVAL},
+        Mode.AUTO: set(),
         Mode.SUPERVISED: set(),
         Mode.SHADOW: {Phase.AWAITING_APPROVAL, *writes},
     }
@@ -174,7 +176,8 @@ def test_a_payload_is_staged_only_with_passed_gates_or_by_a_human_or_to_undo_har
     for state, event, after, commands in edges:
         if not any(isinstance(command, Stage) for command in commands):
             continue
-        by_gates = isinstance(event, FitDone) and event.accepted and state.mode is Mode.AUTO and not state.dry_run
+        unattended = state.mode is Mode.AUTO and not state.dry_run
+        by_gates = isinstance(event, FitDone) and event.accepted and unattended and not event.attention
         by_human = isinstance(event, Approve | Rollback)
         undone = isinstance(event, Judged) and event.outcome == "harmful"
         assert by_gates or by_human or undone
@@ -257,6 +260,28 @@ def test_a_drift_runs_through_to_a_confirmed_payload() -> None:
     assert commands == [Judge(state.task, (1, 9), "nominal", "new")]
     state, _ = run(state, Judged(state.task, "good", "restored"))
     assert (state.phase, state.payload, state.generation, state.retries) == (Phase.WATCHING, "new", 1, 0)
+
+
+def test_what_needs_attention_waits_for_a_human_even_in_auto_mode() -> None:
+    fitting = replace(START, phase=Phase.FITTING, task=4)
+    waits, commands = run(fitting, FitDone(4, "p", "new", True, "cuts moved", "23 σ in one cell"))
+    assert waits.phase is Phase.AWAITING_APPROVAL
+    assert commands == [Announce("warning", "proposal p waits for approval: 23 σ in one cell; cuts moved")]
+    _, commands = run(waits, Approve("p"))
+    assert commands == [Stage(waits.task + 1, "new")]
+    left, commands = run(waits, Reject("p"))
+    assert left.phase is Phase.WATCHING
+    assert not any(isinstance(command, Stage) for command in commands)
+
+
+def test_what_needs_attention_is_said_where_nothing_can_be_done_about_it() -> None:
+    fitting = replace(START, phase=Phase.FITTING, task=4)
+    done = FitDone(4, "p", "new", False, "no knob helps", "23 σ in one cell")
+    for state in (fitting, replace(fitting, mode=Mode.SHADOW), replace(fitting, dry_run=True)):
+        _, (announcement,) = run(state, done)
+        assert isinstance(announcement, Announce)
+        assert announcement.level == "warning"
+        assert "23 σ in one cell; no knob helps" in announcement.text
 
 
 def test_a_harmful_payload_is_rolled_back_as_a_new_generation() -> None:

@@ -1,0 +1,100 @@
+"""The models of the re-calibration figures, each with a reference for the bench's working point."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firmware.addresses import address_table
+from firmware.emulator import Emulator
+from firmware.model import Model
+from firmware.package import Package
+from firmware.payload import Payload
+from firmware.sim.events import Generator, digitise
+from monitor.stats.reference import Reference
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = ROOT.parent / "shared" / "data" / "axol1tl_v4_weights.npz"
+
+SEED = 1965
+RATES = (0.01, 0.0025)
+REFERENCE_EVENTS = 6_000_000
+PILEUP_EDGES = (20.0, 30.0, 40.0, 50.0, 60.0)
+SLICE_SHARES = (1 / 6, 1 / 6, 1 / 2, 1 / 6)
+"""Of the events: half are in the slice around the working point, so that the rate there is known to 0.6 %."""
+CHUNK = 100_000
+GOLDEN = 2048
+
+Progress = Callable[[str], None]
+
+
+def models(own: Package) -> dict[str, Model]:
+    """The project's own, and AXOL1TL v4 where its weights are at hand."""
+    found = {"own": own.model}
+    if WEIGHTS.exists():
+        found["v4"] = axol1tl_v4()
+    return found
+
+
+def axol1tl_v4() -> Model:
+    with np.load(WEIGHTS) as arrays:
+        weights, biases = ([arrays[name] for name in sorted(arrays.files) if name[0] == kind] for kind in "wb")
+        shift, offset = arrays["input_shift"], arrays["input_offset"]
+    return Model.axol1tl("axol1tl_v4", weights, biases, shift, offset, n_cuts=len(RATES))
+
+
+def bench_package(model: Model, folder: Path, events: int = REFERENCE_EVENTS, progress: Progress = print) -> Package:
+    """The model with a reference of `events`, taken from the folder if the same code has made it before."""
+    path = folder / f"{model.name}-{_recipe(model, events)[:16]}.driftd"
+    if path.exists():
+        return Package.load(path)
+    emulator, unused = Emulator(model), Payload.nominal(model, np.zeros(model.n_cuts, np.int64))
+
+    def chunks() -> Iterator[tuple[Any, Any, Any]]:
+        source, random = Generator(SEED), np.random.default_rng([SEED, 1])
+        for start in range(0, events, CHUNK):
+            number = random.choice(len(SLICE_SHARES), min(CHUNK, events - start), p=SLICE_SHARES)
+            pileup = random.uniform(np.array(PILEUP_EDGES)[number], np.array(PILEUP_EDGES)[number + 1])
+            drawn = digitise(source.draw(len(pileup), pileup))
+            yield emulator.codes(drawn, unused), drawn, pileup
+        progress(f"{model.name}: a reference of {events:,} events")
+
+    reference = Reference.build(
+        chunks(),
+        target_rates=RATES,
+        bits=model.code_type.width,
+        lsb=model.lsb,
+        pileup_edges=PILEUP_EDGES,
+        seed=SEED,
+    )
+    reference = replace(reference, target_rates=reference.rates_of(reference.p))
+    nominal = Payload.nominal(model, reference.binning.cuts)
+    golden = digitise(Generator(SEED + 1).draw(GOLDEN, float(np.mean(PILEUP_EDGES))))
+    package = Package(
+        model=model,
+        nominal=nominal,
+        address_table=address_table([(model.name, model.layout, model.n_cuts)]),
+        reference=reference.to_bytes(),
+        golden_events=golden,
+        golden_codes=emulator.codes(golden, nominal),
+        lineage={"rates": reference.target_rates.tolist()},
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    package.save(path)
+    return package
+
+
+def _recipe(model: Model, events: int) -> str:
+    """Of all that the package depends on."""
+    settings = [model.id, events, SEED, RATES, PILEUP_EDGES, SLICE_SHARES]
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    sources = [Path(__file__), *ROOT.glob("firmware/**/*.py"), *ROOT.glob("monitor/stats/*.py")]
+    for path in sorted(sources):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
