@@ -113,7 +113,7 @@ def published(trigger: Trigger, scenario: Scenario, seed: int, n: int) -> EventS
     while sum(len(part[0]) for part in parts) < n:
         events = digitise(source.draw(CHUNK, scenario.pileup), scenario.response)
         codes = trigger.run(events).codes
-        tail = codes >= int(Sampling.tail * trigger.cuts.min())
+        tail = codes >= int(Sampling().tail * trigger.cuts.min())
         kept = tail | (random.random(CHUNK) < 1 / PRESCALE)
         parts.append((events[kept], np.where(tail, 1.0, 1 / PRESCALE)[kept].astype(np.float32), codes[kept]))
     events, inclusion, codes = (np.concatenate(column)[:n] for column in zip(*parts, strict=True))
