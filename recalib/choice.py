@@ -16,8 +16,9 @@ from recalib.sample import EventSample
 KL_LEFT = 0.5
 """A knob restores p(s) if at most this share of the KL above its floor is left."""
 
-ALIKE = 0.1
-"""Knobs are as good as each other if what they leave differs by less than this share of what there was."""
+ALIKE, EXPLAINED_ALIKE = 0.1, 0.02
+"""Knobs are as good as each other if what they leave of the KL, and of the inputs' mismatch, differs by less than
+these shares of what there was."""
 
 TRIM_SIGMAS, TRIM = 2.0, 0.02
 """A rate that is off by more than so many standard errors and by more than this is brought back by its cut."""
@@ -115,7 +116,7 @@ def choose(
     if restoring:
         least = min(trial.evidence.kl for trial in restoring)
         most = max(trial.explained for trial in restoring)
-        room = ALIKE + task.inputs.resolution(task.seen) / max(task.mismatch, 1e-12)
+        room = EXPLAINED_ALIKE + task.inputs.resolution(task.seen) / max(task.mismatch, 1e-12)
         good = [
             trial
             for trial in restoring

@@ -11,7 +11,7 @@ from firmware.parts import ENERGIES
 from firmware.payload import Payload
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
-from recalib.inputs import SEEN, Tell
+from recalib.inputs import Tell
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +23,9 @@ INPUT_SPREAD = 0.02
 
 FEATURE_SPREAD = 0.02
 """Prior spread of one feature's ln(scale) about that of its object type."""
+
+RINGS_APART = 3.0
+"""From so many standard deviations of chance on the η rings have different scales."""
 
 RING_SPREAD = 0.3
 """How far the spread of the η rings' scales may be from what the energies tell, relative."""
@@ -139,7 +142,7 @@ def _patterns(model: Model, told: dict[str, Tell]) -> dict[str, Floats]:
     patterns, start = {}, 0
     for rings in model.rings:
         t = told.get(rings.object)
-        if t is not None and t.spread > SEEN:
+        if t is not None and t.spread > RINGS_APART:
             heard = np.isfinite(t.ring_errors)
             found, variance = t.rings[heard], t.ring_errors[heard] ** 2
             weight = 1 / variance / (1 / variance).sum()

@@ -41,8 +41,8 @@ HARD = (0.0, 0.8, 0.98)
 """Energies are looked at from these quantiles of the reference's objects on: a hot tower shows among hard ones."""
 GROUPS = 32
 """Equal parts of an axis whose median ratio to the reference tells how much there is of everything."""
-NOTHING = 1e-12
-"""A share of entries that is no more than the rounding of a sum."""
+NOTHING = 1e-6
+"""A share of the entries that is less than one event of the reference: its neighbours tell nothing of a code."""
 COARSE = 16
 """Cells in η and in φ."""
 AROUND = 8
@@ -131,12 +131,12 @@ class Axis:
     def smoothed(self) -> "Axis":
         """Expected by each cell's neighbours: a code that stands out, and no change of the whole shape.
 
-        The outermost cells have too few and are expected as they are.
+        Cells with too few around them, such as the outermost, are expected as they are.
         """
         seen, expected = (_neighbours(side.entries) for side in (self.seen, self.expected))
-        ratio = np.divide(seen, expected, out=np.zeros_like(seen), where=expected > 0)
-        own = np.divide(self.seen.entries, self.expected.entries, out=np.ones_like(seen), where=self.mass > 0)
-        return replace(self, expected=self.expected.times(np.where(ratio > 0, ratio, own)))
+        known = (seen > 0) & (expected > 0)
+        found = self.expected.times(np.divide(seen, expected, out=np.ones_like(seen), where=known))
+        return replace(self, expected=replace(found, entries=np.where(known, found.entries, self.seen.entries)))
 
 
 def _neighbours(entries: Floats) -> Floats:
@@ -236,7 +236,7 @@ def _best(excess: Floats, squares: Floats, mass: Floats, most: float, limit: flo
     low, high = low[allowed], high[allowed]
     if not low.size:
         return None
-    sigmas = (d[high] - d[low]) / np.sqrt(v[high] - v[low])
+    sigmas = (d[high] - d[low]) / np.sqrt(np.maximum(v[high] - v[low], squares.min()))
     best = int(np.argmax(sigmas))
     return slice(int(low[best]), int(high[best])) if sigmas[best] >= limit else None
 

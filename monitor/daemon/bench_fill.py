@@ -159,7 +159,7 @@ class Chunk:
 
 def registers(payload: Payload) -> bytes:
     """The words that a score depends on: all but the cuts."""
-    return payload.replace(cuts=np.zeros_like(payload.raw("cuts"))).to_bytes()
+    return np.delete(payload.words, payload.layout["cuts"].words).tobytes()
 
 
 def chunks(

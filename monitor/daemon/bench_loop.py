@@ -245,30 +245,29 @@ def _run(world: World, settings: Settings, events: int, pool: Executor, progress
             if (chunk.number + 1) % REPORT_EVERY == 0:
                 done = time.perf_counter() - began
                 progress(f"{events:,} crossings a chunk: {chunk.number + 1} of {settings.chunks} chunks, {done:.0f} s")
-    ideal = seats[ORACLE]
-    rows = {name: figures(seat, ideal) for name, seat in seats.items()}
-    return dict(_with_best(rows))
+    ideal = seats[ORACLE, ""]
+    return _rows({key: figures(seat, ideal) for key, seat in seats.items()})
 
 
-def _seats(world: World, names: Sequence[str], folder: Path) -> dict[str, Seat]:
-    """Of each controller, of each setting in the grids under "<controller> <setting>", and of the oracle."""
+def _seats(world: World, names: Sequence[str], folder: Path) -> dict[tuple[str, str], Seat]:
+    """By controller and its settings, which have a name in the grids alone; the oracle's is the first."""
     start, cut = world.start, world.cut
-    found: dict[str, Seat] = {ORACLE: Seat(Ideal(world), deque(world.ideal(k) for k in range(DELAY)))}
+    found = {(ORACLE, ""): Seat(Ideal(world), deque(world.ideal(k) for k in range(DELAY)))}
     for name in names:
         if name == FIXED:
-            found[name] = Seat.of(Fixed(start))
+            found[name, ""] = Seat.of(Fixed(start))
         elif name == PD:
-            found[name] = Seat.of(Pd(start, cut, world.unit))
+            found[name, ""] = Seat.of(Pd(start, cut, world.unit))
             for kp, kd in PD_GRID:
-                found[f"{name} Kp {kp:g}, Kd {kd:g}"] = Seat.of(Pd(start, cut, world.unit, (kp, kd)))
+                found[name, f"Kp {kp:g}, Kd {kd:g}"] = Seat.of(Pd(start, cut, world.unit, (kp, kd)))
         elif name == DSPOT:
-            found[name] = Seat.of(Dspot(start, cut))
+            found[name, ""] = Seat.of(Dspot(start, cut))
             for window, depth in DSPOT_GRID:
-                found[f"{name} window {window}, depth {depth}"] = Seat.of(Dspot(start, cut, window, depth))
+                found[name, f"window {window}, depth {depth}"] = Seat.of(Dspot(start, cut, window, depth))
         elif name == DRIFTD:
             from monitor.daemon.bench_driftd import Driftd
 
-            found[name] = Seat.of(Driftd(world.package, start, folder))
+            found[name, ""] = Seat.of(Driftd(world.package, start, folder))
         else:
             raise ValueError(f"no controller {name!r}: there are {', '.join(NAMES)}")
     return found
@@ -299,16 +298,16 @@ def _inside(rates: Floats) -> float:
     return float((np.abs(rates / TARGET - 1) <= TOLERANCE).mean())
 
 
-def _with_best(rows: Mapping[str, Row]) -> Iterator[tuple[str, Row]]:
-    """The rows with those of each grid replaced by its best."""
-    for name, row in rows.items():
-        if " " in name:
-            continue
-        yield name, row
-        grid = {each.removeprefix(f"{name} "): of for each, of in rows.items() if each.startswith(f"{name} ")}
+def _rows(found: Mapping[tuple[str, str], Row]) -> dict[str, Row]:
+    """By controller, and after each with a grid the best of that."""
+    rows: dict[str, Row] = {}
+    for name in dict.fromkeys(name for name, _ in found):
+        rows[name] = found[name, ""]
+        grid = {settings: row for (of, settings), row in found.items() if of == name and settings}
         if grid:
             best = max(grid, key=lambda each: (grid[each]["in_tolerance"], -grid[each]["rms"]))
-            yield f"{name}_best", grid[best] | {"settings": best}
+            rows[f"{name}_best"] = grid[best] | {"settings": best}
+    return rows
 
 
 def _short(value: float) -> float:

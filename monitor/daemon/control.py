@@ -39,6 +39,7 @@ from recalib.sample import EventSample, Sampler
 log = structlog.get_logger()
 
 HISTORY_LS = 2000
+STEERED = (Phase.WATCHING, Phase.COLLECTING, Phase.CONFIRMING)
 STEER_LS = 2
 """Lumi sections after the swap for which the cuts are made."""
 
@@ -205,8 +206,8 @@ class StreamControl:
         if self._steering is None or not self._is_active(report):
             return ""
         self._steering.update(report.window.counts, report.expected, report.pileup)
-        pileup = self._steering.ahead(self.settings.push.arm_margin_ls + STEER_LS)
-        if not self.reference.covers(pileup) or self.state.phase not in (Phase.WATCHING, Phase.COLLECTING):
+        pileup = self._pileup_ahead()
+        if not self.reference.covers(pileup) or self.state.phase not in STEERED:
             return ""
         payload = self._payload(self.state.payload)
         cuts = self._steering.cuts(self._expected.on(self.reference.expected(pileup)), payload.raw("cuts"))
@@ -216,6 +217,11 @@ class StreamControl:
         self.payloads[moved.id] = moved
         self.ledger.add_payload(self.name, moved, "steering")
         return moved.id
+
+    def _pileup_ahead(self) -> float | None:
+        """The pile-up when a payload that is made now decides."""
+        assert self._steering is not None
+        return self._steering.ahead(self.settings.push.arm_margin_ls + STEER_LS)
 
     def _is_active(self, report: LsReport) -> bool:
         """Whether its scores mean what those of the active payload mean."""
@@ -407,6 +413,10 @@ class StreamControl:
     async def _fit(self, command: loop.Fit) -> loop.Event:
         since = self._collected_since()
         p_ref, m, rates, pileup = self._reference_for(since)
+        active = self._payload(self.state.payload)
+        if self._steering is not None and pileup is not None:
+            now, then = (self.reference.expected(mu) for mu in (pileup, self._pileup_ahead()))
+            rates = rates / self._steering.change(now, then, active.raw("cuts"))
         wanted = self.settings.recalibrate
         settings = FitSettings(
             knobs=wanted.knobs,
@@ -418,8 +428,7 @@ class StreamControl:
             min_retention=wanted.min_retention,
             seed=wanted.seed,
         )
-        words = self._payload(self.state.payload).words
-        request = FitRequest(words, self._sample(since), p_ref, m, rates, pileup, settings)
+        request = FitRequest(active.words, self._sample(since), p_ref, m, rates, pileup, settings)
         running = asyncio.get_running_loop()
 
         def progress(stage: Any) -> None:

@@ -68,6 +68,7 @@ class State:
 
     ``payload``, ``generation`` and ``epoch`` are what the board was last seen to run;
     ``candidate`` is the payload on its way there under ``target_generation``.
+    ``confirming_since``: when a confirmation began that moved cuts have interrupted.
     Waits are told in ``clock``, the number of lumi sections closed: numbers of lumi sections
     begin anew with each run.
     """
@@ -91,6 +92,7 @@ class State:
     target_ls: int = -1
     rolling_back: bool = False
     steering: bool = False
+    confirming_since: int = -1
     steer_after: int = 0
     asked: bool = False
     dry_run: bool = False
@@ -401,6 +403,7 @@ def _let_go(state: State, phase: Phase, reason: str) -> State:
         target_ls=-1,
         rolling_back=False,
         steering=False,
+        confirming_since=-1,
         asked=False,
         dry_run=False,
         reason=reason,
@@ -449,7 +452,9 @@ def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
             if state.quiet < rules.warm_ls:
                 return state, []
             return _enter(state, Phase.WATCHING, reason="warmed up"), []
-        case Phase.WATCHING | Phase.COLLECTING if _may_steer(state, event):
+        case Phase.WATCHING | Phase.COLLECTING | Phase.CONFIRMING if _may_steer(state, event):
+            since = state.entered if state.phase is Phase.CONFIRMING else -1
+            state = replace(state, confirming_since=since)
             return _stage(state, event.steer, "the cuts follow to hold the rates", steering=True)
         case Phase.WATCHING if event.level == "drift" and state.clock >= state.not_before:
             return _collect(state, event.onset, event.text)
@@ -470,8 +475,8 @@ def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
 
 
 def _may_steer(state: State, event: LsClosed) -> bool:
-    """Whether the cuts are moved by themselves; events that are complete are fitted first."""
-    ready = state.phase is Phase.COLLECTING and (event.sample_ready or state.asked)
+    """Whether the cuts are moved by themselves; events that are complete are fitted or judged first."""
+    ready = state.phase is not Phase.WATCHING and (event.sample_ready or state.asked)
     return bool(event.steer) and state.mode is Mode.AUTO and state.clock >= state.steer_after and not ready
 
 
@@ -535,7 +540,10 @@ def _latched(state: State, at: Moment, epoch: int, rules: Rules) -> Outcome:
     if state.rolling_back:
         state = _let_go(_back_off(state, rules), Phase.ROLLED_BACK, f"rolled back; {text}")
     elif state.steering:
+        confirming = state.confirming_since
         state = _let_go(state, Phase.WATCHING, f"cuts moved; {text}")
+        if confirming >= 0:
+            state = replace(state, phase=Phase.CONFIRMING, entered=confirming)
     else:
         state = _enter(state, Phase.CONFIRMING, task=state.task + 1, reason=text)
     return state, [adopt, Announce("info", state.reason)]

@@ -89,6 +89,10 @@ class Steering:
                 found[k] = codes[off.argmin()]
         return found
 
+    def change(self, now: Expected, then: Expected, cuts: IntArray) -> FloatArray:
+        """The factors (n_cuts,) by which the rates at the cuts change between what is expected now and then."""
+        return self._exceedance(then.cells, cuts) / self._exceedance(now.cells, cuts)
+
     def _exceedance(self, cells: FloatArray, codes: IntArray) -> FloatArray:
         """The share at or above each code, its ln on a straight line within a cell."""
         at_least = np.append(np.cumsum(cells[::-1])[::-1], 0.0)

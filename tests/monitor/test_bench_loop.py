@@ -69,7 +69,7 @@ def course(datapath: Datapath) -> Course:
 
 @pytest.fixture(scope="module")
 def oracle(course: Course, path: Path, pool: Executor) -> Oracle:
-    return draw_oracle(course, 50_000, 5, path, pool)
+    return draw_oracle(course, 25_000, 5, path, pool)
 
 
 @pytest.fixture(scope="module")
@@ -130,25 +130,25 @@ def test_a_change_replaces_an_earlier_one_of_its_kind_and_adds_to_others() -> No
 
 
 def test_crossings_are_fresh_for_every_chunk_and_the_same_for_the_same_seed(
-    course: Course, path: Path, datapath: Datapath, pool: Executor, package: Package
+    path: Path, datapath: Datapath, pool: Executor, package: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def first(events: int, seed: int) -> list[Chunk]:
-        source = chunks(course, events, seed, path, datapath, pool, 1)
-        return [next(source) for _ in range(2)]
+    """In a fill in which nothing happens, so that the same numbers would make the same crossings."""
+    monkeypatch.setattr(bench_fill, "BLOCK", 5000)
+    steady = Course(2, Fill(start=50.0, floor=50.0, since=0), (), {})
 
-    one, two = first(60_000, 1)
-    assert one.crossings.events.shape == (60_000, 57)
-    seen = {row.tobytes() for row in one.crossings.events[:50_000]}
-    assert sum(row.tobytes() in seen for row in one.crossings.events[50_000:]) < 50
-    assert sum(row.tobytes() in seen for row in two.crossings.events) < 50
-    assert np.array_equal(first(60_000, 1)[1].crossings.events, two.crossings.events)
-    assert not np.array_equal(first(60_000, 2)[0].crossings.events, one.crossings.events)
-    assert sum(row.tobytes() in seen for row in first(20_000, 1)[0].crossings.events) < 50
+    def drawn(events: int, seed: int) -> list[Chunk]:
+        return list(chunks(steady, events, seed, path, datapath, pool, 1))
+
+    one, two = drawn(10_000, 1)
+    assert one.crossings.events.shape == (10_000, 57)
+    everything = [*one.crossings.events, *two.crossings.events, *drawn(5000, 1)[0].crossings.events]
+    assert len({row.tobytes() for row in everything}) > 0.99 * len(everything)
+    assert np.array_equal(drawn(10_000, 1)[1].crossings.events, two.crossings.events)
+    assert not np.array_equal(drawn(10_000, 2)[0].crossings.events, one.crossings.events)
     moved = package.nominal.replace_values(input_scale=np.full(57, 1.05))
     for payload in (package.nominal, moved):
-        assert np.array_equal(
-            one.crossings.codes(payload), Emulator(package.model).codes(one.crossings.events, payload)
-        )
+        codes = Emulator(package.model).codes(one.crossings.events, payload)
+        assert np.array_equal(one.crossings.codes(payload), codes)
     assert set(one.signals) == set(SIGNALS)
 
 
@@ -201,10 +201,10 @@ def test_the_oracle_is_as_good_as_it_says_on_a_tail_that_is_known() -> None:
 def test_the_oracle_holds_for_crossings_that_it_has_not_seen(
     course: Course, oracle: Oracle, path: Path, datapath: Datapath, pool: Executor
 ) -> None:
-    accepted, n = 0, 50_000
+    accepted, n = 0, 25_000
     for chunk in chunks(course, n, 99, path, datapath, pool, 1):
         accepted += int((chunk.crossings.codes(datapath.nominal) >= oracle.cut(chunk.number, TARGET)).sum())
-    assert accepted / (n * course.chunks) == pytest.approx(TARGET, rel=0.06)
+    assert accepted / (n * course.chunks) == pytest.approx(TARGET, rel=0.1)
 
 
 def test_a_cut_is_moved_alone(package: Package) -> None:
@@ -257,16 +257,17 @@ def test_dspot_extrapolates_to_the_target_and_follows_the_mean(package: Package)
     def rate(start: float) -> float:
         return float(np.exp(-(cut.of(dspot.payload) - start) / 200))
 
+    dspot.see(40.0, NO_EVENTS, exponential(random, 50_000, 200))
+    assert rate(0) == pytest.approx(TARGET, rel=0.3)
     for _ in range(5):
         dspot.see(40.0, NO_EVENTS, exponential(random, 50_000, 200))
     assert rate(0) == pytest.approx(TARGET, rel=0.12)
-    for _ in range(3):
-        dspot.see(40.0, NO_EVENTS, exponential(random, 50_000, 200, start=100))
-    before = cut.of(dspot.payload)
     for _ in range(6):
         dspot.see(40.0, NO_EVENTS, exponential(random, 50_000, 200, start=100))
     assert rate(100) == pytest.approx(TARGET, rel=0.12)
-    assert before > cut.of(dspot.payload), "what the jump of the mean left in the window is forgotten"
+    for _ in range(6):
+        dspot.see(40.0, NO_EVENTS, exponential(random, 50_000, 120))
+    assert np.exp(-cut.of(dspot.payload) / 120) == pytest.approx(TARGET, rel=0.12), "the window forgets"
 
 
 class Counting:
@@ -328,7 +329,7 @@ def test_figures_count_the_chunks_in_tolerance(world: World) -> None:
 
 def test_the_command_runs_a_fill_and_says_what_came_of_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recalib.train.build_package", lambda where, settings, progress: None)
-    monkeypatch.setattr(bench_loop, "Settings", partial(Settings, oracle_events=1_500_000))
+    monkeypatch.setattr(bench_loop, "Settings", partial(Settings, oracle_events=750_000))
     command = ["bench", "loop", "--package", str(path), "--chunks", "15", "--seed", "3", "--json"]
     chosen = ["--controller", "fixed", "--controller", "pd", "--controller", "dspot"]
     result = CliRunner().invoke(main, [*command, *chosen, "--events", "5000", "--events", "60000"])

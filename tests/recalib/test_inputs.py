@@ -5,7 +5,8 @@ import pytest
 
 from firmware.payload import Payload
 from firmware.sim.detector import _JET_RINGS, _RINGS, JET, RING_SPREAD, Response
-from recalib.inputs import SEEN, InputReference
+from recalib.inputs import InputReference
+from recalib.knobs import RINGS_APART
 from tests.recalib.conftest import PILEUP, Lab
 
 JETS_DOWN = Response(jet_energy_scale=-0.08)
@@ -56,7 +57,7 @@ def test_the_energies_tell_the_rings_of_the_jets(lab: Lab, inputs: InputReferenc
     truth = -np.log(1 - 0.08 * (1 + RING_SPREAD * np.interp(middle, _RINGS, _JET_RINGS)))
     sure = told.ring_errors < 0.02
     assert sure.sum() > 10
-    assert told.spread > SEEN
+    assert told.spread > RINGS_APART
     assert np.corrcoef(told.rings[sure], truth[sure])[0, 1] > 0.7
     assert np.abs(told.rings - truth)[sure].mean() < 0.02
 
@@ -64,7 +65,7 @@ def test_the_energies_tell_the_rings_of_the_jets(lab: Lab, inputs: InputReferenc
 def test_without_a_dependence_on_eta_the_rings_are_alike(lab: Lab, inputs: InputReference) -> None:
     sample = lab.sample()
     for name in ("eg", "jet", "mu"):
-        assert inputs.tell(inputs.observe(sample.events, sample.weights), lab.nominal, name).spread < SEEN
+        assert inputs.tell(inputs.observe(sample.events, sample.weights), lab.nominal, name).spread < RINGS_APART
 
 
 def test_a_correction_by_ring_explains_more_than_one_of_all(

@@ -205,6 +205,16 @@ def test_a_dead_part_makes_nothing_else_an_excess() -> None:
     assert axis(seen, expected).scaled().excess[25:] == pytest.approx(0)
 
 
+def test_a_code_that_stands_out_is_found_beside_codes_of_next_to_no_weight() -> None:
+    """Reference events at a far pile-up weigh 10⁻⁶⁰ here."""
+    expected = np.append(np.full(CELLS, 1000.0), np.full(CELLS, 1e-60))
+    seen = np.append(np.full(CELLS, 1000.0), np.full(CELLS, 1.0))
+    seen[30] += 500
+    place = concentrated(axis(seen, expected, joined=False).smoothed())
+    assert place is not None
+    assert np.flatnonzero(place.cells).tolist() == [30]
+
+
 def test_a_code_is_held_against_its_neighbours() -> None:
     """A spectrum that falls less steeply than expected has no code that stands out."""
     x = np.arange(CELLS)
