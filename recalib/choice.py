@@ -182,4 +182,5 @@ def _candidate(task: Task, trial: Trial, verdict: str) -> Candidate:
         moves=trial.moves,
         passes=trial.passes,
         verdict=verdict,
+        errors=trial.errors,
     )

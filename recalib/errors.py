@@ -13,5 +13,9 @@ class Unfit(RecalibError):
     """A knob or a sample with which no fit is possible; the text is the reason given to a human."""
 
 
+class Abandoned(RecalibError):
+    """A fit whose result nobody waits for any more."""
+
+
 class TrainingError(RecalibError):
     """A model that could not be trained or packed."""

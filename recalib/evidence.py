@@ -70,6 +70,11 @@ class Evidence:
         """(B,), of sum 1."""
         return np.bincount(self.bins, self.weights, len(self.target.p)).astype(np.float64)
 
+    @cached_property
+    def squares(self) -> Floats:
+        """(B,), Σw² of the events in each bin."""
+        return np.bincount(self.bins, self.weights**2, len(self.target.p)).astype(np.float64)
+
     @property
     def n_eff(self) -> float:
         return float(1 / (self.weights**2).sum())
@@ -82,7 +87,7 @@ class Evidence:
     @cached_property
     def kl_floor(self) -> float:
         """The mean of the KL where p is p_ref and only statistics differ: ½ Σ_b Var(p̂_b)/p_b + (B−1)/2m."""
-        squares = np.bincount(self.bins, self.weights**2, len(self.p))
+        squares = self.squares
         variance = squares * (1 - 2 * self.p) + self.p**2 * squares.sum()
         return float((variance / self.target.p).sum() / 2 + (len(self.p) - 1) / (2 * self.target.m))
 

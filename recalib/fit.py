@@ -22,14 +22,14 @@ from recalib.inputs import InputReference, Tell
 from recalib.knobs import mapped_lut, moved_cuts, scale_knob
 from recalib.locality import locality
 from recalib.objective import Bins
-from recalib.proposal import Candidate, Proposal
+from recalib.proposal import Candidate, Proposal, Step
 from recalib.request import FitRequest
 from recalib.sample import EventSample
 from recalib.solver import Part, Problem, Solution, solve
 from recalib.surrogate import Surrogate
 
 Floats = NDArray[np.float64]
-Progress = Callable[[str], None]
+Progress = Callable[[Step], None]
 
 MOVE_SHARE = 0.95
 MOVE_SLACK = 2.0
@@ -63,13 +63,13 @@ class Engine:
         codes = self.surrogate.codes(sample.events, payload)
         return Evidence.of_codes(codes, payload.raw("cuts"), sample.weights, target)
 
-    def propose(self, request: FitRequest, progress: Progress = lambda stage: None) -> Proposal:
+    def propose(self, request: FitRequest, progress: Progress = lambda step: None) -> Proposal:
         """The payload that should follow on `request.words`, or a rejection that says why not.
 
-        Deterministic but for the time it takes.
+        Deterministic but for the time it takes. It ends with whatever `progress` raises.
         """
         began = time.monotonic()
-        progress("fitting")
+        progress(Step("fitting", f"{len(request.sample):,} events"))
         empty = self._rejection(request)
         try:
             task = self.prepare(request)
@@ -77,7 +77,7 @@ class Engine:
             chosen, candidates, reason = choose(task, trials, failures)
         except Unfit as error:
             return replace(empty, reason=str(error), seconds=time.monotonic() - began)
-        progress("gating")
+        progress(Step("gating", "no knob helps" if chosen is None else chosen.knob))
         passes = sum(trial.passes for trial in trials)
         if chosen is None:
             proposal = replace(
@@ -160,12 +160,13 @@ class Engine:
             weights = np.where(away < FAR, weights * np.exp(-0.5 * away**2), 0.0)
         return weights
 
-    def trials(self, task: Task, progress: Progress = lambda stage: None) -> tuple[list[Trial], list[Candidate]]:
+    def trials(self, task: Task, progress: Progress = lambda step: None) -> tuple[list[Trial], list[Candidate]]:
         """What each knob of the settings can do, and the knobs that can do nothing."""
         trials, failures = [], []
         parts = _Parts(self.surrogate, task, self.package.nominal)
         for name in task.settings.knobs:
             began = time.monotonic()
+            progress(Step("fitting", name))
             try:
                 found = self._trial(name, task, parts, progress)
             except Unfit as error:
@@ -184,7 +185,7 @@ class Engine:
             step = np.abs(payload.raw("lut") - task.base.raw("lut")).max()
             return self._with_payload(Trial(name, payload, {"lut": float(step)}, task.choice, task.deployed), task)
         problem = self._problem(name, task, parts)
-        solution: Solution = solve(problem, lambda: progress("fitting"))
+        solution: Solution = solve(problem, lambda text: progress(Step("fitting", f"{name}: {text}")))
         if not solution.theta.any():
             raise Unfit(f"{name}: no step lowers the KL of the events kept for the choice")
         knob = problem.knob
@@ -299,36 +300,55 @@ class Engine:
             delta=task.delta,
             attention=task.locality.excess,
             gates=gates,
+            seen=all_before.p,
+            squares=all_after.squares,
+            edges=self.edges,
+            m=task.target.m,
+            cuts_before=tuple(task.base.raw("cuts").tolist()),
+            cuts_after=tuple(chosen.payload.raw("cuts").tolist()),
         )
 
     def _rejection(self, request: FitRequest) -> Proposal:
-        """A proposal to leave everything as it is."""
-        sample, name = request.sample, Payload(self.package.model.id, self.package.model.layout, request.words).id
-        nothing = (float("nan"),) * len(request.rates)
+        """A proposal to leave everything as it is, with what the published codes say, if there are any."""
+        sample, base = request.sample, Payload(self.package.model.id, self.package.model.layout, request.words)
+        cuts = base.raw("cuts")
+        nothing, none = (float("nan"),) * len(request.rates), np.zeros(0)
+        seen = None
+        if len(sample):
+            target = Target(self.edges, request.p_ref, request.m, request.rates)
+            seen = Evidence.of_codes(sample.codes, cuts, sample.weights, target)
+        rates = nothing if seen is None else tuple(seen.rates.tolist())
+        kl = float("nan") if seen is None else seen.kl
         return Proposal(
             stream=self.package.model.name,
             knob="none",
-            base_id=name,
-            payload_id=name,
+            base_id=base.id,
+            payload_id=base.id,
             words=request.words,
             accepted=False,
             reason="",
             restores=False,
             p_ref=request.p_ref,
-            predicted=request.p_ref,
+            predicted=none if seen is None else seen.p,
             events=len(sample),
             n_eff=sample.n_eff,
-            kl_before=float("nan"),
-            kl_after=float("nan"),
-            kl_floor=float("nan"),
-            rates_before=nothing,
-            rates_after=nothing,
+            kl_before=kl,
+            kl_after=kl,
+            kl_floor=float("nan") if seen is None else seen.kl_floor,
+            rates_before=rates,
+            rates_after=rates,
             rates_target=tuple(request.rates.tolist()),
-            rate_errors=nothing,
-            retention=nothing,
+            rate_errors=nothing if seen is None else tuple(seen.rate_errors.tolist()),
+            retention=nothing if seen is None else (1.0,) * len(rates),
             move=0.0,
             beta=0.0,
             delta=0.0,
+            seen=none if seen is None else seen.p,
+            squares=none if seen is None else seen.squares,
+            edges=self.edges,
+            m=request.m,
+            cuts_before=tuple(cuts.tolist()),
+            cuts_after=tuple(cuts.tolist()),
         )
 
 

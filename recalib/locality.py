@@ -27,8 +27,10 @@ TAIL = 0.02
 """The same for scores: a small drift of everything is seen in the tail before it is in the bulk."""
 RISE = 0.15
 """Of the rate at a cut, relative to its target, from which on a local excess of the scores matters."""
+BUMP = 0.01
+"""Share of the crossings from which on a local excess of the scores matters whatever the rates."""
 ENTRIES = 0.002
-"""Share of the entries from which on a local excess matters."""
+"""Share of an object's entries from which on a local excess of them matters."""
 TIMES = 1.5
 """A local excess of objects is at least this multiple of what the reference has there."""
 MISSING = 0.5
@@ -268,7 +270,7 @@ def _scores(reference: Reference, sample: EventSample, p_ref: Floats, rates: Flo
         return ""
     excess = place.axis.excess * place.cells
     added = np.array([excess[starts >= cut].sum() for cut in reference.binning.cuts]) / rates
-    if added.max() < RISE and excess.sum() < ENTRIES:
+    if added.max() < RISE and excess.sum() < BUMP:
         return ""
     return f"{place}; it adds {', '.join(f'{rise:.0%}' for rise in added)} to the rates at the cuts"
 

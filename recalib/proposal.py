@@ -5,13 +5,20 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Numbers = tuple[float, ...]
+
+
+class Step(NamedTuple):
+    """Where a fit is: its stage, and what it does there, for people."""
+
+    stage: Literal["fitting", "gating"]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Candidate:
         rates: at the cuts.
         explained: share of the inputs' mismatch with the reference that is gone.
         moves: what was turned by how much: ln of each scale, or codes.
+        errors: standard errors of those moves that were fitted.
         passes: forward-backward passes over the events of the fit.
         verdict: why it was taken or left.
     """
@@ -51,6 +59,7 @@ class Candidate:
     moves: dict[str, float]
     passes: float
     verdict: str
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +68,11 @@ class Proposal:
 
     Args:
         restores: whether p(s) is expected to be p_ref again; else it is `predicted`.
+        seen: (B,) what the deployed payload gives on the same events; what has no distribution leaves it empty.
+        squares: (B,) Σw² of the events in each bin of `predicted`, with weights of sum 1.
+        edges: (B+1,) of the bins, in codes.
+        m: reference events behind `p_ref`.
+        cuts_before, cuts_after: in codes, per cut.
         n_eff: the number of equally weighted events behind `predicted`.
         kl_floor: what statistics alone give.
         rate_errors: relative, statistical, of `rates_after`.
@@ -95,6 +109,12 @@ class Proposal:
     candidates: tuple[Candidate, ...] = ()
     passes: float = 0.0
     seconds: float = 0.0
+    seen: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    squares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    edges: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    m: float = 0.0
+    cuts_before: tuple[int, ...] = ()
+    cuts_after: tuple[int, ...] = ()
 
     @property
     def id(self) -> str:
@@ -108,12 +128,12 @@ class Proposal:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         given = {field.name: data[field.name] for field in fields(cls) if field.name in data}
-        words = np.frombuffer(base64.b64decode(given["words"]), "<u4").astype(np.uint32)
+        plain: dict[str, Any] = {n: _restored(value) for n, value in given.items() if n not in _STRUCTURED}
+        arrays: dict[str, Any] = {n: np.array(_restored(given[n])) for n in _ARRAYS if n in given}
         return cls(
-            **{name: _restored(value) for name, value in given.items() if name not in _STRUCTURED},
-            words=words,
-            p_ref=np.array(given["p_ref"]),
-            predicted=np.array(given["predicted"]),
+            **plain,
+            **arrays,
+            words=np.frombuffer(base64.b64decode(given["words"]), "<u4").astype(np.uint32),
             gates=tuple(Gate(**_numbers(gate)) for gate in given["gates"]),
             candidates=tuple(Candidate(**_numbers(candidate)) for candidate in given["candidates"]),
         )
@@ -139,7 +159,8 @@ class Judgement:
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 
-_STRUCTURED = ("words", "p_ref", "predicted", "gates", "candidates")
+_ARRAYS = ("p_ref", "predicted", "seen", "squares", "edges")
+_STRUCTURED = ("words", *_ARRAYS, "gates", "candidates")
 
 
 def _canonical(proposal: Proposal) -> bytes:
@@ -150,7 +171,9 @@ def _plain(value: Any) -> Any:
     match value:
         case np.ndarray() if value.dtype.kind == "u":
             return base64.b64encode(value.astype("<u4").tobytes()).decode()
-        case np.ndarray() | tuple():
+        case np.ndarray():
+            return _plain(tuple(value.tolist()))
+        case tuple():
             return [_plain(item) for item in value]
         case dict():
             return {name: _plain(item) for name, item in value.items()}

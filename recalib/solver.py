@@ -153,7 +153,7 @@ class Problem:
         return self.surrogate.score(self.surrogate.core(x, registers, scale), registers)
 
 
-def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Solution:
+def solve(problem: Problem, progress: Callable[[str], None] = lambda text: None) -> Solution:
     """Minimise mean ρ_δ + β·(KL + prior) over the knob, stopping where the KL of the choice split is least.
 
     The Hessian is β·(Jᵀ diag(1/p_ref) J + prior) with J = ∂p/∂θ, damped after Levenberg and Marquardt. J is
@@ -182,8 +182,8 @@ def solve(problem: Problem, interrupt: Callable[[], None] = lambda: None) -> Sol
     if (start := problem.divergence(problem.scores(theta, problem.choice), problem.choice)) < best_kl:
         best, best_kl = theta, start
     damping, passes, stale = 1e-3, 1.0, 0
-    for _ in range(STEPS):
-        interrupt()
+    for number in range(1, STEPS + 1):
+        progress(f"step {number}, KL {best_kl:.5f}")
         gradient, hessian = _model(problem, now, objective.pull(now.scores), beta, ridge, theta)
         errors = np.sqrt(np.diag(np.linalg.inv(hessian)) * beta / problem.n_eff)
         while True:

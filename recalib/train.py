@@ -25,6 +25,8 @@ from firmware.payload import Payload
 from firmware.sim.events import SIGNALS, Generator, digitise
 from monitor.stats.reference import Reference
 from recalib.errors import TrainingError
+from recalib.norms import gain, limited
+from recalib.sources import digest
 from recalib.surrogate import cast
 
 SIZES = (57, 28, 15, 8)
@@ -54,6 +56,7 @@ class TrainSettings:
         target_rates: of the cuts, over the whole range of pile-up.
         training_pileup: lowest and highest of the training events.
         reference_events: shared evenly by the pile-up slices between `pileup_edges`.
+        lipschitz: the most by which the latent values may move per unit of the normalised inputs, as `train` has it.
     """
 
     seed: int = 1
@@ -64,6 +67,7 @@ class TrainSettings:
     epochs: int = 10
     reference_events: int = 2_000_000
     pileup_edges: tuple[float, ...] = tuple(np.arange(7.5, 68.0, 5.0).tolist())
+    lipschitz: float | None = None
 
 
 def train(
@@ -73,6 +77,7 @@ def train(
     name: str = "axol1tl",
     epochs: int = 10,
     progress: Progress = print,
+    lipschitz: float | None = None,
 ) -> Model:
     """A variational autoencoder's encoder, quantised as it trains, with the anomaly score Σ µ².
 
@@ -81,20 +86,33 @@ def train(
     keeps µ at zero unless an event is worth telling apart. The same arguments give the same model.
     After D. Kingma, M. Welling, arXiv:1312.6114; E. Govorkova et al., Nature Mach. Intell. 4 (2022) 154.
 
+    With `lipschitz` L every layer's rounded weights keep an operator norm (2-norm to 2-norm) of at most L^(1/3),
+    so that µ moves by at most L times as far as the normalised inputs do, and √score with it: after each step
+    the weights are put on the nearest matrix for which that holds. After H. Gouk et al., arXiv:1804.04368.
+
     Raises:
-        TrainingError: if the loss stops being a number.
+        TrainingError: if the loss stops being a number, or `lipschitz` is not positive.
     """
+    if lipschitz is not None and not lipschitz > 0:
+        raise TrainingError(f"lipschitz is {lipschitz:g}, expected a number above 0")
     torch.manual_seed(seed)
     shapes = list(pairwise(SIZES))
     weights = [(torch.randn(shape) * np.sqrt(2 / shape[0])).requires_grad_() for shape in shapes]
     biases = [torch.zeros(size, requires_grad=True) for size in SIZES[1:]]
     shift, offset = normalisation(events)
+    most = None if lipschitz is None else lipschitz ** (1 / len(shapes))
+
+    def limit() -> None:
+        if most is not None:
+            for weight, layer in zip(weights, template.layers, strict=True):
+                weight.data = limited(weight.data, most, layer.weight_type)
 
     def frozen() -> Model:
         w, b = ([t.detach().double().numpy() for t in tensors] for tensors in (weights, biases))
         return Model.axol1tl(name, w, b, shift, offset, n_cuts=n_cuts)
 
     template = frozen()
+    limit()
     spread = nn.Linear(SIZES[-2], SIZES[-1])
     parts = [part for i, o in pairwise(DECODER) for part in (nn.Linear(i, o), nn.ReLU())]
     decoder = nn.Sequential(*parts[:-1])
@@ -115,6 +133,7 @@ def train(
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            limit()
             schedule.step()
             total += float(loss.detach())
         if not np.isfinite(total):
@@ -161,7 +180,7 @@ def build_package(
     progress(f"generating {settings.training_events:,} training events")
     drawn = np.concatenate([e for e, _ in _generated(int(streams[0]), settings.training_events, [low, high])])
     n_cuts = len(settings.target_rates)
-    model = train(settings.seed, drawn, n_cuts, settings.name, settings.epochs, progress)
+    model = train(settings.seed, drawn, n_cuts, settings.name, settings.epochs, progress, settings.lipschitz)
     reference = _reference(model, int(streams[1]), settings, progress)
     nominal = Payload.nominal(model, reference.binning.cuts)
     signals = _signals(int(streams[3]))
@@ -177,6 +196,7 @@ def build_package(
         lineage={
             "recipe": recipe,
             "settings": asdict(settings),
+            "gain": gain(model),
             "rates": reference.target_rates.tolist(),
             "signal_efficiency": {kind: bits.mean(axis=0).tolist() for kind, bits in accepts.items()},
         },
@@ -224,12 +244,8 @@ def _signals(seed: int) -> dict[str, Events]:
 
 def _recipe(settings: TrainSettings) -> str:
     """Of the settings and of all code that a package depends on."""
-    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
-    root = Path(__file__).parents[1]
-    sources = [*root.glob("firmware/**/*.py"), *root.glob("monitor/stats/*.py"), *root.glob("recalib/*.py")]
-    for path in sorted(sources):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    code = digest(__name__, Path(__file__).parents[1])
+    return hashlib.sha256(json.dumps([asdict(settings), code], sort_keys=True).encode()).hexdigest()
 
 
 def _normalised(model: Model, events: Events) -> Tensor:

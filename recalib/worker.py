@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recalib.errors import RecalibError
-from recalib.proposal import Judgement, Proposal
+from recalib.proposal import Judgement, Proposal, Step
 from recalib.request import FitRequest, JudgeRequest
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from firmware.package import Package
     from recalib.fit import Engine
 
-Progress = Callable[[str], None]
+Progress = Callable[[Step], None]
 
 
 class FitWorker:
@@ -57,7 +57,7 @@ class FitWorker:
         self._engine.datapath = datapath
         return f"NumPy emulator and compiled datapath, equal on {len(package.golden_codes)} golden events"
 
-    def propose(self, request: FitRequest, progress: Progress = lambda stage: None) -> Proposal:
+    def propose(self, request: FitRequest, progress: Progress = lambda step: None) -> Proposal:
         return self._engine.propose(request, progress)
 
     def judge(self, request: JudgeRequest) -> Judgement:

@@ -37,7 +37,7 @@ class InProcess:
     def __init__(self, package: Package) -> None:
         self.engine = Engine(package)
 
-    def call(self, method: str, request: Any, deadline: float, on_progress: Callable[[str], None] | None = None) -> Any:
+    def call(self, method: str, request: Any, deadline: float, on_progress: Callable[[Any], None] | None = None) -> Any:
         engine = self.engine
         if method == "propose":
             return engine.propose(request, on_progress or (lambda stage: None))

@@ -282,12 +282,19 @@ def model() -> None:
 @model.command()
 @click.option("--out", type=click.Path(path_type=Path), default="var/axol1tl.driftd", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-def train(out: Path, seed: int) -> None:
+@click.option(
+    "--lipschitz",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="LIPSCHITZ_HELP",
+)
+def train(out: Path, seed: int, lipschitz: float | None) -> None:
     """Train the project's own model on generated events and pack it; instant if it is there already."""
     from recalib.train import TrainSettings, build_package
 
-    package = build_package(out, TrainSettings(seed=seed), progress=lambda text: click.echo(text, err=True))
-    click.echo(f"{out}: model {package.model.id[:12]}")
+    settings = TrainSettings(seed=seed, lipschitz=lipschitz)
+    package = build_package(out, settings, progress=lambda text: click.echo(text, err=True))
+    click.echo(f"{out}: model {package.model.id[:12]}, gain of its encoder at most {package.lineage['gain']:.2f}")
 
 
 @model.command()
@@ -480,6 +487,38 @@ def bench_recalibrate(
         click.echo(json.dumps(found))
         return
     for line in figures.table(found):
+        click.echo(line)
+
+
+@bench.command(name="lipschitz")
+@click.option(
+    "--bound",
+    "bounds",
+    type=click.FloatRange(min=0, min_open=True),
+    multiple=True,
+    default=(1.0, 2.0, 4.0),
+    show_default=True,
+    help="Of a constrained encoder, as `model train --lipschitz` takes it; and others so given.",
+)
+@click.option("--trainings", type=click.IntRange(1), default=3, show_default=True, help="Of each model.")
+@click.option("--events", type=click.IntRange(100_000), default=400_000, show_default=True, help="Crossings.")
+@click.option("--seed", type=int, default=None, help="Of trainings and events; another one each time without it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def bench_lipschitz(bounds: tuple[float, ...], trainings: int, events: int, seed: int | None, as_json: bool) -> None:
+    """Measure how much less a model drifts whose encoder is norm-constrained, and what signals that costs."""
+    from monitor.daemon import bench_lipschitz as measured
+    from monitor.stats.binning import StatsError
+
+    seed = time.time_ns() % 2**32 if seed is None else seed
+    settings = measured.Settings(bounds, trainings, events=events, seed=seed)
+    try:
+        found = measured.lipschitz(settings, lambda text: click.echo(text, err=True))
+    except StatsError as error:
+        _exit(EX_FAILED, f"a bound is so low that the scores hardly differ: {error}")
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for line in measured.table(found):
         click.echo(line)
 
 

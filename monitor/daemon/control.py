@@ -18,7 +18,7 @@ from firmware.errors import BoardError, FirmwareError
 from firmware.ledger import Ledger, LedgerError
 from firmware.package import Package
 from firmware.payload import Payload
-from firmware.process import Remote
+from firmware.process import ProcessError, Remote
 from firmware.wire import Batch
 from monitor.daemon import loop
 from monitor.daemon.boards import BoardLink
@@ -31,8 +31,8 @@ from monitor.daemon.views import distances, summary
 from monitor.stats.detectors import Detector, make_detector
 from monitor.stats.reference import Reference
 from monitor.stats.steering import Steering
-from recalib.errors import RecalibError
-from recalib.proposal import Proposal
+from recalib.errors import Abandoned, RecalibError
+from recalib.proposal import Proposal, Step
 from recalib.request import FitRequest, FitSettings, JudgeRequest
 from recalib.sample import EventSample, Sampler
 
@@ -134,6 +134,10 @@ class StreamControl:
         except FirmwareError as error:
             self._log.error("unfinished transaction not taken back", why=str(error))
         self._begin("reconcile", self._reconcile, poll=True)
+        await self._warm_up()
+
+    async def _warm_up(self) -> None:
+        """Have the fit's worker start, with the compiled datapath in hand."""
         try:
             self.datapath = await asyncio.to_thread(
                 self._worker.call, "warm_up", self._cache, deadline=self.settings.recalibrate.deadline_s
@@ -300,6 +304,9 @@ class StreamControl:
         writes = isinstance(command, loop.Arm | loop.PollLatch)
         try:
             event = await self._perform(command)
+        except Abandoned as error:
+            self.outcomes[operation, "abandoned"] += 1
+            self._log.info("abandoned", operation=operation, why=str(error))
         except (FirmwareError, RecalibError) as error:
             self.outcomes[operation, "failed"] += 1
             self.feed(loop.Failed(command.task, f"{operation}: {error}", writes and isinstance(error, BoardError)))
@@ -431,13 +438,20 @@ class StreamControl:
         request = FitRequest(active.words, self._sample(since), p_ref, m, rates, pileup, settings)
         running = asyncio.get_running_loop()
 
-        def progress(stage: Any) -> None:
-            running.call_soon_threadsafe(self.feed, loop.FitProgress(command.task, stage))
+        def progress(step: Step) -> None:
+            """Called in another thread; what it raises ends the worker's process, and with it the fit."""
+            if self.state.task != command.task:
+                raise Abandoned(f"the loop has gone on to {self.state.phase} while the fit was at {step.text}")
+            running.call_soon_threadsafe(self.feed, loop.FitProgress(command.task, *step))
 
         with self._fit_seconds.time():
-            proposal: Proposal = await asyncio.to_thread(
-                self._worker.call, "propose", request, deadline=wanted.deadline_s, on_progress=progress
-            )
+            try:
+                proposal: Proposal = await asyncio.to_thread(
+                    self._worker.call, "propose", request, deadline=wanted.deadline_s, on_progress=progress
+                )
+            except (Abandoned, ProcessError):
+                self._begin("warm up", self._warm_up)
+                raise
         payload = Payload(self.package.model.id, self.package.model.layout, proposal.words)
         self.payloads[payload.id] = payload
         self.ledger.add_payload(self.name, payload, f"proposal {proposal.id}")

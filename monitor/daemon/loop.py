@@ -129,8 +129,11 @@ class Tick:
 
 @dataclass(frozen=True)
 class FitProgress:
+    """Where the fit is; ``text`` for people."""
+
     task: int
     stage: Literal["fitting", "gating"]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -357,7 +360,7 @@ def step(state: State, event: Event, rules: Rules) -> Outcome:
         case Tick():
             return state, _poll(state)
         case FitProgress() if state.phase in (Phase.FITTING, Phase.GATING):
-            return replace(state, phase=Phase(event.stage)), []
+            return replace(state, phase=Phase(event.stage), reason=event.text), []
         case FitDone() if state.phase in (Phase.FITTING, Phase.GATING):
             return _fit_done(state, event, rules)
         case Staged() if state.phase is Phase.STAGING:

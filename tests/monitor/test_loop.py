@@ -68,10 +68,12 @@ def events(state: State) -> Iterator[Event]:
         for level in ("ok", "drift"):
             for ready in (False, True):
                 yield LsClosed(at, level, state.epoch, generation, onset=(1, 1), sample_ready=ready)
+    for ready in (False, True):
+        yield LsClosed(at, "ok", state.epoch, state.generation, sample_ready=ready, steer="moved cuts")
     yield LsClosed(at, "ok", state.epoch + 1, 0)
     yield Tick()
     task = state.task
-    yield FitProgress(task, "gating")
+    yield FitProgress(task, "gating", "input_scale")
     for accepted in (True, False):
         for attention in ("", "a bump"):
             yield FitDone(task, "proposal", "candidate", accepted, "", attention)
@@ -108,6 +110,8 @@ def normal(state: State) -> State:
         entered=min(state.clock - state.entered, 5),
         quiet=min(state.quiet, 3),
         not_before=max(0, state.not_before - state.clock),
+        steer_after=max(0, state.steer_after - state.clock),
+        confirming_since=min(state.clock - state.confirming_since, 5) if state.confirming_since >= 0 else -1,
         retries=min(state.retries, 3),
         generation=0,
         target_generation=0 if state.target_generation < 0 else 1 + state.target_generation - state.generation,
@@ -164,12 +168,12 @@ def test_a_frozen_stream_is_never_written(edges: list[Edge]) -> None:
             assert after.phase is Phase.FROZEN or isinstance(event, Unfreeze)
 
 
-def test_the_board_is_armed_only_after_a_good_preview_or_for_a_rollback(edges: list[Edge]) -> None:
+def test_the_board_is_armed_only_after_a_good_preview_or_to_undo_or_to_move_cuts(edges: list[Edge]) -> None:
     for state, event, _, commands in edges:
         if any(isinstance(command, Arm) for command in commands):
             previewed = state.phase is Phase.PREVIEWING and isinstance(event, Previewed) and event.good
-            undone = state.phase is Phase.STAGING and state.rolling_back and isinstance(event, Staged)
-            assert previewed or undone
+            known = state.rolling_back or state.steering
+            assert previewed or (state.phase is Phase.STAGING and known and isinstance(event, Staged))
 
 
 def test_a_payload_is_staged_only_with_passed_gates_or_by_a_human_or_to_undo_harm(edges: list[Edge]) -> None:
@@ -180,7 +184,8 @@ def test_a_payload_is_staged_only_with_passed_gates_or_by_a_human_or_to_undo_har
         by_gates = isinstance(event, FitDone) and event.accepted and unattended and not event.attention
         by_human = isinstance(event, Approve | Rollback)
         undone = isinstance(event, Judged) and event.outcome == "harmful"
-        assert by_gates or by_human or undone
+        steered = state.mode is Mode.AUTO and isinstance(event, LsClosed) and event.steer != ""
+        assert by_gates or by_human or undone or (steered and after.steering)
         assert after.phase is Phase.STAGING
 
 
@@ -317,3 +322,50 @@ def test_a_foreign_generation_makes_the_loop_read_the_board_and_adopt_what_it_fi
     state, commands = run(state, BoardSeen(1, 7, "foreign", since=(1, 5)))
     assert (state.phase, state.payload, state.generation) == (Phase.WARMING, "foreign", 7)
     assert Adopt("foreign", "", 7, 1, (1, 5)) in commands
+
+
+def test_cuts_are_moved_without_a_preview_and_without_being_judged() -> None:
+    state, commands = run(replace(START, phase=Phase.WATCHING), closed(START, steer="moved"))
+    assert (state.phase, commands) == (Phase.STAGING, [Stage(state.task, "moved")])
+    state, commands = run(state, Staged(state.task, 1))
+    assert commands == [Arm(state.task)]
+    state, commands = run(state, ArmedAt(state.task, 3), Latched(state.task, (1, 3), 1))
+    assert (state.phase, state.payload, state.previous) == (Phase.WATCHING, "moved", "")
+    assert [command.steered for command in commands if isinstance(command, Adopt)] == [True]
+
+
+def test_a_confirmation_goes_on_after_its_cuts_have_moved() -> None:
+    """What is judged is the payload as it is now against the one before the push, on all events since the push."""
+    confirming = replace(
+        START, phase=Phase.CONFIRMING, payload="new", previous="old", latched=(1, 4), generation=3, clock=9, entered=8
+    )
+    state, _ = run(confirming, closed(confirming, steer="moved"))
+    state, _ = run(state, Staged(state.task, 4), ArmedAt(state.task, 11), Latched(state.task, (1, 11), 1))
+    assert (state.phase, state.entered, state.latched, state.generation) == (Phase.CONFIRMING, 8, (1, 4), 4)
+    state, commands = step(state, closed(state, sample_ready=True), replace(RULES, confirm_max_ls=9))
+    assert commands == [Judge(state.task, (1, 4), "old", "moved")]
+
+
+@pytest.mark.parametrize("mode", [Mode.SUPERVISED, Mode.SHADOW])
+def test_where_a_human_decides_no_cut_moves_by_itself(mode: Mode) -> None:
+    watching = replace(START, phase=Phase.WATCHING, mode=mode)
+    assert run(watching, closed(watching, steer="moved"))[0].phase is Phase.WATCHING
+
+
+def test_what_is_ready_to_be_fitted_or_judged_comes_before_the_cuts() -> None:
+    collecting = replace(START, phase=Phase.COLLECTING)
+    ready = closed(collecting, level="drift", steer="moved", sample_ready=True)
+    assert run(collecting, ready)[0].phase is Phase.FITTING
+    assert run(collecting, replace(ready, sample_ready=False))[0].phase is Phase.STAGING
+
+
+def test_cuts_that_could_not_be_moved_rest_but_a_fit_does_not() -> None:
+    patient = replace(RULES, backoff_ls=3)
+    state, _ = run(replace(START, phase=Phase.WATCHING), closed(START, steer="moved"))
+    state, commands = step(state, Failed(state.task, "refused"), patient)
+    assert (state.phase, state.retries) == (Phase.WATCHING, 0)
+    assert isinstance(commands[0], Abort)
+    assert step(state, closed(state, steer="moved"), patient)[0].phase is Phase.WATCHING
+    assert step(state, closed(state, level="drift", steer="moved"), patient)[0].phase is Phase.COLLECTING
+    later = replace(state, clock=state.clock + 3)
+    assert step(later, closed(later, steer="moved"), patient)[0].phase is Phase.STAGING

@@ -172,3 +172,14 @@ def test_a_steep_step_of_the_lut_counts() -> None:
     lut = nominal.raw("lut").copy()
     lut[500:] = np.minimum(lut[500:] + 6, lut.size)
     assert rise(model, nominal.replace(lut=lut), nominal) == pytest.approx(7)
+
+
+def test_of_a_single_path_it_is_the_slope_itself() -> None:
+    """MET / 2⁵ up to 31.75 through weights of 1, squared, in codes of 1/16: at most 2 · 31.75 · 16 / 32 per code."""
+    weights = [np.zeros((n, k)) for n, k in pairwise(SIZES)]
+    for weight in weights:
+        weight[0, 0] = 1
+    model = Model.axol1tl("path", weights, [np.zeros(k) for k in SIZES[1:]], np.full(57, 5), np.zeros(57), n_cuts=2)
+    found = bounds(model, Payload.nominal(model, CUTS))
+    assert found[0] == pytest.approx(31.75)
+    assert not found[1:].any()
