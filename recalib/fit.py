@@ -35,7 +35,7 @@ MOVE_SHARE = 0.95
 MOVE_SLACK = 2.0
 """δ is this multiple of the move that the given share of the events needs at least (monotone map to p_ref)."""
 
-PILEUP_WIDTH = 2.0
+PILEUP_WIDTH = 3.0
 """Reference events count by how near their pile-up is to that of the sample, with this Gaussian width;"""
 FAR = 3.5
 """beyond so many widths they do not count."""

@@ -73,6 +73,13 @@ def _url_option(function: Any) -> Any:
     )(function)
 
 
+def _plot_option(function: Any) -> Any:
+    path = click.Path(dir_okay=False, writable=True, path_type=Path)
+    return click.option("--plot", type=path, help="Draw the proposal into this PNG, PDF or SVG, once it is there.")(
+        function
+    )
+
+
 def _reason_option(function: Any) -> Any:
     return click.option("--reason", default="", help="Why; it is kept in the ledger.")(function)
 
@@ -137,14 +144,16 @@ def status(url: str, as_json: bool) -> None:
 @click.argument("stream")
 @click.option("--dry-run", is_flag=True, help="Fit and judge, but write nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the end; exit 0 only if it was confirmed.")
+@_plot_option
 @_reason_option
 @_url_option
-def recalibrate(stream: str, dry_run: bool, wait: bool, reason: str, url: str) -> None:
+def recalibrate(stream: str, dry_run: bool, wait: bool, plot: Path | None, reason: str, url: str) -> None:
     """Collect events and re-calibrate STREAM now."""
     client = Client(url)
     before = client.get(f"/api/v1/streams/{stream}")
+    known = _newest(client, stream)
     client.post(f"/api/v1/streams/{stream}/recalibrate", dry_run=dry_run, reason=reason)
-    if not wait:
+    if not (wait or plot):
         click.echo(f"{stream}: collecting events")
         return
     said = ""
@@ -157,11 +166,76 @@ def recalibrate(stream: str, dry_run: bool, wait: bool, reason: str, url: str) -
         if said in ("watching", "awaiting_approval", "rolled_back", "frozen", "fault"):
             break
     click.echo(now["reason"])
-    proposal = client.get(f"/api/v1/streams/{stream}/proposals")[:1]
+    proposal = _newest(client, stream)
+    if proposal == known:
+        proposal = None
+    if proposal is not None:
+        _show(proposal, plot)
+    elif plot:
+        click.echo(f"driftd: no proposal was made, {plot} is not written", err=True)
     if dry_run:
-        sys.exit(0 if proposal and proposal[0]["accepted"] else EX_FAILED)
+        sys.exit(0 if proposal is not None and proposal["accepted"] else EX_FAILED)
     done = said == "watching" and now["generation"] > before["generation"]
     sys.exit(0 if done or said == "awaiting_approval" else EX_FAILED)
+
+
+def _newest(client: Client, stream: str) -> dict[str, Any] | None:
+    found: list[dict[str, Any]] = client.get(f"/api/v1/streams/{stream}/proposals")
+    return found[0] if found else None
+
+
+def _show(data: dict[str, Any], plot: Path | None, as_json: bool = False) -> None:
+    """Print a proposal, and draw it if that is wanted."""
+    from monitor.daemon.proposal_plot import proposal_figure
+    from monitor.daemon.proposal_rows import lines
+    from recalib.proposal import Proposal
+
+    proposal = Proposal.from_dict(data)
+    for line in [json.dumps(data)] if as_json else lines(proposal):
+        click.echo(line)
+    if plot is None:
+        return
+    try:
+        proposal_figure(plot, proposal)
+    except (ValueError, OSError) as error:
+        _exit(EX_FAILED, f"no plot: {error}")
+    click.echo(f"plot: {plot}", err=True)
+
+
+@main.group()
+def proposal() -> None:
+    """Look at what the engine proposed."""
+
+
+@proposal.command()
+@click.argument("name")
+@_plot_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, as it is stored.")
+@_url_option
+def show(name: str, plot: Path | None, as_json: bool, url: str) -> None:
+    """Print the proposal NAME: 4 characters of its name or more, or a file that --json wrote."""
+    _show(_read(Path(name)) if Path(name).is_file() else _stored(Client(url), name), plot, as_json)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The proposal in a file, checked."""
+    from recalib.proposal import Proposal
+
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+        Proposal.from_dict(data)
+    except (ValueError, KeyError, TypeError) as error:
+        _exit(EX_USAGE, f"{path} holds no proposal: {error!r}")
+    return data
+
+
+def _stored(client: Client, name: str) -> dict[str, Any]:
+    for stream in client.get("/api/v1/status")["streams"]:
+        found: list[dict[str, Any]] = client.get(f"/api/v1/streams/{stream}/proposals")
+        for data in found:
+            if len(name) >= 4 and data["id"].startswith(name):
+                return data
+    _exit(EX_NO_STREAM, f"no stream has a proposal {name!r}")
 
 
 def _decide(word: str, proposal: str, reason: str, url: str) -> None:

@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 HISTORY_LS = 2000
 STEERED = (Phase.WATCHING, Phase.COLLECTING, Phase.CONFIRMING)
-STEER_LS = 2
+STEER_LS = 1
 """Lumi sections after the swap for which the cuts are made."""
 
 

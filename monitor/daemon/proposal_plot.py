@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,32 +29,29 @@ Floats = npt.NDArray[np.float64]
 COLOURS = {"reference": "0.35", "seen": "tab:red", "predicted": "tab:blue"}
 VERDICT_COLOURS = {"accepted": "tab:green", "rejected": "tab:red", "needs a person": "tab:orange"}
 MARK_COLOURS = {PASSED: "tab:green", FAILED: "tab:red", ADVICE: "tab:orange", CHOSEN: "tab:blue"}
+WIDTHS = {"seen": 2.6, "predicted": 1.3}
+MARKERS = {"seen": "v", "predicted": "o"}
 CUT_STYLES = {"before": ":", "after": "-"}
+LEAST_RATE = 1e-4
+"""Below that a ratio of rates does not set the range of its panel."""
 LINE_INCH = 0.17
 """Height of a line in the tables."""
+PAD = 0.15
+"""Above the text of a row, in lines."""
 CURVES_INCH = 5.6
-REASON_WIDTH = 150
-RATIOS = (0.5, 1.6)
-"""Range of the panels of ratios."""
+TITLE_INCH = 0.4
+REASON_WIDTH = 175
+LEAST_RATIO, MOST_RATIO = 1.3, 6.0
+"""How far the panels of ratios reach up and down at least and at most."""
+RATIO_TICKS = (0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0)
+CLEAR = 0.12
+"""Least distance of two ticks, as a share of a panel's half."""
 
-
-class Column(NamedTuple):
-    """Of a table: its place in the panel's width, and characters to a line."""
-
-    left: float
-    characters: int
-
-
-CANDIDATE_COLUMNS = (
-    Column(0.025, 15),
-    Column(0.175, 17),
-    Column(0.315, 11),
-    Column(0.405, 5),
-    Column(0.455, 5),
-    Column(0.51, 25),
-    Column(0.73, 34),
-)
-GATE_COLUMNS = (Column(0.025, 22), Column(0.215, 9), Column(0.295, 9), Column(0.375, 74))
+CANDIDATE_COLUMNS = (22, 16, 11, 5, 5, 29, 34)
+GATE_COLUMNS = (20, 9, 9, 78)
+"""Characters to a line."""
+GAP = 1.5
+"""Between columns, in characters; twice that is left for the mark."""
 
 
 def proposal_figure(path: Path, proposal: Proposal) -> None:
@@ -75,16 +72,18 @@ def proposal_figure(path: Path, proposal: Proposal) -> None:
         (GATE_COLUMNS, [Row("", GATE_TITLES), *gate_rows(proposal)]),
     ]
     height = max(sum(_heights(columns, rows)) for columns, rows in tables)
-    title = _title(proposal)
-    inches = CURVES_INCH + LINE_INCH * height + 0.25 * (title.count("\n") + 1)
-    figure = plt.figure(figsize=(17, inches), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
-    grid = figure.add_gridspec(3, 2, height_ratios=[CURVES_INCH * 0.64, CURVES_INCH * 0.36, LINE_INCH * height])
-    _distributions(figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0]), proposal)
-    _rates(figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1]), proposal)
+    said = _said(proposal)
+    heights = [
+        TITLE_INCH + LINE_INCH * 1.3 * len(said), CURVES_INCH * 0.64, CURVES_INCH * 0.36, LINE_INCH * (height + 1)
+    ]  # fmt: skip
+    figure = plt.figure(figsize=(17, sum(heights)))
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
+    grid = figure.add_gridspec(4, 2, height_ratios=heights)
+    _title(figure.add_subplot(grid[0, :]), proposal, said, heights[0])
+    _distributions(figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[2, 0]), proposal)
+    _rates(figure.add_subplot(grid[1, 1]), figure.add_subplot(grid[2, 1]), proposal)
     for number, (columns, rows) in enumerate(tables):
-        _table(figure.add_subplot(grid[2, number]), columns, rows, height)
-    figure.suptitle(title, fontsize=12, color=VERDICT_COLOURS[verdict(proposal)], x=0.01, ha="left")
+        _table(figure.add_subplot(grid[3, number]), columns, rows, height)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -95,7 +94,8 @@ def exceedance(p: Floats) -> Floats:
     >>> exceedance(np.array([0.5, 0.25, 0.25])).tolist()
     [1.0, 0.5, 0.25]
     """
-    return np.cumsum(p[::-1])[::-1]
+    above: Floats = np.cumsum(p[::-1])[::-1]
+    return above
 
 
 def exceedance_errors(p: Floats, squares: Floats) -> Floats:
@@ -107,14 +107,22 @@ def exceedance_errors(p: Floats, squares: Floats) -> Floats:
     [0.0, 0.158]
     """
     above, r = exceedance(squares), np.minimum(exceedance(p), 1.0)
-    return np.sqrt((1 - r) ** 2 * above + r**2 * (squares.sum() - above))
+    errors: Floats = np.sqrt(np.maximum((1 - r) ** 2 * above + r**2 * (squares.sum() - above), 0.0))
+    return errors
 
 
-def _title(proposal: Proposal) -> str:
-    said = [f"{proposal.stream}: {proposal.knob}, {verdict(proposal)}"]
-    said += [f"ATTENTION: {proposal.attention}"] if proposal.attention else []
-    said += [proposal.reason]
-    return "\n".join(line for text in said for line in textwrap.wrap(text, REASON_WIDTH))
+def _said(proposal: Proposal) -> list[str]:
+    """Why, in lines."""
+    attention = f"{ADVICE} {proposal.attention}" if proposal.attention else ""
+    return [line for text in (attention, proposal.reason) for line in textwrap.wrap(text, REASON_WIDTH)]
+
+
+def _title(axes: Any, proposal: Proposal, said: Sequence[str], inches: float) -> None:
+    word = verdict(proposal)
+    axes.set_axis_off()
+    text = f"{proposal.stream}: {proposal.knob}, {word}"
+    axes.text(0, 1, text, va="top", fontsize=17, weight="bold", color=VERDICT_COLOURS[word])
+    axes.text(0, 1 - TITLE_INCH / inches, "\n".join(said), va="top", fontsize=10.5, linespacing=1.3)
 
 
 def _scores(proposal: Proposal) -> Floats:
@@ -135,13 +143,15 @@ def _distributions(shape: Any, ratio: Any, proposal: Proposal) -> None:
     }
     for name, p in curves.items():
         filled = name == "reference"
-        shape.stairs(p / width, x, color=COLOURS[name], label=labels[name], fill=filled, alpha=0.5 if filled else 1)
-    for name, marker in (("seen", "v"), ("predicted", "o")):
-        errors = np.sqrt(proposal.squares) / proposal.p_ref
-        ratio.errorbar(middle, curves[name] / proposal.p_ref, errors, fmt=marker, ms=4, lw=1, color=COLOURS[name])
+        style = {"fill": True, "alpha": 0.5} if filled else {"lw": WIDTHS[name]}
+        shape.stairs(p / width, x, color=COLOURS[name], label=labels[name], **style)
+    ratios = {name: curves[name] / proposal.p_ref for name in ("seen", "predicted")}
+    errors = np.sqrt(proposal.squares) / proposal.p_ref
+    for (name, values), (marker, size) in zip(ratios.items(), (("v", 7), ("o", 4)), strict=True):
+        ratio.errorbar(middle, values, errors, fmt=marker, ms=size, lw=1, color=COLOURS[name])
     shape.set(yscale="log", ylabel="share of crossings per code")
     shape.legend(frameon=False, loc="lower left", fontsize=10)
-    _ratio_panel(ratio, "p(s) / reference")
+    _ratio_panel(ratio, "p(s) / reference", [*ratios["seen"], *ratios["predicted"]])
     _along_scores(shape, ratio, proposal)
     _mark_cuts(shape, proposal, named=True)
     _mark_cuts(ratio, proposal)
@@ -154,32 +164,50 @@ def _rates(curve: Any, ratio: Any, proposal: Proposal) -> None:
     reference_errors = np.sqrt(wanted * (1 - np.minimum(wanted, 1)) / max(proposal.m, 1))
     curve.plot(x, wanted, color=COLOURS["reference"], lw=2, label="reference ± 1 σ")
     ratio.fill_between(x, 1 - reference_errors / wanted, 1 + reference_errors / wanted, color="0.8", lw=0)
-    for name, p, style in (("seen", proposal.seen, "--"), ("predicted", proposal.predicted, "-")):
+    shown = []
+    for name, p, cuts, rates in (
+        ("seen", proposal.seen, proposal.cuts_before, proposal.rates_before),
+        ("predicted", proposal.predicted, proposal.cuts_after, proposal.rates_after),
+    ):
         rate, colour = exceedance(p), COLOURS[name]
-        curve.plot(x, rate, style, color=colour, label=f"{name} ± 1 σ")
-        ratio.plot(x, rate / wanted, style, color=colour)
+        curve.plot(x, rate, color=colour, lw=WIDTHS[name], label=f"{name} ± 1 σ")
+        ratio.plot(x, rate / wanted, color=colour, lw=WIDTHS[name])
+        over = np.divide(rates, proposal.rates_target)
+        bars: dict[str, Any] = {"fmt": MARKERS[name], "ms": 9, "mec": "w", "color": colour, "zorder": 3}
+        ratio.errorbar(cuts, over, proposal.rate_errors, label=f"{name}, at its cuts, over the target", **bars)
+        shown += [*(rate / wanted)[wanted > LEAST_RATE], *over]
         for axes, scale in ((curve, 1.0), (ratio, wanted)):
             low, high = (rate - errors) / scale, (rate + errors) / scale
             axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
-    offset = 0.8 / max(len(proposal.rates_target), 1)
     for k, target in enumerate(proposal.rates_target):
         before, after = (rates[k] / target for rates in (proposal.rates_before, proposal.rates_after))
         text = f"cut {k}: target {target:.3%}, × {before:.2f} → {after:.2f} ± {proposal.rate_errors[k]:.2f}"
         curve.axhline(target, color="0.6", lw=0.8)
-        curve.text(0.02, 0.05 + 0.1 * offset * k, text, transform=curve.transAxes, fontsize=10)
+        place = 0.05 + 0.07 * (len(proposal.rates_target) - 1 - k)
+        curve.text(0.02, place, text, transform=curve.transAxes, fontsize=10)
     curve.set(yscale="log", ylabel="rate per crossing at or above the cut")
     curve.set_ylim(min(proposal.rates_target, default=1e-3) / 8, 1.5)
-    curve.legend(frameon=False, loc="upper right", fontsize=10)
-    _ratio_panel(ratio, "rate / reference")
+    curve.legend(frameon=True, framealpha=0.9, edgecolor="w", loc="upper right", fontsize=10)
+    ratio.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
+    _ratio_panel(ratio, "rate / reference", shown, room=1.25)
     _along_scores(curve, ratio, proposal)
     _mark_cuts(curve, proposal)
     _mark_cuts(ratio, proposal)
 
 
-def _ratio_panel(axes: Any, label: str) -> None:
+def _ratio_panel(axes: Any, label: str, values: Sequence[float], room: float = 1.1) -> None:
+    """As far up and down as the values need, within limits; `room` is the factor that is left beyond them."""
+    found = np.array(values)
+    found = found[np.isfinite(found) & (found > 0)]
+    most = float(np.exp(np.abs(np.log(found)).max(initial=0.0))) * room
+    most = min(max(most, LEAST_RATIO), MOST_RATIO)
     axes.axhline(1, color="0.35", lw=1)
-    axes.set(yscale="log", ylim=RATIOS, ylabel=label)
-    ticks = (0.5, 0.7, 1.0, 1.4)
+    axes.set(yscale="log", ylim=(1 / most, most), ylabel=label)
+    ticks = [1.0]
+    for tick in sorted(RATIO_TICKS, key=lambda tick: abs(np.log(tick)), reverse=True):
+        apart = min(abs(np.log(tick / other)) for other in ticks)
+        if apart > 2 * CLEAR * np.log(most) and 1 / most <= tick <= most:
+            ticks.append(tick)
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_yticks([], minor=True)
 
@@ -208,28 +236,30 @@ def _mark_cuts(axes: Any, proposal: Proposal, named: bool = False) -> None:
             )
 
 
-def _heights(columns: Sequence[Column], rows: Sequence[Row]) -> list[int]:
+def _heights(columns: Sequence[int], rows: Sequence[Row]) -> list[int]:
     """Lines of each row."""
     return [max(len(_wrapped(cell, c)) for cell, c in zip(row.cells, columns, strict=True)) for row in rows]
 
 
-def _wrapped(text: str, column: Column) -> list[str]:
-    return textwrap.wrap(text, column.characters) or [""]
+def _wrapped(text: str, characters: int) -> list[str]:
+    return textwrap.wrap(text.replace("+threshold", " + threshold"), characters) or [""]
 
 
-def _table(axes: Any, columns: Sequence[Column], rows: Sequence[Row], height: int) -> None:
-    """The first row is the head; rows with a mark that is not a pass are shaded and bold."""
-    axes.set(xlim=(0, 1), ylim=(height, 0))
+def _table(axes: Any, columns: Sequence[int], rows: Sequence[Row], height: int) -> None:
+    """The first row is the head; rows with a mark that is not a pass are shaded."""
+    places = 2 * GAP + np.concatenate([[0.0], np.cumsum(np.array(columns) + GAP)])
+    axes.set(xlim=(0, places[-1]), ylim=(height + 1, 0))
     axes.set_axis_off()
-    top = 0
+    top = 0.0
     for number, (row, lines) in enumerate(zip(rows, _heights(columns, rows), strict=True)):
         told = row.mark not in ("", PASSED)
         if told:
             axes.axhspan(top, top + lines, color=MARK_COLOURS[row.mark], alpha=0.12, lw=0)
-        style: dict[str, Any] = {"va": "top", "fontsize": 8.5, "weight": "bold" if told or number == 0 else "normal"}
-        axes.text(0, top, row.mark, color=MARK_COLOURS.get(row.mark, "k"), **style)
-        for cell, column in zip(row.cells, columns, strict=True):
-            axes.text(column.left, top, "\n".join(_wrapped(cell, column)), linespacing=1.25, **style)
+        style: dict[str, Any] = {"va": "top", "fontsize": 8, "linespacing": 1.3}
+        axes.text(GAP / 2, top + PAD, row.mark, color=MARK_COLOURS.get(row.mark, "k"), weight="bold", **style)
+        for place, (cell, characters) in enumerate(zip(row.cells, columns, strict=True)):
+            weight = "bold" if number == 0 or (told and place == 0) else "normal"
+            axes.text(places[place], top + PAD, "\n".join(_wrapped(cell, characters)), weight=weight, **style)
         top += lines
         if number == 0:
             axes.axhline(top, color="0.6", lw=0.8)

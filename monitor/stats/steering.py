@@ -10,13 +10,13 @@ from monitor.stats.binning import FloatArray, IntArray
 from monitor.stats.reference import Expected, Reference
 from monitor.stats.window import Dyadic
 
-TAIL = 0.1
+TAIL = 0.3
 """Share of the reference from whose cells the tail is learned."""
 
-PRIOR = (0.2, 0.1, 0.01)
+PRIOR = (0.2, 0.1, 0.001)
 """Standard deviations of the coefficients of ln(seen/expected) in powers of ln(exceedance/target)."""
 
-APART = 3.0
+APART = 2.5
 """Standard errors by which what the last lumi sections say may differ from what fewer of them say."""
 
 STEPS = 20

@@ -79,10 +79,12 @@ def test_a_stream_that_holds_its_rate_follows_the_pile_up_with_its_cuts(site: Si
     site.start("run", "--config", str(path))
     site.until(site.answers)
     site.until(lambda: site.stream()["generation"] > 0, 120)
-    status = site.phase("watching", seconds=60)
+    site.until(lambda: site.stream()["last"]["level"] == "ok", 60)
+    status = site.stream()
     assert {change["field"] for change in status["registers"]} == {"cuts"}
     assert all(abs(ratio - 1) < 0.3 for ratio in status["last"]["ratios"])
-    assert status["last"]["level"] == "ok"
+    events = httpx.get(f"{site.url}/api/v1/streams/{STREAM}/history").json()["events"]
+    assert any(event["text"].startswith("cuts moved") for event in events)
 
 
 def test_a_dry_run_proposes_and_writes_nothing(site: Site) -> None:
