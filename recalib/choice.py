@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from firmware.payload import Payload
-from recalib.evidence import Evidence, Target
+from recalib.evidence import SIGMAS, Evidence, Floats, Target
 from recalib.inputs import InputReference, Observed
 from recalib.locality import Locality
 from recalib.proposal import Candidate
@@ -20,8 +20,10 @@ ALIKE, EXPLAINED_ALIKE = 0.1, 0.02
 """Knobs are as good as each other if what they leave of the KL, and of the inputs' mismatch, differs by less than
 these shares of what there was."""
 
-TRIM_SIGMAS, TRIM = 2.0, 0.02
-"""A rate that is off by more than so many standard errors and by more than this is brought back by its cut."""
+TRUSTED = 0.02
+"""Relative error of a rate that a restored p(s) is trusted with, before it is measured."""
+TRIM = 0.005
+"""From this relative change on a cut is moved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,10 @@ class Trial:
     errors: dict[str, float] = field(default_factory=dict)
 
     @property
+    def moves_cuts(self) -> bool:
+        return self.knob.endswith("threshold")
+
+    @property
     def restores(self) -> bool:
         """Whether it acts on p(s) and not on the cuts alone."""
         return self.knob != "threshold"
@@ -91,10 +97,20 @@ def rates_hold(settings: FitSettings, evidence: Evidence) -> bool:
     return bool((off <= settings.rate_tolerance + evidence.rate_errors).all())
 
 
+def believed(evidence: Evidence) -> Floats:
+    """(n_cuts,) rates over their targets under a payload that restores p(s).
+
+    As measured, drawn towards 1 by how well that is known: the posterior mean under a normal prior of width
+    `TRUSTED` around 1, unless the two contradict each other by more than three standard deviations.
+    """
+    off, both = evidence.rate_ratios - 1, TRUSTED**2 + evidence.rate_errors**2
+    weight = np.where(np.abs(off) > SIGMAS * np.sqrt(both), 1.0, TRUSTED**2 / both)
+    return np.asarray(1 + weight * off)
+
+
 def is_off(evidence: Evidence) -> bool:
-    """Whether a cut could bring some rate visibly nearer to its target."""
-    off = np.abs(evidence.rate_ratios - 1)
-    return bool((off > np.maximum(TRIM, TRIM_SIGMAS * evidence.rate_errors)).any())
+    """Whether a cut brings some rate nearer to its target."""
+    return bool((np.abs(believed(evidence) - 1) > TRIM).any())
 
 
 def choose(
@@ -123,7 +139,7 @@ def choose(
             if trial.evidence.kl <= least + max(task.choice.kl_floor, ALIKE * task.excess)
             and trial.explained >= most - room
         ]
-        chosen: Trial | None = min(good, key=lambda trial: (is_off(trial.known), len(trial.moves)))
+        chosen: Trial | None = min(good, key=lambda t: (is_off(t.known) and not t.moves_cuts, len(t.moves)))
     else:
         chosen = passed[0] if passed else None
     for trial in passed:

@@ -14,7 +14,7 @@ from firmware.hls import CompiledDatapath
 from firmware.package import Package
 from firmware.payload import Payload
 from monitor.stats.reference import Reference
-from recalib.choice import Task, Trial, choose, is_off, no_candidate
+from recalib.choice import Task, Trial, believed, choose, is_off, no_candidate
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target, quantile_map
 from recalib.gates import Subject, verdicts, vetoes
@@ -211,8 +211,10 @@ class Engine:
         return replace(trial, known=known, evidence=known.take(slice(len(task.fit.codes), None)), explained=explained)
 
     def _with_cuts(self, trial: Trial, task: Task) -> Trial:
-        """With its cuts where they meet the target rates, as well."""
-        payload = moved_cuts(trial.known, trial.payload)
+        """With its cuts moved as far as its rates are believed to be off their targets."""
+        known = trial.known
+        rates = known.rates / believed(known) if trial.restores else None
+        payload = moved_cuts(known, trial.payload, rates)
         known = Evidence.of_codes(trial.known.codes, payload.raw("cuts"), trial.known.weights, task.target)
         return replace(
             trial,

@@ -157,12 +157,13 @@ def _patterns(model: Model, told: dict[str, Tell]) -> dict[str, Floats]:
     return patterns
 
 
-def moved_cuts(evidence: Evidence, base: Payload) -> Payload:
-    """Each cut where the weighted rate at and above it comes nearest to its target."""
+def moved_cuts(evidence: Evidence, base: Payload, rates: Floats | None = None) -> Payload:
+    """Each cut where the weighted rate at and above it comes nearest to its target, or to one of `rates` (n_cuts,)."""
+    wanted = evidence.target.rates if rates is None else rates
     order = np.argsort(evidence.codes)[::-1]
     codes, first = np.unique(evidence.codes[order][::-1], return_index=True)
     at_least = np.cumsum(evidence.weights[order])[::-1][first]
-    best = np.abs(at_least[:, None] - evidence.target.rates).argmin(axis=0)
+    best = np.abs(at_least[:, None] - wanted).argmin(axis=0)
     return base.replace(cuts=codes[best].astype(np.int64))
 
 

@@ -38,19 +38,19 @@ LINE_INCH = 0.17
 """Height of a line in the tables."""
 PAD = 0.15
 """Above the text of a row, in lines."""
-CURVES_INCH = 5.6
+WIDTH_INCH, CURVES_INCH = 20.0, 6.0
 TITLE_INCH = 0.4
-REASON_WIDTH = 175
+REASON_WIDTH = 190
 LEAST_RATIO, MOST_RATIO = 1.3, 6.0
 """How far the panels of ratios reach up and down at least and at most."""
 RATIO_TICKS = (0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0)
 CLEAR = 0.12
 """Least distance of two ticks, as a share of a panel's half."""
 
-CANDIDATE_COLUMNS = (22, 16, 11, 5, 5, 29, 34)
+CANDIDATE_COLUMNS = (21, 16, 11, 5, 5, 29, 32)
 GATE_COLUMNS = (20, 9, 9, 78)
 """Characters to a line."""
-GAP = 1.5
+GAP = 2.0
 """Between columns, in characters; twice that is left for the mark."""
 
 
@@ -76,7 +76,7 @@ def proposal_figure(path: Path, proposal: Proposal) -> None:
     heights = [
         TITLE_INCH + LINE_INCH * 1.3 * len(said), CURVES_INCH * 0.64, CURVES_INCH * 0.36, LINE_INCH * (height + 1)
     ]  # fmt: skip
-    figure = plt.figure(figsize=(17, sum(heights)))
+    figure = plt.figure(figsize=(WIDTH_INCH, sum(heights)))
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
     grid = figure.add_gridspec(4, 2, height_ratios=heights)
     _title(figure.add_subplot(grid[0, :]), proposal, said, heights[0])
@@ -188,7 +188,7 @@ def _rates(curve: Any, ratio: Any, proposal: Proposal) -> None:
     curve.set(yscale="log", ylabel="rate per crossing at or above the cut")
     curve.set_ylim(min(proposal.rates_target, default=1e-3) / 8, 1.5)
     curve.legend(frameon=True, framealpha=0.9, edgecolor="w", loc="upper right", fontsize=10)
-    ratio.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
+    ratio.legend(frameon=False, fontsize=9, loc="lower left")
     _ratio_panel(ratio, "rate / reference", shown, room=1.25)
     _along_scores(curve, ratio, proposal)
     _mark_cuts(curve, proposal)
@@ -218,7 +218,7 @@ def _along_scores(upper: Any, lower: Any, proposal: Proposal) -> None:
         axes.set_xscale("symlog", linthresh=max(float(np.quantile(x[1:-1], 0.25)), 1.0), linscale=0.6)
         axes.set_xlim(0, x[-1])
     upper.tick_params(labelbottom=False)
-    lower.set_xlabel("score code (the last bin is open)")
+    lower.set_xlabel("score code (the last bin is open; dotted: cuts before, full: where they move to)")
 
 
 def _mark_cuts(axes: Any, proposal: Proposal, named: bool = False) -> None:

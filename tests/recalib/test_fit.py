@@ -36,9 +36,21 @@ def candidate(proposal: Proposal, knob: str) -> Candidate:
 
 def test_a_jet_scale_is_found_by_itself_among_all_knobs(restored: Proposal) -> None:
     assert restored.accepted, restored.reason
-    assert restored.knob == "input_scale"
+    assert restored.knob.removesuffix("+threshold") == "input_scale"
     assert restored.restores
     assert candidate(restored, "input_scale").moves["jet"] == pytest.approx(0.083, abs=0.025)
+
+
+def test_a_proposal_holds_what_was_seen_and_how_well_each_move_is_known(lab: Lab, restored: Proposal) -> None:
+    bins = len(lab.reference.binning.edges) - 1
+    assert restored.seen.shape == restored.predicted.shape == restored.squares.shape == (bins,)
+    above = restored.seen[restored.edges[:-1] >= restored.cuts_before[0]].sum()
+    assert above == pytest.approx(restored.rates_before[0])
+    assert restored.predicted.sum() == pytest.approx(1)
+    errors = candidate(restored, "input_scale").errors
+    assert set(errors) == set(candidate(restored, "input_scale").moves)
+    assert 0 < errors["jet"] < 0.02
+    assert not candidate(restored, "lut").errors
 
 
 def test_a_jet_scale_is_restored_on_events_that_no_fit_has_seen(lab: Lab, restored: Proposal) -> None:
@@ -125,6 +137,7 @@ def test_degenerate_input_is_a_rejection_with_a_reason(lab: Lab) -> None:
         assert not proposal.accepted
         assert reason in proposal.reason
         np.testing.assert_array_equal(proposal.words, request.words)
+        np.testing.assert_array_equal(proposal.seen, proposal.predicted)
         Proposal.from_dict(proposal.to_dict())
 
 

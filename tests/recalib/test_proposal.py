@@ -35,9 +35,15 @@ def proposal() -> Proposal:
         delta=0.5,
         attention="84 % in one cell",
         gates=(Gate("rate 0", 0.2, 0.1, False, "cut 0: off"), Gate("signal", 0.9, 1.0, False, "lost", advice=True)),
-        candidates=(Candidate("lut", 0.1, 0.01, (0.2,), 1.0, 0.0, {"lut": 4.0}, 0.0, "not needed"),),
+        candidates=(Candidate("lut", 0.1, 0.01, (0.2,), 1.0, 0.0, {"lut": 4.0}, 0.0, "not needed", {"lut": 0.5}),),
         passes=3.0,
         seconds=1.5,
+        seen=np.array([0.4, 0.6]),
+        squares=np.array([0.001, float("nan")]),
+        edges=np.array([0, 7, 64]),
+        m=1000.0,
+        cuts_before=(7,),
+        cuts_after=(9,),
     )
 
 
@@ -52,12 +58,23 @@ def test_a_proposal_comes_back_from_its_json(proposal: Proposal) -> None:
     assert back.attention == proposal.attention
     assert back.candidates == proposal.candidates
     assert np.isnan(back.kl_after)
+    assert (back.cuts_before, back.cuts_after, back.m) == ((7,), (9,), 1000.0)
+    for name in ("seen", "squares", "edges"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(proposal, name))
+    assert back.edges.dtype == np.int64
 
 
 def test_a_proposal_that_was_stored_before_there_was_attention_asks_for_none(proposal: Proposal) -> None:
     data = proposal.to_dict()
     del data["attention"]
     assert Proposal.from_dict(data).attention == ""
+
+
+def test_a_proposal_that_was_stored_before_it_kept_its_distributions_has_none(proposal: Proposal) -> None:
+    data = proposal.to_dict()
+    for name in ("seen", "squares", "edges", "m", "cuts_before", "cuts_after"):
+        del data[name]
+    assert not Proposal.from_dict(data).seen.size
 
 
 def test_its_name_is_its_content_and_not_the_time_it_took(proposal: Proposal) -> None:

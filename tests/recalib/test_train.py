@@ -7,6 +7,7 @@ import pytest
 from firmware.sim.detector import Response
 from firmware.sim.events import SIGNALS, Generator, digitise
 from recalib.errors import TrainingError
+from recalib.norms import gain
 from recalib.train import TrainSettings, build_package, normalisation, train
 from tests.recalib.conftest import Lab
 
@@ -34,6 +35,12 @@ def test_a_package_is_built_once_and_again_only_for_other_settings(tmp_path: Pat
     other = build_package(path, replace(TINY, seed=2), said.append)
     assert said
     assert other.model.id != first.model.id
+
+
+def test_a_constrained_package_is_another_one_and_its_lineage_tells_the_gain(tmp_path: Path) -> None:
+    free, held = (build_package(tmp_path / "a.driftd", replace(TINY, lipschitz=bound)) for bound in (None, 1.5))
+    assert held.lineage["settings"]["lipschitz"] == 1.5
+    assert held.lineage["gain"] == gain(held.model) <= 1.5 < free.lineage["gain"]
 
 
 def test_a_damaged_package_is_built_anew(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from firmware.hls import compiler
 from firmware.process import Remote
 from firmware.sim.detector import Response
 from recalib.errors import RecalibError
-from recalib.proposal import Judgement, Proposal
+from recalib.proposal import Judgement, Proposal, Step
 from recalib.request import JudgeRequest
 from recalib.worker import FitWorker
 from tests.recalib.conftest import Lab
@@ -27,13 +28,14 @@ def remote(lab: Lab) -> Iterator[Remote]:
 
 
 def test_proposals_and_judgements_cross_the_process_boundary(lab: Lab, remote: Remote) -> None:
-    stages: list[str] = []
+    steps: list[Step] = []
     request = lab.request(lab.sample(response=JETS_DOWN), knobs=("input_scale", "threshold"))
-    proposal = remote.call("propose", request, deadline=DEADLINE, on_progress=stages.append)
+    proposal = remote.call("propose", request, deadline=DEADLINE, on_progress=steps.append)
     assert isinstance(proposal, Proposal)
     assert proposal.id == lab.engine.propose(request).id
-    assert stages[0] == "fitting"
-    assert stages[-1] == "gating"
+    assert steps[0].stage == "fitting"
+    assert any(re.fullmatch(r"input_scale: step 1, KL 0\.\d+", step.text) for step in steps)
+    assert steps[-1] == Step("gating", proposal.knob)
     target = lab.target()
     asked = JudgeRequest(lab.nominal.words, proposal.words, request.sample, target.p, target.m, target.rates)
     judgement = remote.call("judge", asked, deadline=DEADLINE)

@@ -93,8 +93,12 @@ def test_a_dry_run_proposes_and_writes_nothing(site: Site) -> None:
     site.phase("watching", "collecting")
     site.phase("awaiting_approval", seconds=120)
     assert site.driftd("reject", site.stream()["proposal"], "--reason", "by hand").returncode == 0
-    done = site.driftd("recalibrate", STREAM, "--dry-run", "--wait", "--reason", "just looking")
+    plot = site.folder / "proposal.png"
+    done = site.driftd("recalibrate", STREAM, "--dry-run", "--plot", str(plot), "--reason", "just looking")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "chosen" in done.stdout
+    assert "✓ events" in done.stdout
+    assert plot.read_bytes().startswith(b"\x89PNG")
     assert generation(site) == 0
     newest, *earlier = httpx.get(f"{site.url}/api/v1/streams/{STREAM}/proposals").json()
     assert newest["accepted"]
