@@ -52,8 +52,10 @@ def judge(emulator: Emulator, model: Model, edges: NDArray[np.int64], request: J
 
 def _harms(old: Evidence, new: Evidence, request: JudgeRequest) -> Iterator[str]:
     change, error = new.kl_change(old)
-    if request.hold == "distribution" and change > SIGMAS * error and new.kl > 2 * new.kl_floor:
+    if request.hold != "rate" and change > SIGMAS * error and new.kl > 2 * new.kl_floor:
         yield f"the old payload would have a KL lower by {change:.4f}, {change / error:.1f} σ"
+    if request.hold == "steered":
+        return
     worse, errors = new.rate_change(old)
     for cut, (step, sigma) in enumerate(zip(worse, errors, strict=True)):
         off = abs(new.rate_ratios[cut] - 1)

@@ -80,7 +80,11 @@ class FitRequest:
 
 @dataclass(frozen=True, eq=False)
 class JudgeRequest:
-    """A sample taken under the payload `new`, which followed on `old`."""
+    """A sample taken under the payload `new`, which followed on `old`.
+
+    `hold`: what is asked; "distribution" for the KL and the rates, "rate" for the rates alone, "steered" for the KL
+    alone, where cuts follow by themselves.
+    """
 
     old: NDArray[np.uint32]
     new: NDArray[np.uint32]

@@ -191,7 +191,9 @@ class StreamControl:
         self.last = summary(report, verdict) | distances(report, self.reference)
         if verdict.level in ("watch", "drift"):
             self._log.warning(verdict.text, ls=key.ls, level=verdict.level, details=verdict.details)
-        since = self.state.latched if self.state.phase is Phase.CONFIRMING else self._collected_since()
+        since = self.state.latched
+        if self.state.phase is not Phase.CONFIRMING:
+            since = max(since, verdict.onset if self.state.phase is Phase.WATCHING else self.state.onset)
         self.feed(
             loop.LsClosed(
                 at=(key.run, key.ls),
@@ -461,7 +463,8 @@ class StreamControl:
         )
 
     async def _judge(self, command: loop.Judge) -> loop.Event:
-        p_ref, m, rates, _ = self._reference_for(command.since)
+        p_ref, m, rates, pileup = self._reference_for(command.since)
+        steered = self._steering is not None and pileup is not None and self.state.mode is loop.Mode.AUTO
         request = JudgeRequest(
             old=self._payload(command.old).words,
             new=self._payload(command.new).words,
@@ -470,7 +473,7 @@ class StreamControl:
             m_ref=m,
             rates=rates,
             rate_tolerance=self.settings.detect.rate_tolerance,
-            hold=self.settings.hold,
+            hold="steered" if steered else self.settings.hold,
         )
         judgement = await asyncio.to_thread(
             self._worker.call, "judge", request, deadline=self.settings.recalibrate.deadline_s

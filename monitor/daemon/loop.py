@@ -455,6 +455,10 @@ def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
             if state.quiet < rules.warm_ls:
                 return state, []
             return _enter(state, Phase.WATCHING, reason="warmed up"), []
+        case Phase.WATCHING if event.level == "drift" and state.clock >= state.not_before and event.sample_ready:
+            state, commands = _collect(state, event.onset, event.text)
+            fitting, more = _collecting(state, event, 0, rules)
+            return fitting, [*commands, *more]
         case Phase.WATCHING | Phase.COLLECTING | Phase.CONFIRMING if _may_steer(state, event):
             since = state.entered if state.phase is Phase.CONFIRMING else -1
             state = replace(state, confirming_since=since)

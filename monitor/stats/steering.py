@@ -13,10 +13,13 @@ from monitor.stats.window import Dyadic
 TAIL = 0.3
 """Share of the reference from whose cells the tail is learned."""
 
-PRIOR = (0.2, 0.1, 0.001)
-"""Standard deviations of the coefficients of ln(seen/expected) in powers of ln(exceedance/target)."""
+BENDS = (0.05, 0.01)
+"""Exceedances at which the slope of ln(seen/expected) against ln(exceedance) may change."""
 
-APART = 2.5
+PRIOR = (0.2, 0.1, 0.1, 0.1)
+"""Standard deviations of its value at the target, of its slope and of the change of that at each bend."""
+
+APART = 3.0
 """Standard errors by which what the last lumi sections say may differ from what fewer of them say."""
 
 STEPS = 20
@@ -39,9 +42,10 @@ class Tail:
 class Steering:
     """Predicts the rates above any code, and puts the cuts where they meet their targets.
 
-    The tail is the reference's at the pile-up times exp(a + b x + …), x the ln of the reference's exceedance over
-    the target: a Poisson regression with a normal prior, so that little is learned from little, on the longest
-    stretch of lumi sections that agrees with the shorter ones (O. Lepski, Theory Probab. Appl. 35 (1991) 454).
+    The tail is the reference's at the pile-up times exp(a + b x), x the ln of the reference's exceedance over the
+    target, with a slope b that may change on the way (`BENDS`): a Poisson regression with a normal prior, so that
+    little is learned from little, on the longest stretch of lumi sections that agrees with the shorter ones
+    (O. Lepski, Theory Probab. Appl. 35 (1991) 454).
 
     Args:
         targets: (n_cuts,) rates to be held.
@@ -55,7 +59,7 @@ class Steering:
         exceedance = np.cumsum(reference.cell_p[::-1])[::-1]
         self._tail = np.flatnonzero(exceedance <= TAIL)
         inside = exceedance[self._tail] - reference.cell_p[self._tail] / 2
-        self._powers = [np.log(inside / target)[:, None] ** np.arange(len(PRIOR)) for target in targets]
+        self._shapes = [_shapes(inside, target) for target in targets]
         self._past = Dyadic[Tail]()
         self._pileups: deque[float | None] = deque(maxlen=TREND_LS)
 
@@ -101,29 +105,36 @@ class Steering:
 
     def _learned(self, k: int) -> tuple[FloatArray, float]:
         """(C,) seen over expected, 1 below the tail, and the error of ln of the rate at the target."""
-        powers = self._powers[k]
+        shapes = self._shapes[k]
         best = np.zeros(len(PRIOR)), np.diag(np.square(PRIOR))
         shorter: list[tuple[float, float]] = []
         for stretch in self._past.ending_now():
-            fitted = _fit(powers, stretch.counts[self._tail], stretch.expected[self._tail])
+            fitted = _fit(shapes, stretch.counts[self._tail], stretch.expected[self._tail])
             value, variance = fitted[0][0], fitted[1][0, 0]
             if any(abs(value - v) > APART * np.sqrt(max(s - variance, 0.0)) + 1e-9 for v, s in shorter):
                 break
             shorter.append((value, variance))
             best = fitted
         factor = np.ones(len(self._edges) - 1)
-        factor[self._tail] = np.exp(powers @ best[0])
+        factor[self._tail] = np.exp(shapes @ best[0])
         return factor, float(np.sqrt(best[1][0, 0]))
 
 
-def _fit(powers: FloatArray, counts: NDArray[np.int64], expected: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _shapes(inside: FloatArray, target: float) -> FloatArray:
+    """(C, 2 + bends) of exceedances (C,): 1, x = ln(exceedance/target), and what bends x, all but the first 0 at it."""
+    x = np.log(inside / target)
+    bends = [np.minimum(np.log(inside / bend), 0.0) - min(np.log(target / bend), 0.0) for bend in BENDS]
+    return np.column_stack([np.ones_like(x), x, *bends])
+
+
+def _fit(shapes: FloatArray, counts: NDArray[np.int64], expected: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Coefficients (K,) of ln(rate/expected) and their covariance, by Newton's method on the posterior."""
     prior = np.diag(1 / np.square(PRIOR))
     beta = np.zeros(len(PRIOR))
     for _ in range(STEPS):
-        mean = expected * np.exp(np.clip(powers @ beta, -5, 5))
-        hessian = powers.T @ (powers * mean[:, None]) + prior
-        step = np.linalg.solve(hessian, powers.T @ (counts - mean) - prior @ beta)
+        mean = expected * np.exp(np.clip(shapes @ beta, -5, 5))
+        hessian = shapes.T @ (shapes * mean[:, None]) + prior
+        step = np.linalg.solve(hessian, shapes.T @ (counts - mean) - prior @ beta)
         beta = beta + step
         if np.abs(step).max() < 1e-6:
             break

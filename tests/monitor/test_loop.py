@@ -353,6 +353,11 @@ def test_where_a_human_decides_no_cut_moves_by_itself(mode: Mode) -> None:
 
 
 def test_what_is_ready_to_be_fitted_or_judged_comes_before_the_cuts() -> None:
+    watching = replace(START, phase=Phase.WATCHING)
+    drift = closed(watching, level="drift", steer="moved", sample_ready=True, onset=(1, 1))
+    state, commands = run(watching, drift)
+    assert (state.phase, commands[-1]) == (Phase.FITTING, Fit(state.task, (1, 1)))
+    assert run(watching, replace(drift, sample_ready=False))[0].phase is Phase.STAGING
     collecting = replace(START, phase=Phase.COLLECTING)
     ready = closed(collecting, level="drift", steer="moved", sample_ready=True)
     assert run(collecting, ready)[0].phase is Phase.FITTING

@@ -122,3 +122,17 @@ def test_the_change_of_a_rate_is_that_of_the_reference(reference: Reference) -> 
     now, then = reference.expected(35.0), reference.expected(55.0)
     expected = reference.rates_of(then.p) / reference.rates_of(now.p)
     np.testing.assert_allclose(steering.change(now, then, cuts), expected, rtol=1e-6)
+
+
+def test_a_tail_that_bends_away_from_the_bulk_is_followed(reference: Reference) -> None:
+    """What is far above the cut says little of it: with time the cut's own counts decide."""
+    stream = Stream(reference, 20_000)
+    expected = reference.expected(40.0)
+    above = np.cumsum(expected.cells[::-1])[::-1]
+    bent = expected.cells * np.exp(0.3 * np.clip(np.log(0.3 / np.maximum(above, 1e-9)), 0, 1.5) * (above > 0.02))
+    bent *= np.where(above > 0.02, 1.0, 0.9)
+    bent /= bent.sum()
+    for _ in range(80):
+        stream.steering.update(stream.random.multinomial(stream.n, bent), expected, 40.0)
+    cuts = stream.steering.cuts(expected, stream.cuts)
+    assert np.abs(np.log(rates(reference, bent, cuts) / TARGETS)).max() < 0.08

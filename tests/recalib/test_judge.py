@@ -44,3 +44,11 @@ def test_a_drift_that_goes_on_is_no_reason_to_roll_back(lab: Lab, scaled: Callab
     verdict = judged(lab, lab.nominal, scaled(jet=1.05), Response(jet_energy_scale=-0.15))
     assert verdict.kl_new > 2 * verdict.kl_floor
     assert not verdict.harmful
+
+
+def test_where_cuts_follow_by_themselves_a_rate_is_no_harm_but_the_shape_is(
+    lab: Lab, scaled: Callable[..., Payload]
+) -> None:
+    wrong = lab.nominal.replace(cuts=(lab.nominal.raw("cuts") * 1.5).astype(np.int64))
+    assert not judged(lab, lab.nominal, wrong, Response(), "steered").harmful
+    assert judged(lab, lab.nominal, scaled(jet=1.12), Response(), "steered").harmful
