@@ -27,6 +27,9 @@ FEATURE_SPREAD = 0.02
 RINGS_APART = 3.0
 """From so many standard deviations of chance on the η rings have different scales."""
 
+RING_KNOWN = 0.05
+"""A ring whose ln(scale) is not known to this is left alone."""
+
 RING_SPREAD = 0.3
 """How far the spread of the η rings' scales may be from what the energies tell, relative."""
 
@@ -142,8 +145,8 @@ def _patterns(model: Model, told: dict[str, Tell]) -> dict[str, Floats]:
     patterns, start = {}, 0
     for rings in model.rings:
         t = told.get(rings.object)
-        if t is not None and t.spread > RINGS_APART:
-            heard = np.isfinite(t.ring_errors)
+        heard = t.ring_errors < RING_KNOWN if t is not None else np.zeros(0, np.bool_)
+        if t is not None and t.spread > RINGS_APART and heard.any():
             found, variance = t.rings[heard], t.ring_errors[heard] ** 2
             weight = 1 / variance / (1 / variance).sum()
             apart = found - weight @ found
