@@ -144,9 +144,9 @@ def _patterns(model: Model, told: dict[str, Tell]) -> dict[str, Floats]:
         raise Unfit("input_scale_ring: the model has no scales by η ring")
     patterns, start = {}, 0
     for rings in model.rings:
-        t = told.get(rings.object)
-        heard = t.ring_errors < RING_KNOWN if t is not None else np.zeros(0, np.bool_)
-        if t is not None and t.spread > RINGS_APART and heard.any():
+        t = told[rings.object]
+        heard = t.ring_errors < RING_KNOWN
+        if t.spread > RINGS_APART and heard.any():
             found, variance = t.rings[heard], t.ring_errors[heard] ** 2
             weight = 1 / variance / (1 / variance).sum()
             apart = found - weight @ found

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -181,7 +181,9 @@ def build_package(
     drawn = np.concatenate([e for e, _ in _generated(int(streams[0]), settings.training_events, [low, high])])
     n_cuts = len(settings.target_rates)
     model = train(settings.seed, drawn, n_cuts, settings.name, settings.epochs, progress, settings.lipschitz)
-    reference = _reference(model, int(streams[1]), settings, progress)
+    seed, n = int(streams[1]), settings.reference_events
+    generated = _told(_generated(seed, n, settings.pileup_edges), n, progress)
+    reference = reference_of(model, generated, settings.target_rates, settings.pileup_edges, seed)
     nominal = Payload.nominal(model, reference.binning.cuts)
     signals = _signals(int(streams[3]))
     accepts = {kind: Emulator(model).run(events, nominal).accepts for kind, events in signals.items()}
@@ -215,25 +217,38 @@ def _generated(seed: int, n: int, pileup_edges: Any) -> Iterator[tuple[Events, N
         yield digitise(source.draw(len(pileup), pileup)), pileup
 
 
-def _reference(model: Model, seed: int, settings: TrainSettings, progress: Progress) -> Reference:
+def reference_of(
+    model: Model,
+    generated: Iterable[tuple[Events, NDArray[np.float64]]],
+    target_rates: Sequence[float],
+    pileup_edges: Sequence[float],
+    seed: int,
+) -> Reference:
+    """What the model makes of events (n, n_features) at pile-ups (n,), chunk by chunk, in slices of pile-up.
+
+    Its target rates are those of the cuts, which lie on whole codes.
+    """
     emulator, unused = Emulator(model), Payload.nominal(model, np.zeros(model.n_cuts, np.int64))
-
-    def chunks() -> Iterator[tuple[Any, Any, Any]]:
-        done = 0
-        for events, pileup in _generated(seed, settings.reference_events, settings.pileup_edges):
-            yield emulator.codes(events, unused), events, pileup
-            done += len(events)
-            progress(f"reference: {done:,} of {settings.reference_events:,} events")
-
     reference = Reference.build(
-        chunks(),
-        target_rates=settings.target_rates,
+        ((emulator.codes(events, unused), events, pileup) for events, pileup in generated),
+        target_rates=target_rates,
         bits=model.code_type.width,
         lsb=model.lsb,
-        pileup_edges=settings.pileup_edges,
+        pileup_edges=pileup_edges,
         seed=seed,
     )
     return replace(reference, target_rates=reference.rates_of(reference.p))
+
+
+def _told(
+    generated: Iterable[tuple[Events, NDArray[np.float64]]], n: int, progress: Progress
+) -> Iterator[tuple[Events, NDArray[np.float64]]]:
+    """The same chunks of n events in all; how many have been used is told."""
+    done = 0
+    for events, pileup in generated:
+        yield events, pileup
+        done += len(events)
+        progress(f"reference: {done:,} of {n:,} events")
 
 
 def _signals(seed: int) -> dict[str, Events]:

@@ -79,7 +79,6 @@ class Driftd:
     Args:
         payload: in force at the start.
         folder: for the ledger.
-        cut: the one whose rate is to be held; the target of the others follows the reference.
     """
 
     name = "driftd"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from firmware.model import Model
 from firmware.package import Package
 from firmware.payload import Payload
 from firmware.sim.events import Generator, digitise
-from monitor.stats.reference import Reference
+from recalib.sources import digest
+from recalib.train import reference_of
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT.parent / "shared" / "data" / "axol1tl_v4_weights.npz"
@@ -54,26 +54,16 @@ def bench_package(model: Model, folder: Path, events: int = REFERENCE_EVENTS, pr
     path = folder / f"{model.name}-{_recipe(model, events)[:16]}.driftd"
     if path.exists():
         return Package.load(path)
-    emulator, unused = Emulator(model), Payload.nominal(model, np.zeros(model.n_cuts, np.int64))
 
-    def chunks() -> Iterator[tuple[Any, Any, Any]]:
+    def generated() -> Iterator[tuple[Any, Any]]:
         source, random = Generator(SEED), np.random.default_rng([SEED, 1])
         for start in range(0, events, CHUNK):
             number = random.choice(len(SLICE_SHARES), min(CHUNK, events - start), p=SLICE_SHARES)
             pileup = random.uniform(np.array(PILEUP_EDGES)[number], np.array(PILEUP_EDGES)[number + 1])
-            drawn = digitise(source.draw(len(pileup), pileup))
-            yield emulator.codes(drawn, unused), drawn, pileup
+            yield digitise(source.draw(len(pileup), pileup)), pileup
         progress(f"{model.name}: a reference of {events:,} events")
 
-    reference = Reference.build(
-        chunks(),
-        target_rates=RATES,
-        bits=model.code_type.width,
-        lsb=model.lsb,
-        pileup_edges=PILEUP_EDGES,
-        seed=SEED,
-    )
-    reference = replace(reference, target_rates=reference.rates_of(reference.p))
+    reference = reference_of(model, generated(), RATES, PILEUP_EDGES, SEED)
     nominal = Payload.nominal(model, reference.binning.cuts)
     golden = digitise(Generator(SEED + 1).draw(GOLDEN, float(np.mean(PILEUP_EDGES))))
     package = Package(
@@ -82,7 +72,7 @@ def bench_package(model: Model, folder: Path, events: int = REFERENCE_EVENTS, pr
         address_table=address_table([(model.name, model.layout, model.n_cuts)]),
         reference=reference.to_bytes(),
         golden_events=golden,
-        golden_codes=emulator.codes(golden, nominal),
+        golden_codes=Emulator(model).codes(golden, nominal),
         lineage={"rates": reference.target_rates.tolist()},
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,9 +82,5 @@ def bench_package(model: Model, folder: Path, events: int = REFERENCE_EVENTS, pr
 
 def _recipe(model: Model, events: int) -> str:
     """Of all that the package depends on."""
-    settings = [model.id, events, SEED, RATES, PILEUP_EDGES, SLICE_SHARES]
-    digest = hashlib.sha256(json.dumps(settings).encode())
-    sources = [Path(__file__), *ROOT.glob("firmware/**/*.py"), *ROOT.glob("monitor/stats/*.py")]
-    for path in sorted(sources):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    settings = [model.id, events, SEED, RATES, PILEUP_EDGES, SLICE_SHARES, digest(__name__, ROOT)]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()

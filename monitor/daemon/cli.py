@@ -55,6 +55,16 @@ def _exit(code: int, text: str) -> NoReturn:
     sys.exit(code)
 
 
+def _progress(text: str) -> None:
+    """What goes on, beside the answer on the standard output."""
+    click.echo(text, err=True)
+
+
+def _drawn(seed: int | None) -> int:
+    """The seed that was asked for, or another one each time."""
+    return time.time_ns() % 2**32 if seed is None else seed
+
+
 def _load(path: Path) -> configuration.Config:
     try:
         return configuration.load(path)
@@ -368,7 +378,7 @@ def train(out: Path, seed: int, lipschitz: float | None) -> None:
     from recalib.train import TrainSettings, build_package
 
     settings = TrainSettings(seed=seed, lipschitz=lipschitz)
-    package = build_package(out, settings, progress=lambda text: click.echo(text, err=True))
+    package = build_package(out, settings, progress=_progress)
     click.echo(f"{out}: model {package.model.id[:12]}, gain of its encoder at most {package.lineage['gain']:.2f}")
 
 
@@ -464,16 +474,13 @@ def detect(
     from monitor.daemon.bench_peers import peers, psi_rule
     from monitor.daemon.bench_pileup import pileup
 
-    def progress(text: str) -> None:
-        click.echo(text, err=True)
-
-    seed = time.time_ns() % 2**32 if seed is None else seed
-    found = ours.detect(streams, alarms, run_length, block, seed, progress)
-    found |= ours.finite(finite_streams, run_length, block, seed, progress)
-    found["production"] = ours.production(reference_events, streams, seed, progress)
-    found["peers"] = peers(run_length * found["arl_ratio"], peer_streams, seed, progress)
+    seed = _drawn(seed)
+    found = ours.detect(streams, alarms, run_length, block, seed, _progress)
+    found |= ours.finite(finite_streams, run_length, block, seed, _progress)
+    found["production"] = ours.production(reference_events, streams, seed, _progress)
+    found["peers"] = peers(run_length * found["arl_ratio"], peer_streams, seed, _progress)
     found["psi_rule"] = psi_rule(seed)
-    found |= pileup(seed, lumi_sections, progress) | {"seed": seed}
+    found |= pileup(seed, lumi_sections, _progress) | {"seed": seed}
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -500,7 +507,7 @@ def ingest(config_path: Path, rounds: int, orbits: int, as_json: bool) -> None:
     from monitor.daemon.bench_ingest import ingest as measure
 
     _load(config_path)
-    found = measure(config_path, rounds, orbits, lambda text: click.echo(text, err=True))
+    found = measure(config_path, rounds, orbits, _progress)
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -542,20 +549,17 @@ def bench_recalibrate(
     from monitor.daemon.bench_scenarios import NAMES
     from recalib.train import TrainSettings, build_package
 
-    def progress(text: str) -> None:
-        click.echo(text, err=True)
-
     if unknown := set(names) - set(NAMES):
         _exit(EX_USAGE, f"no scenario {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
-    models = bench_models.models(build_package(package, TrainSettings(), progress))
+    models = bench_models.models(build_package(package, TrainSettings(), _progress))
     if which != "all" and which not in models:
         _exit(EX_FAILED, f"no weights of AXOL1TL v4 at {bench_models.WEIGHTS}")
     packages = {
-        name: bench_models.bench_package(model, package.parent / "bench", progress=progress)
+        name: bench_models.bench_package(model, package.parent / "bench", progress=_progress)
         for name, model in models.items()
         if which in (name, "all")
     }
-    seed = time.time_ns() % 2**32 if seed is None else seed
+    seed = _drawn(seed)
     settings = figures.Settings(events, verdict_events, names or NAMES, seed, choices)
     found = figures.recalibrate(packages, settings)
     if as_json:
@@ -584,10 +588,10 @@ def bench_lipschitz(bounds: tuple[float, ...], trainings: int, events: int, seed
     from monitor.daemon import bench_lipschitz as measured
     from monitor.stats.binning import StatsError
 
-    seed = time.time_ns() % 2**32 if seed is None else seed
+    seed = _drawn(seed)
     settings = measured.Settings(bounds, trainings, events=events, seed=seed)
     try:
-        found = measured.lipschitz(settings, lambda text: click.echo(text, err=True))
+        found = measured.lipschitz(settings, _progress)
     except StatsError as error:
         _exit(EX_FAILED, f"a bound is so low that the scores hardly differ: {error}")
     if as_json:
@@ -625,15 +629,12 @@ def bench_loop(
     from monitor.daemon import bench_loop as figures
     from recalib.train import TrainSettings, build_package
 
-    def progress(text: str) -> None:
-        click.echo(text, err=True)
-
     if unknown := set(controllers) - set(figures.NAMES):
         _exit(EX_USAGE, f"no controller {', '.join(sorted(unknown))}: there are {', '.join(figures.NAMES)}")
-    build_package(package, TrainSettings(), progress)
-    seed = time.time_ns() % 2**32 if seed is None else seed
+    build_package(package, TrainSettings(), _progress)
+    seed = _drawn(seed)
     settings = figures.Settings(chunks, events, controllers or figures.NAMES, seed, workers)
-    found = figures.loop(package, settings, progress)
+    found = figures.loop(package, settings, _progress)
     if as_json:
         click.echo(json.dumps(found))
         return
