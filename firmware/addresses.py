@@ -10,9 +10,12 @@ from firmware.errors import AddressTableError
 from firmware.payload import Layout
 
 MAGIC = 0x44524654
-VERSION = 1
-STREAM_SPAN = 0x10000
+VERSION = 2
+STREAM_SPAN = 0x20000
 SHADOW, ACTIVE = 0x1000, 0x8000
+PLAYBACK, PLAYBACK_CODES, PLAYBACK_EVENTS = 0x10000, 0x10100, 0x10800
+PLAYBACK_CAPACITY = 64
+BANKS = ("shadow", "active")
 MAX_CUTS = 32
 FULL_MASK = 0xFFFFFFFF
 
@@ -20,6 +23,7 @@ Stream = tuple[str, Layout, int]
 
 _INFO = ("magic", "version", "epoch", "run", "ls", "orbit", "ls_orbits", "n_streams")
 _STATE = ("n_words", "active_bank", "generation", "latched_ls", "active_crc", "shadow_crc")
+_PLAYBACK = {"capacity": "r", "count": "rw", "command": "w", "status": "r"}
 _MODES = {
     "single": "single",
     **dict.fromkeys(("incremental", "inc", "block"), "incremental"),
@@ -53,18 +57,12 @@ def address_table(streams: Sequence[Stream]) -> str:
     Raises:
         AddressTableError: if a name is no node id or a bank does not fit its place.
     """
-    top = ElementTree.Element("node", id="TOP")
-    info = _branch(top, "info", 0)
-    for address, name in enumerate(_INFO):
-        _leaf(info, name, address, "r")
-    for i, (name, layout, n_cuts) in enumerate(streams):
-        _check_stream(name, layout, n_cuts)
-        _add_stream(_branch(top, name, STREAM_SPAN * (i + 1)), layout, n_cuts)
-    names = [name for name, _, _ in streams]
-    if len(set(names)) != len(names):
-        raise AddressTableError(f"stream names must differ: {', '.join(names)}")
-    ElementTree.indent(top)
-    return ElementTree.tostring(top, encoding="unicode") + "\n"
+    return _table(streams, PLAYBACK_CAPACITY)
+
+
+def playback_capacity(n_features: int) -> int:
+    """Events of so many features that the playback memory of this map holds."""
+    return min(PLAYBACK_CAPACITY, (STREAM_SPAN - PLAYBACK_EVENTS) // n_features)
 
 
 def parse(xml: str, folder: Path | None = None) -> dict[str, Node]:
@@ -83,30 +81,49 @@ def parse(xml: str, folder: Path | None = None) -> dict[str, Node]:
     return nodes
 
 
-def check(xml: str, streams: Sequence[Stream], folder: Path | None = None) -> None:
+def check(xml: str, streams: Sequence[Stream], folder: Path | None = None, *, playback: bool = True) -> None:
     """Check that a board with this table can serve the streams; it may keep its own addresses.
 
+    Its playback memories may hold fewer events than those of `address_table`, but one; without `playback` they
+    may be missing.
+
     Raises:
-        AddressTableError: naming every node that is missing, too small, of a wrong mode or permission, or
-            that shares a word with another.
+        AddressTableError: naming every node that is missing, of a wrong size, width, mode or permission, that
+            shares a word with another, or that is no field of its bank.
     """
-    given, wanted = parse(xml, folder), parse(address_table(streams))
-    faults = []
-    used = {}
-    for path, node in wanted.items():
-        if node.mode == "hierarchical":
-            continue
-        if path not in given:
-            faults.append(f"{path} is missing")
-            continue
-        used[path] = found = given[path]
-        if found.mode != node.mode or found.size < node.size:
-            faults.append(f"{path} is {found.mode} of size {found.size}, expected {node.mode} of {node.size}")
-        if not set(node.permission) <= set(found.permission):
-            faults.append(f"{path} has permission {found.permission}, expected {node.permission}")
+    given, wanted = parse(xml, folder), parse(_table(streams, 1))
+    if not playback:
+        missing = {f"{name}.playback." for name, _, _ in streams if f"{name}.playback" not in given}
+        wanted = {path: node for path, node in wanted.items() if not path.startswith(tuple(missing))}
+    leaves = {path: node for path, node in wanted.items() if node.mode != "hierarchical"}
+    used = {path: given[path] for path in leaves if path in given}
+    faults = [fault for path, node in leaves.items() for fault in _differences(path, node, given.get(path))]
+    faults += [fault for name, _, _ in streams for bank in BANKS for fault in _shuffled(f"{name}.{bank}", given, used)]
     faults += _overlaps(used)
     if faults:
         raise AddressTableError("the address table does not serve these streams: " + "; ".join(faults))
+
+
+def _differences(path: str, wanted: Node, found: Node | None) -> Iterator[str]:
+    if found is None:
+        yield f"{path} is missing"
+        return
+    exact = path.split(".")[1] in BANKS
+    if found.mode != wanted.mode or found.size < wanted.size or (exact and found.size > wanted.size):
+        yield f"{path} is {found.mode} of size {found.size}, expected {wanted.mode} of {wanted.size}"
+    if found.mask != FULL_MASK:
+        yield f"{path} has the mask {found.mask:#010x}, expected a whole word of 32 bits"
+    if not set(wanted.permission) <= set(found.permission):
+        yield f"{path} has permission {found.permission}, expected {wanted.permission}"
+
+
+def _shuffled(bank: str, given: dict[str, Node], used: dict[str, Node]) -> Iterator[str]:
+    """What makes the nodes of a bank, in the order of their addresses, not the fields of its payload."""
+    fields = [path for path in used if path.startswith(f"{bank}.")]
+    yield from (f"{path} is no field of the bank" for path in given if path.startswith(f"{bank}.") and path not in used)
+    placed = sorted(fields, key=lambda path: used[path].address)
+    if placed != fields:
+        yield f"{bank} holds {', '.join(placed)} in this order, expected {', '.join(fields)}"
 
 
 def _branch(parent: ElementTree.Element, name: str, address: int) -> ElementTree.Element:
@@ -120,7 +137,23 @@ def _leaf(parent: ElementTree.Element, name: str, address: int, permission: str,
     leaf.set("permission", permission)
 
 
-def _add_stream(stream: ElementTree.Element, layout: Layout, n_cuts: int) -> None:
+def _table(streams: Sequence[Stream], capacity: int) -> str:
+    """The table of playback memories that hold `capacity` events, or as many as find room."""
+    top = ElementTree.Element("node", id="TOP")
+    info = _branch(top, "info", 0)
+    for address, name in enumerate(_INFO):
+        _leaf(info, name, address, "r")
+    for i, (name, layout, n_cuts) in enumerate(streams):
+        _check_stream(name, layout, n_cuts)
+        _add_stream(_branch(top, name, STREAM_SPAN * (i + 1)), layout, n_cuts, capacity)
+    names = [name for name, _, _ in streams]
+    if len(set(names)) != len(names):
+        raise AddressTableError(f"stream names must differ: {', '.join(names)}")
+    ElementTree.indent(top)
+    return ElementTree.tostring(top, encoding="unicode") + "\n"
+
+
+def _add_stream(stream: ElementTree.Element, layout: Layout, n_cuts: int, capacity: int) -> None:
     _leaf(stream, "model_id", 0, "r", 8)
     for address, name in enumerate(_STATE, 0x08):
         _leaf(stream, name, address, "r")
@@ -142,6 +175,15 @@ def _add_stream(stream: ElementTree.Element, layout: Layout, n_cuts: int) -> Non
         branch = _branch(stream, bank, address)
         for field in layout.fields:
             _leaf(branch, field.name, field.address, permission, field.size)
+    n_features = layout["input_scale"].size
+    capacity = min(capacity, playback_capacity(n_features))
+    playback = _branch(stream, "playback", PLAYBACK)
+    for address, (name, permission) in enumerate(
+        (("capacity", "r"), ("count", "rw"), ("command", "w"), ("status", "r"))
+    ):
+        _leaf(playback, name, address, permission)
+    _leaf(playback, "codes", PLAYBACK_CODES - PLAYBACK, "r", capacity)
+    _leaf(playback, "events", PLAYBACK_EVENTS - PLAYBACK, "rw", capacity * n_features)
 
 
 def _check_stream(name: str, layout: Layout, n_cuts: int) -> None:

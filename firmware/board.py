@@ -58,6 +58,14 @@ class BoardState:
         return self.arm_status == ArmStatus.ARMED
 
 
+@dataclass(frozen=True, eq=False)
+class Shadow:
+    """The words of the shadow bank, and the state right after they were read."""
+
+    words: Words
+    state: BoardState
+
+
 @dataclass(frozen=True)
 class Counters:
     """What the last complete lumi section counted, of colliding crossings.
@@ -75,12 +83,14 @@ class Counters:
 class Board(Protocol):
     """After any BoardError the state of the board is unknown: what was asked may have happened. Read it."""
 
-    def identify(self, stream: str) -> Identity: ...
+    def identify(self, stream: str) -> tuple[Identity, BoardState]: ...
 
     def state(self, stream: str) -> BoardState: ...
 
-    def write_shadow(self, stream: str, words: Words) -> None:
-        """Send a whole bank. That it returns says nothing: read the bank back."""
+    def write_shadow(self, stream: str, words: Words) -> Shadow:
+        """Send a whole bank, and read all of it back from the registers."""
+
+    def read_shadow(self, stream: str) -> Shadow: ...
 
     def read_bank(self, stream: str, bank: BankName) -> Words: ...
 
@@ -90,8 +100,14 @@ class Board(Protocol):
     def previewed(self, stream: str) -> tuple[int, tuple[int, ...]]:
         """Events and accepts per cut since `preview`."""
 
-    def arm(self, stream: str, generation: int, target_ls: int, crc: int) -> None:
-        """Ask for the swap. Whether the board will do it stands in its state."""
+    def playback(self, stream: str) -> int:
+        """Events that `play` can take at a time; 0 for a board that has no playback."""
+
+    def play(self, stream: str, events: NDArray[Any], bank: BankName) -> Words:
+        """The codes (n,) that the board itself gives hardware integers (n, n_features) under a bank."""
+
+    def arm(self, stream: str, generation: int, target_ls: int, crc: int) -> BoardState:
+        """Ask for the swap. Whether the board will do it stands in the state right after."""
 
     def disarm(self, stream: str) -> None: ...
 
@@ -102,6 +118,8 @@ class Board(Protocol):
 
 class RemoteBoard:
     """A board whose driver lives in a process of its own and answers within a deadline.
+
+    `error` is what went wrong in the last call, empty if nothing did.
 
     Raises:
         BoardUnreachable: by every method, if the driver is silent or dies; the next call starts another.
@@ -116,6 +134,7 @@ class RemoteBoard:
     ) -> None:
         self._remote = Remote(driver, *args, name=name, start_deadline=START_DEADLINE_S)
         self._deadline = deadline
+        self.error = "not asked yet"
 
     @property
     def pid(self) -> int | None:
@@ -125,14 +144,17 @@ class RemoteBoard:
     def rss_bytes(self) -> int:
         return self._remote.rss_bytes
 
-    def identify(self, stream: str) -> Identity:
+    def identify(self, stream: str) -> tuple[Identity, BoardState]:
         return self._call(Board.identify, stream)
 
     def state(self, stream: str) -> BoardState:
         return self._call(Board.state, stream)
 
-    def write_shadow(self, stream: str, words: Words) -> None:
-        self._call(Board.write_shadow, stream, words)
+    def write_shadow(self, stream: str, words: Words) -> Shadow:
+        return self._call(Board.write_shadow, stream, words)
+
+    def read_shadow(self, stream: str) -> Shadow:
+        return self._call(Board.read_shadow, stream)
 
     def read_bank(self, stream: str, bank: BankName) -> Words:
         return self._call(Board.read_bank, stream, bank)
@@ -143,8 +165,14 @@ class RemoteBoard:
     def previewed(self, stream: str) -> tuple[int, tuple[int, ...]]:
         return self._call(Board.previewed, stream)
 
-    def arm(self, stream: str, generation: int, target_ls: int, crc: int) -> None:
-        self._call(Board.arm, stream, generation, target_ls, crc)
+    def playback(self, stream: str) -> int:
+        return self._call(Board.playback, stream)
+
+    def play(self, stream: str, events: NDArray[Any], bank: BankName) -> Words:
+        return self._call(Board.play, stream, events, bank)
+
+    def arm(self, stream: str, generation: int, target_ls: int, crc: int) -> BoardState:
+        return self._call(Board.arm, stream, generation, target_ls, crc)
 
     def disarm(self, stream: str) -> None:
         self._call(Board.disarm, stream)
@@ -158,6 +186,11 @@ class RemoteBoard:
     def _call(self, method: Callable[Concatenate[Any, P], T], *args: P.args, **_: P.kwargs) -> T:
         try:
             answer: T = self._remote.call(method.__name__, *args, deadline=self._deadline)
-            return answer
         except ProcessError as error:
+            self.error = str(error)
             raise BoardUnreachable(str(error)) from error
+        except Exception as error:
+            self.error = str(error)
+            raise
+        self.error = ""
+        return answer

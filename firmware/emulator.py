@@ -154,9 +154,6 @@ def _dense(layer: Dense, given: Fixed) -> Callable[[Integers], Integers]:
     accum, frac = layer.accum_type, given.frac + layer.weight_type.frac
     up = accum.frac - frac
     bias = accum.cast(layer.bias, layer.bias_type.frac)
-    largest = max(given.max_raw, -given.min_raw)
-    reach = int(np.abs(layer.weight).sum(axis=0).max()) * largest
-    lossless = up >= 0 and (accum.overflow == "WRAP" or (reach << up) + int(np.abs(bias).max()) <= accum.max_raw)
     weight = layer.weight.astype(np.float64)
 
     def product(x: Integers) -> Integers:
@@ -168,10 +165,10 @@ def _dense(layer: Dense, given: Fixed) -> Callable[[Integers], Integers]:
             total = accum.cast(total + accum.cast(column[:, None] * row, frac), accum.frac)
         return total
 
-    accumulate = product if lossless and reach < EXACT_DOUBLE else one_by_one
+    accumulate = product if layer.lossless(given) and layer.reach(given) < EXACT_DOUBLE else one_by_one
 
     def forward(x: Integers) -> Integers:
-        total = accumulate(x)
-        return layer.result_type.cast(np.maximum(total, 0) if layer.relu else total, accum.frac)
+        total = layer.linear_type.cast(accumulate(x), accum.frac)
+        return layer.result_type.cast(np.maximum(total, 0) if layer.relu else total, layer.linear_type.frac)
 
     return forward

@@ -29,8 +29,16 @@ class CompilerMissing(FirmwareError):
     """No C++ compiler for the compiled datapath."""
 
 
+class VerilatorMissing(FirmwareError):
+    """No Verilator for the RTL."""
+
+
 class CompilationError(FirmwareError):
-    """The C++ datapath could not be built."""
+    """The C++ of a datapath could not be built."""
+
+
+class OutOfStep(FirmwareError):
+    """The verilated datapath answered at another clock, or for another bank, than it was asked for."""
 
 
 class BoardError(FirmwareError):
@@ -43,6 +51,10 @@ class BoardUnreachable(BoardError):
 
 class IdentityError(FirmwareError):
     """The board runs another model or layout than the payload was made for."""
+
+
+class ValidationError(FirmwareError):
+    """A payload does not give its golden vectors the codes that it must give."""
 
 
 class TransactionError(FirmwareError):

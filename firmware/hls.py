@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,28 @@ PROJECT = "core"
 def compiler() -> str | None:
     """The C++ compiler: g++, or what DRIFTD_CXX names ("none" for no compiler)."""
     return shutil.which(os.environ.get(COMPILER_VARIABLE, "g++"))
+
+
+def needed_compiler() -> str:
+    """
+    Raises:
+        CompilerMissing: if there is none.
+    """
+    cxx = compiler()
+    if cxx is None:
+        raise CompilerMissing(f"no C++ compiler: install g++ or name one in {COMPILER_VARIABLE}")
+    return cxx
+
+
+def compile_cpp(command: Sequence[str | Path], project: Path, what: str) -> None:
+    """Run the compiler in the folder `project`.
+
+    Raises:
+        CompilationError: if it fails.
+    """
+    result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise CompilationError(f"{command[0]} failed on {what}: {result.stderr[-2000:]}")
 
 
 class CompiledDatapath:
@@ -74,13 +96,13 @@ def _pointer(array: Any) -> ctypes.c_void_p:
 
 def _recipe() -> str:
     """What a library depends on besides its model: hls4ml, the processor and our code."""
-    digest = hashlib.sha256(f"{importlib.metadata.version('hls4ml')} {_processor()}".encode())
+    digest = hashlib.sha256(f"{importlib.metadata.version('hls4ml')} {processor()}".encode())
     for source_file in (__file__, datapath.__file__):
         digest.update(Path(source_file).read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _processor() -> str:
+def processor() -> str:
     """The instruction set that the compiler may use here."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
@@ -89,23 +111,14 @@ def _processor() -> str:
 
 def _build(model: Model, library: Path) -> None:
     """Write the project aside, compile it, and move the library into its place in one step."""
-    cxx = compiler()
-    if cxx is None:
-        raise CompilerMissing(f"no C++ compiler: install g++ or name one in {COMPILER_VARIABLE}")
+    cxx = needed_compiler()
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as name:
         project = Path(name)
         ports = _write_core(model, project)
         (project / "datapath.cpp").write_text(source(model, PROJECT, ports))
-        result = subprocess.run(
-            [cxx, *FLAGS, *INCLUDES, "-o", "datapath.so", "datapath.cpp"],
-            cwd=project,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode:
-            raise CompilationError(f"{cxx} failed on the datapath of {model.name}: {result.stderr[-2000:]}")
+        command = [cxx, *FLAGS, *INCLUDES, "-o", "datapath.so", "datapath.cpp"]
+        compile_cpp(command, project, f"the datapath of {model.name}")
         (project / "datapath.so").replace(library)
 
 
@@ -157,6 +170,7 @@ def _layers(model: Model) -> Iterator[dict[str, Any]]:
     yield _activation("normalise", "linear", n, norm.result_type)
     for i, layer in enumerate(model.layers):
         n_in, n_out = layer.weight.shape
+        activation = "relu" if layer.relu else "linear" if layer.sum_type else None
         yield {
             "class_name": "Dense",
             "name": f"dense{i}",
@@ -168,11 +182,11 @@ def _layers(model: Model) -> Iterator[dict[str, Any]]:
                 "weight": _size(layer.weight_type),
                 "bias": _size(layer.bias_type),
                 "accum": layer.accum_type,
-                "result": layer.accum_type if layer.relu else layer.result_type,
+                "result": layer.linear_type if activation else layer.result_type,
             },
         }
-        if layer.relu:
-            yield _activation(f"relu{i}", "relu", n_out, layer.result_type)
+        if activation:
+            yield _activation(f"{activation}{i}", activation, n_out, layer.result_type)
     yield _registers("latent_registers", model.n_latent, model.latent)
 
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from firmware.records import (
     Event,
     Iov,
     LedgerError,
+    Note,
     Step,
     StoredPayload,
     StoredProposal,
@@ -159,20 +160,14 @@ class Ledger:
         """
         return self.payload(self.iov(stream, run, ls, tag).payload_id, stream)
 
-    def record_step(
-        self,
-        stream: str,
-        generation: int,
-        payload_id: str,
-        step: str,
-        status: str,
-        detail: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Note a step of a transaction: `begun`, `done` or `failed`."""
+    def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[Note]) -> None:
+        """Note steps of a transaction, all of them or none: `begun`, `done` or `failed`."""
+        now = self._clock()
+        rows = [(stream, generation, payload_id, step, status, _json(detail), now) for step, status, detail in steps]
+        marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(rows))
         self._run(
-            "INSERT INTO steps (stream, generation, payload_id, step, status, detail, time) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (stream, generation, payload_id, step, status, _json(detail), self._clock()),
+            f"INSERT INTO steps (stream, generation, payload_id, step, status, detail, time) VALUES {marks}",
+            tuple(value for row in rows for value in row),
         )
 
     def steps(self, stream: str, generation: int) -> list[Step]:

@@ -320,7 +320,7 @@ def _check_layers(model: Model) -> None:
         with _named(f"layers.{i}"):
             layer.weight_type.pack(layer.weight)
             layer.bias_type.pack(layer.bias)
-            _ = given * layer.weight_type + layer.accum_type
+            _ = given * layer.weight_type + layer.accum_type, layer.linear_type + layer.result_type
         given, n_in = layer.result_type, n_out
     _check_registers("latent", model.latent, given)
 
@@ -379,6 +379,6 @@ def _describe(value: Any) -> Any:
 def _types(description: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a dataclass, with types and tuples read back."""
     return {
-        name: Fixed.parse(item) if name.endswith("type") else tuple(item) if isinstance(item, list) else item
+        name: Fixed.parse(item) if name.endswith("type") and item else tuple(item) if isinstance(item, list) else item
         for name, item in description.items()
     }

@@ -84,7 +84,8 @@ class Normalisation:
 class Dense:
     """A dense layer of raw `weight` (n_in, n_out) and `bias` (n_out,).
 
-    Each product and the bias are cast into `accum_type`, as are the partial sums, bias first.
+    Each product and the bias are cast into `accum_type`, as are the partial sums, bias first. The sum is then cast
+    into `sum_type`, where there is one; `relu` puts zero in place of what is negative; `result_type` takes the rest.
     """
 
     weight: Integers
@@ -94,9 +95,29 @@ class Dense:
     accum_type: Fixed
     result_type: Fixed
     relu: bool
+    sum_type: Fixed | None = None
 
     def __post_init__(self) -> None:
         _freeze(self, "weight", "bias")
+
+    @property
+    def linear_type(self) -> Fixed:
+        """Of the sums as they are activated."""
+        return self.sum_type or self.accum_type
+
+    def reach(self, given: Fixed) -> int:
+        """The largest magnitude of a sum of inputs of type `given` times weights, as a raw of their product."""
+        return int(np.abs(self.weight).sum(axis=0).max()) * max(given.max_raw, -given.min_raw)
+
+    def lossless(self, given: Fixed) -> bool:
+        """Whether no cast into accum_type loses more than whole turns of it, so that one behind the sum will do."""
+        accum = self.accum_type
+        up = accum.frac - given.frac - self.weight_type.frac
+        if up < 0 or accum.overflow == "WRAP":
+            return up >= 0
+        bias = int(np.abs(accum.cast(self.bias, self.bias_type.frac)).max())
+        never_below = accum.signed or (given.min_raw == 0 and bool((self.weight >= 0).all()))
+        return never_below and (self.reach(given) << up) + bias <= accum.max_raw
 
 
 @dataclass(frozen=True)

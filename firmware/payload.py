@@ -117,6 +117,12 @@ class Payload:
             raise PayloadError(f"{len(data)} bytes, expected {4 * layout.n_words} for {layout.n_words} words")
         return cls(model_id, layout, np.frombuffer(data, dtype="<u4").astype(np.uint32))
 
+    @classmethod
+    def from_registers(cls, layout: Layout, model_id: str, words: Words32) -> Self:
+        """The payload that the registers make of bank words: bits above a register's width are not there."""
+        kept = [field.type.pack(field.type.unpack(words[field.words])) for field in layout.fields]
+        return cls(model_id, layout, np.concatenate(kept))
+
     def to_bytes(self) -> bytes:
         return self.words.astype("<u4").tobytes()
 

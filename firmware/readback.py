@@ -5,26 +5,26 @@ from dataclasses import asdict
 import numpy as np
 
 from firmware.addresses import MAGIC, VERSION
-from firmware.board import Board, Identity, Words
+from firmware.board import Board, BoardState, Words
 from firmware.errors import IdentityError
 from firmware.payload import Layout, Payload
 
 
-def check_identity(board: Board, stream: str, model_id: str, layout: Layout) -> Identity:
-    """Whether the board runs this model.
+def check_identity(board: Board, stream: str, model_id: str, layout: Layout, name: str) -> BoardState:
+    """The state of a board that runs this model.
 
     Raises:
         IdentityError: naming each register that differs.
     """
-    identity = board.identify(stream)
+    identity, state = board.identify(stream)
     expected = {"magic": MAGIC, "version": VERSION, "model_id": model_id, "n_words": layout.n_words}
     found = asdict(identity)
     differences = [
         f"{name} is {found[name]!r}, expected {value!r}" for name, value in expected.items() if found[name] != value
     ]
     if differences:
-        raise IdentityError(f"{stream} is not what the payload is for: " + "; ".join(differences))
-    return identity
+        raise IdentityError(f"{stream} on {name} is not what the payload is for: " + "; ".join(differences))
+    return state
 
 
 def difference(payload: Payload, read: Words) -> str | None:

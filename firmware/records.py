@@ -1,7 +1,8 @@
 """The tables of the ledger and the rows that come out of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from firmware.errors import FirmwareError
 from firmware.payload import Layout, Payload
@@ -95,6 +96,14 @@ class Step:
     status: str
     detail: dict[str, Any]
     time: int
+
+
+class Note(NamedTuple):
+    """What a transaction has to say of a step: `begun`, `done` or `failed`."""
+
+    step: str
+    status: str
+    detail: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""What has become of a payload, judged by the registers of its board alone."""
+"""What has become of a payload, judged by the registers of its boards alone."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from firmware.board import BoardState
@@ -67,6 +68,24 @@ def judge(state: BoardState, base: Base | None, generation: int, crc: int, armed
     else:
         outcome, reason = Outcome.OLD, f"{_named(old)} is active, {_named(new)} is not armed"
     return Standing(outcome, run, ls, reason, state)
+
+
+def joint(standings: Mapping[str, Standing]) -> Standing:
+    """What is true of all boards together; run and state are those of the first.
+
+    ARMED and LATCHED only if all are, for one LS: those that have swapped and those that are about to were read
+    before and after the same boundary. OLD as long as no board has swapped. Anything else is LOST.
+    """
+    parts = list(standings.values())
+    outcomes = {part.outcome for part in parts}
+    if outcomes <= {Outcome.ARMED, Outcome.LATCHED} and len({part.ls for part in parts}) == 1:
+        outcome = Outcome.ARMED if Outcome.ARMED in outcomes else Outcome.LATCHED
+    elif outcomes <= {Outcome.OLD, Outcome.ARMED}:
+        outcome = Outcome.OLD
+    else:
+        outcome = Outcome.LOST
+    reasons = (f"{name}: {part.reason}" for name, part in standings.items())
+    return replace(parts[0], outcome=outcome, reason="; ".join(reasons) if len(parts) > 1 else parts[0].reason)
 
 
 def _named(bank: tuple[int, int]) -> str:

@@ -77,6 +77,8 @@ def _dense(state: Slopes, layer: Dense) -> Slopes:
     bias = layer.bias_type.value(layer.bias)
     low, high = _product(weight, state.low, state.high)
     state = _cast(Slopes(low + bias, high + bias, *_product(weight, state.down, state.up)), layer.accum_type)
+    if layer.sum_type is not None:
+        state = _cast(state, layer.sum_type)
     if layer.relu:
         state = _clamped(state, 0.0, np.inf)
     return _cast(state, layer.result_type)

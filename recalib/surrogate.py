@@ -136,19 +136,23 @@ class _Layer:
         most = np.maximum(np.abs(low), np.abs(high)) @ np.abs(weight) + np.abs(bias)
         partial = _Span(frac, -most, most)
         self.bits = partial.bits
-        self._sum = _Cast(layer.accum_type, partial, surrogate.exact)
-        after = exact_sum if self._sum.idle else self._sum.span
+        total = _Cast(layer.accum_type, partial, surrogate.exact)
+        after = exact_sum if total.idle else total.span
+        linear = _Cast(layer.linear_type, after, surrogate.exact)
         self._relu = layer.relu and (layer.result_type.signed or layer.result_type.overflow != "SAT")
-        self._result = _Cast(layer.result_type, after, surrogate.exact)
+        self._result = _Cast(layer.result_type, after if linear.idle else linear.span, surrogate.exact)
         self.span, self.lsb = self._result.span, layer.result_type.lsb
-        self._unit = layer.accum_type.lsb if not self._sum.idle else self.lsb
-        self._weight = surrogate.tensor(weight * (lsb / self._unit))
-        self._bias = surrogate.tensor(bias / self._unit)
+        casts = [(total, layer.accum_type.lsb), (linear, layer.linear_type.lsb)]
+        needed = [(step, unit) for step, unit in casts if not step.idle]
+        units = [*(unit for _, unit in needed), self.lsb]
+        self._sums = [(step, unit / to) for (step, unit), to in zip(needed, units[1:], strict=True)]
+        self._weight = surrogate.tensor(weight * (lsb / units[0]))
+        self._bias = surrogate.tensor(bias / units[0])
 
     def __call__(self, x: Tensor) -> Tensor:
         x = torch.addmm(self._bias.to(x.dtype), x, self._weight.to(x.dtype))
-        if not self._sum.idle:
-            x = self._sum(x) * (self._unit / self.lsb)
+        for step, ratio in self._sums:
+            x = step(x) * ratio
         return self._result(x.relu() if self._relu else x)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from firmware.addresses import ACTIVE, SHADOW
+from firmware.addresses import ACTIVE, PLAYBACK, PLAYBACK_CODES, PLAYBACK_EVENTS, SHADOW, playback_capacity
+from firmware.emulator import Emulator
 from firmware.model import Model
 from firmware.payload import Payload
 from firmware.sim.ipbus import BusError
@@ -16,10 +17,13 @@ Words = npt.NDArray[np.uint32]
 
 IDLE, ARMED, REFUSED_CRC, REFUSED_LATE, REFUSED_GENERATION = range(5)
 ARM, DISARM = 1, 2
+PLAYED, PLAY_REFUSED = 0, 2
+PLAY_SHADOW, PLAY_ACTIVE = 1, 2
 
 ARM_GENERATION, ARM_TARGET, ARM_CRC, ARM_COMMAND, ARM_STATUS = range(0x10, 0x15)
 PREVIEW_PRESCALE, PREVIEW_EVENTS, PREVIEW_CLEAR = range(0x18, 0x1B)
 PREVIEW_ACCEPTS, COUNTERS, COUNTERS_ACCEPTS = 0x20, 0x40, 0x50
+PLAY_COUNT, PLAY_COMMAND, PLAY_STATUS = range(PLAYBACK + 1, PLAYBACK + 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ class Bank:
     Addresses are word offsets from the stream's base. The host writes the shadow bank and arms it
     for a lumi section; `begin_ls` swaps the banks at the first section that is not before the target.
     Arming takes a copy of generation and target, so that these registers may be written again. Any
-    shadow write disarms, and so does an arm command that is refused.
+    shadow write disarms, and so does an arm command that is refused. A play command runs the events of the
+    playback memory, each word cut to the type of its feature, through a bank; they count nowhere.
     """
 
     _phase: int
@@ -59,6 +64,8 @@ class Bank:
         self._identity = np.frombuffer(bytes.fromhex(model.id), ">u4").tolist()
         self._n_cuts = model.n_cuts
         self._nominal = nominal
+        self._emulator = Emulator(model)
+        self._capacity = playback_capacity(model.n_features)
         self._revision = 0
         self.ls = 0
         self.boot()
@@ -66,6 +73,7 @@ class Bank:
     def boot(self) -> None:
         """Power on: nominal registers in both banks, generation 0, counters cleared."""
         self._banks = [self._nominal.words.copy(), self._nominal.words.copy()]
+        self._crcs: list[int | None] = [None, None]
         self.active = self._nominal
         self.active_bank = 0
         self.generation = 0
@@ -76,6 +84,10 @@ class Bank:
         self._status = IDLE
         self._prescale = 0
         self._clear_preview()
+        self._play_count = 0
+        self._play_status = PLAYED
+        self._play_events = np.zeros(self._capacity * self._emulator.model.n_features, np.uint32)
+        self._play_codes = np.zeros(self._capacity, np.uint32)
 
     def begin_ls(self, ls: int) -> None:
         """Start lumi section `ls`, with the armed registers if their time has come."""
@@ -114,7 +126,8 @@ class Bank:
         words = block(self)
         if offset + n > start + len(words):
             raise BusError(f"{n} words at {offset:#x} are not readable")
-        return [int(word) for word in words[offset - start : offset - start + n]]
+        part = words[offset - start : offset - start + n]
+        return part.tolist() if isinstance(part, np.ndarray) else [*part]
 
     def write(self, offset: int, words: Sequence[int]) -> None:
         """Write words from `offset` on; all of them or none.
@@ -123,8 +136,11 @@ class Bank:
             BusError: if one of them is no writable register.
         """
         end = offset + len(words)
-        if offset >= SHADOW and end <= SHADOW + self._shadow.size:
+        if offset >= PLAYBACK_EVENTS and end <= PLAYBACK_EVENTS + self._play_events.size:
+            self._play_events[offset - PLAYBACK_EVENTS : end - PLAYBACK_EVENTS] = words
+        elif offset >= SHADOW and end <= SHADOW + self._shadow.size:
             self._shadow[offset - SHADOW : end - SHADOW] = words
+            self._crcs[1 - self.active_bank] = None
             self._revision += 1
             if self._status == ARMED:
                 self._status = IDLE
@@ -141,6 +157,10 @@ class Bank:
             self._prescale, self._phase = word, 0
         elif register == PREVIEW_CLEAR:
             self._clear_preview()
+        elif register == PLAY_COUNT:
+            self._play_count = word
+        elif register == PLAY_COMMAND:
+            self._play(word)
         else:
             self._arm[register] = word
 
@@ -152,13 +172,27 @@ class Bank:
             self._status = IDLE
 
     def _judge(self) -> int:
-        if self._arm[ARM_CRC] != _crc(self._shadow):
+        if self._arm[ARM_CRC] != self._crc(1 - self.active_bank):
             return REFUSED_CRC
         if self._arm[ARM_TARGET] <= self.ls:
             return REFUSED_LATE
         if self._arm[ARM_GENERATION] <= self.generation:
             return REFUSED_GENERATION
         return ARMED
+
+    def _play(self, word: int) -> None:
+        if word not in (PLAY_SHADOW, PLAY_ACTIVE):
+            return
+        if self._play_count > self._capacity:
+            self._play_status = PLAY_REFUSED
+            return
+        self._play_status = PLAYED
+        model = self._emulator.model
+        low, high = model.limits
+        words = self._play_events.reshape(self._capacity, -1)[: self._play_count].astype(np.int64)
+        events = (words - low) % (high - low + 1) + low
+        payload = self._payload(self._shadow) if word == PLAY_SHADOW else self.active
+        self._play_codes[: self._play_count] = self._emulator.codes(events, payload)
 
     def _clear_preview(self) -> None:
         self._revision += 1
@@ -171,26 +205,29 @@ class Bank:
         return self._banks[1 - self.active_bank]
 
     def _payload(self, words: Words) -> Payload:
-        """The payload that the registers make of bank words: bits above a register's width are not there."""
-        fields = self._nominal.layout.fields
-        kept = [field.type.pack(field.type.unpack(words[field.words])) for field in fields]
-        return Payload(self._nominal.model_id, self._nominal.layout, np.concatenate(kept))
+        return Payload.from_registers(self._nominal.layout, self._nominal.model_id, words)
 
     def _state(self) -> list[int]:
-        active, shadow = self._banks[self.active_bank], self._shadow
-        state = [self.active_bank, self.generation, self.latched_ls, _crc(active), _crc(shadow)]
-        return [*self._identity, len(active), *state]
+        crcs = self._crc(self.active_bank), self._crc(1 - self.active_bank)
+        return [*self._identity, self._shadow.size, self.active_bank, self.generation, self.latched_ls, *crcs]
+
+    def _crc(self, bank: int) -> int:
+        """Of a bank as it was last written."""
+        crc = self._crcs[bank]
+        if crc is None:
+            crc = self._crcs[bank] = zlib.crc32(self._banks[bank].astype("<u4").tobytes())
+        return crc
 
     def _counters(self) -> list[int]:
         counts = self.counts
         return [counts.ls, counts.generation, counts.events, counts.dropped]
 
 
-def _crc(words: Words) -> int:
-    return zlib.crc32(words.astype("<u4").tobytes())
-
-
 _READABLE: tuple[tuple[int, Callable[[Bank], Words | Sequence[int]]], ...] = (
+    (PLAYBACK_EVENTS, lambda bank: bank._play_events),
+    (PLAYBACK_CODES, lambda bank: bank._play_codes),
+    (PLAY_STATUS, lambda bank: (bank._play_status,)),
+    (PLAYBACK, lambda bank: (bank._capacity, bank._play_count)),
     (ACTIVE, lambda bank: bank._banks[bank.active_bank]),
     (SHADOW, lambda bank: bank._shadow),
     (COUNTERS_ACCEPTS, lambda bank: bank.counts.accepts),
@@ -201,4 +238,13 @@ _READABLE: tuple[tuple[int, Callable[[Bank], Words | Sequence[int]]], ...] = (
     (ARM_GENERATION, lambda bank: tuple(bank._arm.values())),
     (0, Bank._state),
 )
-_WRITABLE = {ARM_GENERATION, ARM_TARGET, ARM_CRC, ARM_COMMAND, PREVIEW_PRESCALE, PREVIEW_CLEAR}
+_WRITABLE = {
+    ARM_GENERATION,
+    ARM_TARGET,
+    ARM_CRC,
+    ARM_COMMAND,
+    PREVIEW_PRESCALE,
+    PREVIEW_CLEAR,
+    PLAY_COUNT,
+    PLAY_COMMAND,
+}

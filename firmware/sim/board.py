@@ -23,7 +23,8 @@ from firmware.sim.detector import NOMINAL, WIDTH
 from firmware.sim.events import Generator, digitise
 from firmware.sim.ipbus import Server
 from firmware.sim.registers import Registers
-from firmware.sim.stream import Execute, Sampling, Stream
+from firmware.sim.rtl_bank import RtlBank
+from firmware.sim.stream import DecidingBank, EmulatedBank, Sampling, Stream
 from firmware.wire import CROSSINGS, Batch, EventHeader, Header, encode
 
 __all__ = ["BoardSettings", "Fill", "Sampling", "SimBoard", "run_board"]
@@ -41,7 +42,9 @@ class BoardSettings:
     `ls_seconds` 0 runs as fast as it can, `duration_ls` 0 until it is stopped. A lumi section has
     `orbits_per_ls` orbits instead of 2^18, with 2556 colliding crossings each. `pileup_error` is the
     relative error of the published pile-up; `parent_pid` ends the board with that process. The same
-    `seed` gives the same scores, but other crossings than a `Generator` of that seed.
+    `seed` gives the same scores, but other crossings than a `Generator` of that seed. `execution` is how the
+    streams decide: by the emulator, by its C++ twin, or, registers and all, as SystemVerilog in Verilator; what
+    that takes to be built is kept in `cache`.
     """
 
     packages: tuple[Path, ...] = ()
@@ -62,7 +65,7 @@ class BoardSettings:
     fill: Fill = field(default_factory=Fill)
     pileup_error: float = 0.0
     conditions: tuple[str, ...] = ()
-    execution: Literal["numpy", "compiled"] = "numpy"
+    execution: Literal["numpy", "compiled", "rtl"] = "numpy"
     cache: Path = Path("var/datapath")
     parent_pid: int | None = None
 
@@ -97,7 +100,7 @@ class SimBoard:
         self._generator = Generator(crossings)
         self._random = np.random.Generator(np.random.PCG64(errors))
         self._streams = [
-            Stream(package, _execution(package, settings), settings.sampling, seed)
+            Stream(package, _bank(package, settings), settings.sampling, seed)
             for package, seed in zip(packages, samples, strict=True)
         ]
         self._registers = Registers([s.bank for s in self._streams], settings.run, settings.orbits_per_ls)
@@ -304,10 +307,15 @@ def run_board(settings: BoardSettings, ready: Callable[[dict[str, Any]], None] |
         board.run()
 
 
-def _execution(package: Package, settings: BoardSettings) -> Execute:
-    if settings.execution == "compiled":
-        return CompiledDatapath(package.model, settings.cache).run
-    return Emulator(package.model).run
+def _bank(package: Package, settings: BoardSettings) -> DecidingBank:
+    model, nominal = package.model, package.nominal
+    match settings.execution:
+        case "rtl":
+            return RtlBank(model, nominal, settings.cache)
+        case "compiled":
+            return EmulatedBank(model, nominal, CompiledDatapath(model, settings.cache).run)
+        case _:
+            return EmulatedBank(model, nominal, Emulator(model).run)
 
 
 def _bind(socket: "zmq.Socket[bytes]", address: str) -> str:

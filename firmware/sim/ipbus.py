@@ -1,4 +1,4 @@
-"""An IPbus 2.0 target over UDP.
+"""An IPbus 2.0 target over UDP and TCP.
 
 Packets of 32-bit words, in the byte order of the request: a packet header
 (version 2 | packet id 16 bits | 0xF | type), then for control packets transactions of
@@ -24,6 +24,7 @@ STATUS_WORDS = 16
 HISTORY = 4
 WORD = 0xFFFFFFFF
 DATAGRAM = 1 << 16
+LENGTH = struct.Struct("!I")
 
 
 class Transaction(IntEnum):
@@ -146,24 +147,35 @@ def _data_words(kind: int, n: int) -> int:
 
 
 class Server:
-    """Serves a register space on a UDP port from a thread of its own, from construction until `close`."""
+    """Serves a register space over UDP and TCP on one port, from construction until `close`.
+
+    A TCP message is a packet behind its length in bytes (big-endian). Packet ids are counted for each TCP
+    connection, and for all of UDP together.
+    """
 
     def __init__(self, space: RegisterSpace, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._target = Target(space)
+        self._space = space
+        self._listener = socket.create_server((host, port))
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((host, port))
+        self._socket.bind(self.address)
+        self._connections: set[socket.socket] = set()
         self._closed = False
-        self._thread = threading.Thread(target=self._serve, name="ipbus", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=serve, daemon=True) for serve in (self._serve, self._accept)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def address(self) -> tuple[str, int]:
-        host, port = self._socket.getsockname()
+        host, port = self._listener.getsockname()
         return host, port
 
     @property
     def uri(self) -> str:
         return "ipbusudp-2.0://{}:{}".format(*self.address)
+
+    @property
+    def tcp_uri(self) -> str:
+        return "ipbustcp-2.0://{}:{}".format(*self.address)
 
     def close(self) -> None:
         if self._closed:
@@ -171,7 +183,12 @@ class Server:
         self._closed = True
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
             waker.sendto(b"", self.address)
-        self._thread.join()
+        for connected in (self._listener, *self._connections):
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
         self._socket.close()
 
     def __enter__(self) -> Self:
@@ -181,12 +198,30 @@ class Server:
         self.close()
 
     def _serve(self) -> None:
+        target = Target(self._space)
         while not self._closed:
             packet, peer = self._socket.recvfrom(DATAGRAM)
-            reply = self._target.reply(packet)
+            reply = target.reply(packet)
             if reply is not None:
                 with suppress(OSError):
                     self._socket.sendto(reply, peer)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while not self._closed:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+
+    def _converse(self, connection: socket.socket) -> None:
+        target = Target(self._space)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections.add(connection)
+        with suppress(OSError), connection, connection.makefile("rb") as stream:
+            while len(head := stream.read(LENGTH.size)) == LENGTH.size:
+                reply = target.reply(stream.read(*LENGTH.unpack(head)))
+                if reply is not None:
+                    connection.sendall(LENGTH.pack(len(reply)) + reply)
+        self._connections.discard(connection)
 
 
 def _byte_order(packet: bytes) -> str | None:

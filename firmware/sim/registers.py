@@ -3,16 +3,24 @@
 import secrets
 import threading
 from collections.abc import Sequence
+from typing import Protocol
 
 from firmware.addresses import MAGIC, STREAM_SPAN, VERSION
-from firmware.sim.bank import Bank
-from firmware.sim.ipbus import BusError
+from firmware.sim.ipbus import BusError, RegisterSpace
+
+
+class RegisterBank(RegisterSpace, Protocol):
+    """The registers of one stream, at word offsets from its base."""
+
+    def boot(self) -> None: ...
+
+    def begin_ls(self, ls: int) -> None: ...
 
 
 class Registers:
     """Shared by the bus and the trigger: whoever touches the banks holds `lock`."""
 
-    def __init__(self, banks: Sequence[Bank], run: int, ls_orbits: int) -> None:
+    def __init__(self, banks: Sequence[RegisterBank], run: int, ls_orbits: int) -> None:
         self.lock = threading.RLock()
         self.run = run
         self.ls_orbits = ls_orbits
@@ -58,7 +66,7 @@ class Registers:
                 raise BusError(f"{address:#x} is not writable")
             self._bank(address).write(address % STREAM_SPAN, words)
 
-    def _bank(self, address: int) -> Bank:
+    def _bank(self, address: int) -> RegisterBank:
         stream = address // STREAM_SPAN - 1
         if stream >= len(self._banks):
             raise BusError(f"{address:#x} is beyond the last stream")

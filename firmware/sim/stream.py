@@ -3,17 +3,61 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from firmware.emulator import Words
+from firmware.model import Model
 from firmware.package import Package
 from firmware.payload import Payload
 from firmware.sim.bank import Bank, Counts
+from firmware.sim.registers import RegisterBank
 
 Execute = Callable[[npt.NDArray[Any], Payload], Words]
+Codes = npt.NDArray[np.uint32]
+Accepts = npt.NDArray[np.bool_]
+
+
+class DecidingBank(RegisterBank, Protocol):
+    """The registers of a stream, and what decides with them."""
+
+    @property
+    def generation(self) -> int: ...
+
+    @property
+    def active(self) -> Payload: ...
+
+    def decide(self, events: npt.NDArray[Any], lock: RLock) -> tuple[Codes, Accepts]:
+        """Codes (n,) and accept bits (n, n_cuts) of n events, of which the last counts nowhere.
+
+        The preview, where it is on, sees those that count. `lock` guards the registers.
+        """
+
+    def end_ls(self, counts: Counts) -> None:
+        """Publish what the lumi section counted."""
+
+
+class EmulatedBank(Bank):
+    """A bank that decides with an execution of the datapath in software."""
+
+    def __init__(self, model: Model, nominal: Payload, execute: Execute) -> None:
+        super().__init__(model, nominal)
+        self._execute = execute
+
+    def decide(self, events: npt.NDArray[Any], lock: RLock) -> tuple[Codes, Accepts]:
+        words = self._execute(events, self.active)
+        with lock:
+            trial = self.trial(len(events) - 1)
+        if trial is not None:
+            tried = self._execute(events[:-1][trial.picks], trial.payload)
+            with lock:
+                self.count_trial(trial, tried.accepts)
+        return words.codes, words.accepts
+
+    def end_ls(self, counts: Counts) -> None:
+        self.counts = counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +75,15 @@ class Sampling:
 class Stream:
     """A package in operation: its registers, its counters, its sample of events."""
 
-    def __init__(self, package: Package, execute: Execute, sampling: Sampling, seed: np.random.SeedSequence) -> None:
+    def __init__(self, package: Package, bank: DecidingBank, sampling: Sampling, seed: np.random.SeedSequence) -> None:
         cuts = package.nominal.raw("cuts")
         self.name = package.model.name
-        self.bank = Bank(package.model, package.nominal)
+        self.bank = bank
         self.dtype = "u2" if package.model.code_type.width <= 16 else "u4"
         self.messages = 0
         self.dropped = 0
         self.events = 0
         self.accepts = np.zeros(len(cuts), np.int64)
-        self._execute = execute
         self._zero_bias = 1 / sampling.prescale
         self._tail_code = int(sampling.tail * cuts.min())
         self._random = np.random.Generator(np.random.PCG64(seed))
@@ -52,12 +95,14 @@ class Stream:
     def end_ls(self, ls: int) -> None:
         """Put the lumi section's counts into the registers."""
         events, accepts = self._before
-        self.bank.counts = Counts(
-            ls,
-            self.bank.generation,
-            self.events - events,
-            self.dropped,
-            tuple((self.accepts - accepts).tolist()),
+        self.bank.end_ls(
+            Counts(
+                ls,
+                self.bank.generation,
+                self.events - events,
+                self.dropped,
+                tuple((self.accepts - accepts).tolist()),
+            )
         )
 
     def decide(self, events: npt.NDArray[np.int16], lock: RLock) -> tuple[npt.NDArray[np.uint32], int]:
@@ -66,16 +111,10 @@ class Stream:
         Returns their codes (n,) and the code of an empty crossing. `lock` guards the bank.
         """
         empty = np.zeros((1, events.shape[1]), events.dtype)
-        words = self._execute(np.concatenate((events, empty)), self.bank.active)
+        codes, accepts = self.bank.decide(np.concatenate((events, empty)), lock)
         self.events += len(events)
-        self.accepts += words.accepts[:-1].sum(axis=0)
-        with lock:
-            trial = self.bank.trial(len(events))
-        if trial is not None:
-            tried = self._execute(events[trial.picks], trial.payload)
-            with lock:
-                self.bank.count_trial(trial, tried.accepts)
-        return words.codes[:-1], int(words.codes[-1])
+        self.accepts += accepts[:-1].sum(axis=0)
+        return codes[:-1], int(codes[-1])
 
     def sample(self, codes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """The indices of the events to publish, and their inclusion probabilities."""

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from firmware.emulator import Emulator, Words
-from firmware.hls import CompiledDatapath, compiler
+from firmware.errors import CompilerMissing, VerilatorMissing
+from firmware.hls import CompiledDatapath
 from firmware.package import Package
 from firmware.payload import Payload
 from firmware.sim.events import Generator, digitise
+from firmware.verilated import VerilatedDatapath
 
 CHUNK = 50_000
 PAYLOADS = 21
@@ -36,32 +38,47 @@ def random_payload(package: Package, random: np.random.Generator) -> Payload:
     return nominal.replace_values(**scales, **offsets).replace(lut=lut, cuts=cuts)
 
 
-def emulate(package: Package, cache: Path, events: int) -> dict[str, Any]:
-    """Events per second of each execution, and the words on which they differ over nominal and random payloads."""
-    drawn = digitise(Generator(7).draw(events, np.random.default_rng(7).uniform(10, 65, events)))
+def executions(package: Package, cache: Path) -> tuple[dict[str, Callable[..., Words]], dict[str, str]]:
+    """The executions of the datapath that this machine has, NumPy's first, and why it lacks the others."""
     runs: dict[str, Callable[..., Words]] = {"numpy": Emulator(package.model).run}
-    if compiler() is not None:
-        runs["compiled"] = CompiledDatapath(package.model, cache).run
+    lacking = {}
+    for name, datapath in (("compiled", CompiledDatapath), ("verilated", VerilatedDatapath)):
+        try:
+            runs[name] = datapath(package.model, cache).run
+        except (CompilerMissing, VerilatorMissing) as error:
+            lacking[name] = str(error)
+    return runs, lacking
+
+
+def emulate(package: Package, cache: Path, events: int) -> dict[str, Any]:
+    """Events per second of each execution, and the words in which it differs from NumPy's.
+
+    The payloads are the nominal one and 20 random ones.
+    """
+    drawn = digitise(Generator(7).draw(events, np.random.default_rng(7).uniform(10, 65, events)))
+    runs, lacking = executions(package, cache)
     random = np.random.default_rng(7)
     payloads = [package.nominal, *(random_payload(package, random) for _ in range(PAYLOADS - 1))]
     seconds = dict.fromkeys(runs, 0.0)
-    mismatches = words = 0
+    mismatches = dict.fromkeys([*runs][1:], 0)
+    words = 0
     for payload in payloads:
         for start in range(0, events, CHUNK):
-            answers = []
+            answers = {}
             for name, run in runs.items():
                 began = time.perf_counter()
-                answers.append(run(drawn[start : start + CHUNK], payload))
+                answers[name] = run(drawn[start : start + CHUNK], payload)
                 seconds[name] += time.perf_counter() - began
-            for other in answers[1:]:
-                for part in ("codes", "core_codes", "latent", "accepts"):
-                    mine, theirs = getattr(answers[0], part), getattr(other, part)
-                    words += mine.size
-                    mismatches += int((mine != theirs).sum())
+            for part in ("codes", "core_codes", "latent", "accepts"):
+                expected = getattr(answers["numpy"], part)
+                words += expected.size
+                for name in mismatches:
+                    mismatches[name] += int((getattr(answers[name], part) != expected).sum())
     return {
         "events": events,
         "payloads": len(payloads),
         "events_per_s": {name: round(events * len(payloads) / spent) for name, spent in seconds.items()},
         "words_compared": words,
         "mismatches": mismatches,
+        "lacking": lacking,
     }

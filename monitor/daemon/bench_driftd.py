@@ -15,6 +15,7 @@ from firmware.payload import Payload
 from firmware.sim.stream import Sampling
 from firmware.wire import Batch, EventHeader, Header
 from monitor.daemon import loop
+from monitor.daemon.boards import StreamBoards
 from monitor.daemon.config import Detect, Ingest, Recalibrate, Stream, Waits
 from monitor.daemon.control import StreamControl
 from monitor.stats.reference import Reference
@@ -86,7 +87,7 @@ class Driftd:
     def __init__(self, package: Package, payload: Payload, folder: Path) -> None:
         settings = Stream(
             package=folder / "unused",
-            board="board",
+            board=("board",),
             addresses=("inproc://unused",),
             hold="rate",
             detect=Detect(),
@@ -104,7 +105,7 @@ class Driftd:
             Ingest(),
             package,
             Reference.from_bytes(package.reference),
-            board=None,  # type: ignore[arg-type]
+            boards=StreamBoards([]),
             worker=InProcess(package),  # type: ignore[arg-type]
             ledger=Ledger(folder / "ledger.sqlite"),
             cache=folder,

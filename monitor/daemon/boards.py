@@ -1,59 +1,72 @@
-"""The daemon's link to one board: calls off the event loop, and whether the board answers."""
+"""The daemon's links to its boards: calls off the event loop, and whether the boards answer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from firmware.board import RemoteBoard
-from firmware.errors import BoardError
-from firmware.uhal_board import UhalBoard
+from firmware.board import Board, RemoteBoard
+from firmware.boards import driver
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 TIMEOUT_SHARE = 0.4
-"""uHAL gives up after this share of a call's deadline: a silent board is reported, its driver not killed."""
+"""A driver gives up after this share of a call's deadline: a silent board is reported, its driver not killed."""
 
 
 class BoardLink:
-    """One board, its calls made one at a time in threads so that a silent board stops nobody else."""
+    """One board; whoever talks to it has the `turn`."""
 
-    def __init__(self, name: str, uri: str, address_table: str, deadline: float) -> None:
+    def __init__(self, name: str, uri: str, address_table: str, folder: Path | None, deadline: float) -> None:
         self.name = name
         self.uri = uri
-        timeout_ms = int(1000 * TIMEOUT_SHARE * deadline)
-        self.board = RemoteBoard(UhalBoard, uri, address_table, timeout_ms, name=f"board-{name}", deadline=deadline)
-        self.up = False
-        self.error = "not asked yet"
-        self._turn = asyncio.Lock()
+        arguments = (uri, address_table, int(1000 * TIMEOUT_SHARE * deadline), folder)
+        self.board = RemoteBoard(driver(uri), *arguments, name=f"board-{name}", deadline=deadline)
+        self.turn = asyncio.Lock()
 
-    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function that talks to the board.
-
-        A caller that is cancelled does not wait, but the next one has its turn only when this one has ended:
-        what was begun on a board is never overtaken.
-        """
-        return await asyncio.shield(asyncio.create_task(self._take_turn(function, *args, **kwargs)))
-
-    async def _take_turn(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        async with self._turn:
-            try:
-                answer = await asyncio.to_thread(function, *args, **kwargs)
-            except BoardError as error:
-                self.up, self.error = False, str(error)
-                raise
-            self.up, self.error = True, ""
-            return answer
+    @property
+    def up(self) -> bool:
+        """Whether it answered last."""
+        return not self.board.error
 
     @property
     def rss_bytes(self) -> int:
         return self.board.rss_bytes
 
     def status(self) -> dict[str, Any]:
-        return {"uri": self.uri, "up": self.up, "error": self.error}
+        return {"uri": self.uri, "up": self.up, "error": self.board.error}
 
     def close(self) -> None:
         self.board.close()
+
+
+class StreamBoards:
+    """All boards of one stream; the first is the one whose scores are watched."""
+
+    def __init__(self, links: list[BoardLink]) -> None:
+        self._links = links
+        self.boards: dict[str, Board] = {link.name: link.board for link in links}
+
+    @property
+    def name(self) -> str:
+        return ", ".join(self.boards)
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that talks to the boards, in a thread so that a silent board stops nobody else.
+
+        A caller that is cancelled does not wait, but the next one has its turn only when this one has ended:
+        what was begun on a board is never overtaken.
+        """
+        return await asyncio.shield(asyncio.create_task(self._take_turns(function, *args, **kwargs)))
+
+    async def _take_turns(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In the order of the names, so that no two streams wait for each other."""
+        async with AsyncExitStack() as turns:
+            for link in sorted(self._links, key=lambda link: link.name):
+                await turns.enter_async_context(link.turn)
+            return await asyncio.to_thread(function, *args, **kwargs)

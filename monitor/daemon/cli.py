@@ -323,11 +323,13 @@ def unfreeze(stream: str, reason: str, url: str) -> None:
 @click.option("--orbits-per-message", type=int, default=4, show_default=True)
 @click.option("--zero-bias-prescale", type=int, default=4, show_default=True, help="Of the sampled events.")
 @click.option("--execution", type=click.Choice(["numpy", "compiled"]), default="numpy", show_default=True)
+@click.option("--rtl", is_flag=True, help="Registers and datapath in SystemVerilog, run by Verilator.")
 @click.option("--condition", "conditions", multiple=True, help="In force from the start.")
 def board(
     packages: tuple[Path, ...],
     run_number: int,
     zero_bias_prescale: int,
+    rtl: bool,
     **settings: Any,
 ) -> None:
     """Run the simulated board: crossings, trigger, score publisher, registers over IPbus."""
@@ -335,6 +337,8 @@ def board(
     from firmware.sim.board import BoardSettings, run_board
     from firmware.sim.stream import Sampling
 
+    if rtl:
+        settings["execution"] = "rtl"
     try:
         run_board(
             BoardSettings(packages=packages, run=run_number, sampling=Sampling(zero_bias_prescale), **settings),
@@ -442,8 +446,11 @@ def emulate(package: Path, events: int, as_json: bool) -> None:
         return
     for name, rate in found["events_per_s"].items():
         click.echo(f"{name:10} {rate:>12,} events/s")
-    words, mismatches = found["words_compared"], found["mismatches"]
-    click.echo(f"{mismatches} of {words:,} words differ ({events:,} events, {found['payloads']} payloads)")
+    for name, differing in found["mismatches"].items():
+        click.echo(f"{name:10} {differing:>12,} of {found['words_compared']:,} words differ from numpy's")
+    for name, why in found["lacking"].items():
+        click.echo(f"{name:10} was skipped: {why}")
+    click.echo(f"{events:,} events, {found['payloads']} payloads")
 
 
 @bench.command()
@@ -518,6 +525,23 @@ def ingest(config_path: Path, rounds: int, orbits: int, as_json: bool) -> None:
             click.echo(f"{dtype} {size:5} {rate:6.0f} M scores/s, × {rates[f'ratio_{size}']:.2f} of bare; µs: {spent}")
     rss = [found[name] for name in ("rss_mb_start", "rss_mb", "rss_mb_peak")]
     click.echo(f"lost {found['lost']}; counting is {found['counting']}; MB at start, end, peak: {rss}")
+
+
+@bench.command(name="push")
+@click.option("--rounds", type=click.IntRange(1), default=100, show_default=True, help="Payloads, each armed twice.")
+@click.option("--cache", type=click.Path(path_type=Path), default="var/datapath", show_default=True)
+@click.option("--seed", type=int, default=None, help="Of the payloads; another one each time without it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def bench_push(rounds: int, cache: Path, seed: int | None, as_json: bool) -> None:
+    """Measure a transaction over uHAL on a simulated board against bare register access to the same words."""
+    from monitor.daemon import bench_push as figures
+
+    found = figures.push(figures.Settings(rounds, _drawn(seed), cache))
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for line in figures.table(found):
+        click.echo(line)
 
 
 @bench.command(name="recalibrate")

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from firmware.boards import driver
+from firmware.errors import BoardError
 from monitor.daemon.loop import Mode, Rules
 
 EX_CONFIG = 78
@@ -32,18 +34,27 @@ def _endpoint(address: str) -> str:
 
 
 def _board_uri(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.scheme not in {"ipbusudp-2.0", "ipbustcp-2.0", "chtcp-2.0"} or not parts.netloc:
-        raise ValueError(
-            f"{uri!r} is no uHAL URI; expected ipbusudp-2.0://host:port, ipbustcp-2.0://host:port"
-            " or chtcp-2.0://hub:10203?target=host:port"
-        )
+    try:
+        driver(uri)
+    except BoardError as error:
+        raise ValueError(str(error)) from None
     return uri
+
+
+def _one_or_several(names: Any) -> Any:
+    return [names] if isinstance(names, str) else names
+
+
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"names a board twice: {', '.join(names)}")
+    return names
 
 
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 BoardUri = Annotated[str, AfterValidator(_board_uri)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+Boards = Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_one_or_several), AfterValidator(_different)]
 Positive = Annotated[int, Field(gt=0)]
 Knob = Literal[
     "threshold", "output_scale", "latent_scale", "input_scale", "input_scale_ring", "input_scale_feature", "lut"
@@ -113,9 +124,12 @@ class Recalibrate(_Section):
 
 
 class Push(_Section):
+    """``require_playback``: refuse boards that cannot play golden vectors back before a payload is armed."""
+
     preview_prescale: Annotated[int, Field(ge=0)] = 4
     preview_accepts: Positive = 1000
     arm_margin_ls: Annotated[int, Field(ge=2)] = 2
+    require_playback: bool = True
 
 
 class Waits(_Section):
@@ -143,8 +157,10 @@ class Board(_Section):
 
 
 class Stream(_Section):
+    """``board``: one, or several that all get every payload; the scores are those of the first."""
+
     package: Path
-    board: Name
+    board: Boards
     addresses: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
     pattern: Literal["pull", "sub"] = "pull"
     hold: Hold = "distribution"
@@ -168,9 +184,10 @@ class Config(_Section):
     @model_validator(mode="after")
     def _boards_exist(self) -> Self:
         missing = [
-            f"streams.{name}.board: no board {stream.board!r}; there is {', '.join(self.boards)}"
+            f"streams.{name}.board: no board {board!r}; there is {', '.join(self.boards)}"
             for name, stream in self.streams.items()
-            if stream.board not in self.boards
+            for board in stream.board
+            if board not in self.boards
         ]
         if missing:
             raise ValueError("; ".join(missing))

@@ -19,9 +19,10 @@ from firmware.ledger import Ledger, LedgerError
 from firmware.package import Package
 from firmware.payload import Payload
 from firmware.process import ProcessError, Remote
+from firmware.validation import Validation
 from firmware.wire import Batch
 from monitor.daemon import loop
-from monitor.daemon.boards import BoardLink
+from monitor.daemon.boards import StreamBoards
 from monitor.daemon.config import Detect, Ingest, Stream
 from monitor.daemon.loop import Moment, Phase
 from monitor.daemon.policy import Policy, Verdict
@@ -71,7 +72,7 @@ class StreamControl:
         ingest: Ingest,
         package: Package,
         reference: Reference,
-        board: BoardLink,
+        boards: StreamBoards,
         worker: Remote,
         ledger: Ledger,
         cache: Path,
@@ -89,7 +90,7 @@ class StreamControl:
         self.ls_closed = 0
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.datapath = "not built yet"
-        self.board = board
+        self.boards = boards
         self._worker = worker
         self.ledger = ledger
         self._cache = cache
@@ -104,8 +105,8 @@ class StreamControl:
         self.payloads: dict[str, Payload] = {package.nominal.id: package.nominal}
         self.push = Push(
             name,
-            package.model,
-            board,
+            Validation(package.model, package.golden_events, cache, require_playback=settings.push.require_playback),
+            boards,
             ledger,
             settings.push,
             settings.detect.rate_tolerance,
@@ -184,6 +185,8 @@ class StreamControl:
     def on_ls(self, report: LsReport) -> None:
         """Judge a closed lumi section and tell the loop."""
         self.ls_closed += 1
+        if len(self.boards.boards) > 1:
+            self._begin("reconcile", self._reconcile, poll=True)
         verdict = self._policy.assess(report)
         self.reports.append((report, verdict))
         key = report.key

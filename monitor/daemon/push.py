@@ -1,23 +1,23 @@
-"""One stream's way to its board: the steps of a transaction, each answered with an event for the loop."""
+"""One stream's way to its boards: the steps of a transaction, each answered with an event for the loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import structlog
 
-from firmware.board import BoardState
+from firmware.board import Board, BoardState
 from firmware.errors import FirmwareError
-from firmware.ledger import Ledger
-from firmware.model import Model
+from firmware.ledger import ONLINE, Ledger
 from firmware.payload import Payload
 from firmware.readback import check_identity
 from firmware.standing import Outcome
 from firmware.transaction import Preview, Transaction
+from firmware.validation import Validation
 from monitor.daemon import loop
-from monitor.daemon.boards import BoardLink
+from monitor.daemon.boards import StreamBoards
 from monitor.daemon.config import Push as Settings
 
 log = structlog.get_logger()
@@ -35,58 +35,64 @@ class Push:
     def __init__(
         self,
         stream: str,
-        model: Model,
-        board: BoardLink,
+        validation: Validation,
+        boards: StreamBoards,
         ledger: Ledger,
         settings: Settings,
         rate_tolerance: float,
         frozen: Callable[[], bool],
     ) -> None:
         self._stream = stream
-        self._model = model
-        self._board = board
+        self._validation = validation
+        self._boards = boards
         self._ledger = ledger
         self._settings = settings
         self._rate_tolerance = rate_tolerance
         self._frozen = frozen
         self._transaction: Transaction | None = None
+        self._catch_up: Transaction | None = None
 
     async def read(self) -> tuple[BoardState, Payload]:
-        """What the board runs. A swap that no transaction here has armed is taken back."""
-        return await self._board.call(self._read)
+        """What the first board runs. A swap that no transaction here has armed is taken back.
+
+        Boards that run another payload than the first one are brought to its one at the next boundary, unless
+        a transaction is under way or the stream is frozen; until then this raises.
+        """
+        return await self._boards.call(self._read)
 
     async def stage(self, task: int, payload: Payload, active: int) -> loop.Event:
-        """Write the shadow bank and read it back, for a generation above the ``active`` one."""
+        """Prove the payload, write the shadow banks, read them back and play the golden vectors through them.
+
+        All under a generation above the ``active`` one.
+        """
         generation = self._ledger.next_generation(self._stream, active)
-        self._transaction = transaction = Transaction(
-            self._board.board, self._ledger, self._stream, payload, frozen=self._frozen, generation=generation
-        )
-        await self._board.call(transaction.stage)
+        self._transaction = transaction = self._begun(self._boards.boards, payload, generation, ONLINE)
+        await self._boards.call(transaction.stage)
         return loop.Staged(task, generation)
 
     async def start_preview(self, task: int) -> loop.Event | None:
         prescale = self._settings.preview_prescale
         if prescale == 0:
             return loop.Previewed(task, True, "no preview is configured")
-        await self._board.call(self._open.preview_start, prescale)
+        await self._boards.call(self._open.preview_start, prescale)
         return None
 
     async def poll_preview(self, task: int, last: bool, promised: Any) -> loop.Event | None:
         """Hold the shadow bank's accepts against the ``promised`` rates (n_cuts,), once there are enough."""
-        preview = await self._board.call(self._open.preview_read, self._settings.preview_accepts)
+        preview = await self._boards.call(self._open.preview_read, self._settings.preview_accepts)
         if not preview.enough and not last:
             return None
-        await self._board.call(self._open.preview_stop)
+        await self._boards.call(self._open.preview_stop)
         good, reason = self._compare(preview, np.asarray(promised))
         log.info("preview", stream=self._stream, good=good, why=reason)
         return loop.Previewed(task, good, reason)
 
     async def arm(self, task: int) -> loop.Event:
-        standing = await self._board.call(self._open.arm, self._settings.arm_margin_ls)
+        standing = await self._boards.call(self._open.arm, self._settings.arm_margin_ls)
         return loop.ArmedAt(task, standing.ls)
 
     async def poll_latch(self, task: int) -> loop.Event | None:
-        standing = await self._board.call(self._open.confirm)
+        standing = await self._boards.call(self._open.confirm)
         if standing.outcome is Outcome.ARMED:
             return None
         if standing.outcome is Outcome.LATCHED:
@@ -100,7 +106,7 @@ class Push:
             return
         transaction, self._transaction = self._transaction, None
         try:
-            await self._board.call(transaction.abort)
+            await self._boards.call(transaction.abort)
         except FirmwareError as error:
             log.error("abort failed", stream=self._stream, why=str(error))
             self._ledger.add_event(self._stream, "abort", "error", str(error))
@@ -108,7 +114,7 @@ class Push:
     async def end_unfinished(self) -> None:
         """Take back a transaction that an earlier life of the daemon left open."""
         self._transaction = Transaction.resume(
-            self._board.board, self._ledger, self._stream, self._model.layout, frozen=self._frozen
+            self._boards.boards, self._ledger, self._stream, self._validation, frozen=self._frozen
         )
         await self.abort()
 
@@ -119,12 +125,60 @@ class Push:
         return self._transaction
 
     def _read(self) -> tuple[BoardState, Payload]:
-        board, model = self._board.board, self._model
-        check_identity(board, self._stream, model.id, model.layout)
-        state = board.state(self._stream)
-        if state.armed and self._transaction is None:
-            board.disarm(self._stream)
-        return state, Payload(model.id, model.layout, board.read_bank(self._stream, "active"))
+        boards, model = self._boards.boards, self._validation.model
+        if self._catch_up is not None:
+            self._end_catch_up(self._catch_up)
+        states = {
+            name: check_identity(board, self._stream, model.id, model.layout, name) for name, board in boards.items()
+        }
+        if self._transaction is None:
+            for name, state in states.items():
+                if state.armed:
+                    boards[name].disarm(self._stream)
+        first = next(iter(boards))
+        payload = Payload(model.id, model.layout, boards[first].read_bank(self._stream, "active"))
+        others = {name: boards[name] for name, state in states.items() if state.active_crc != payload.crc}
+        if others and not self._frozen() and self._gone_apart():
+            self._begin_catch_up(first, others, payload, max(state.generation for state in states.values()))
+        return states[first], payload
+
+    def _gone_apart(self) -> bool:
+        """Whether no transaction is left that would bring the boards together; one that is lost is ended."""
+        if self._transaction is not None:
+            if self._transaction.standing().outcome is not Outcome.LOST:
+                return False
+            self._transaction.abort()
+            self._transaction = None
+        return True
+
+    def _begin_catch_up(self, first: str, others: Mapping[str, Board], payload: Payload, active: int) -> None:
+        names = ", ".join(others)
+        self._ledger.add_payload(self._stream, payload, f"found on {first}")
+        generation = self._ledger.next_generation(self._stream, active)
+        self._catch_up = catch_up = self._begun(others, payload, generation, f"catch-up {names}")
+        catch_up.stage()
+        ls = catch_up.arm(self._settings.arm_margin_ls).ls
+        raise FirmwareError(f"{names}: another payload is active than on {first}, whose one is armed for LS {ls}")
+
+    def _end_catch_up(self, catch_up: Transaction) -> None:
+        standing = catch_up.confirm()
+        if standing.outcome is Outcome.ARMED:
+            raise FirmwareError(f"boards run different payloads: {standing.reason}")
+        self._catch_up = None
+        if standing.outcome is not Outcome.LATCHED:
+            catch_up.abort()
+
+    def _begun(self, boards: Mapping[str, Board], payload: Payload, generation: int, tag: str) -> Transaction:
+        return Transaction(
+            boards,
+            self._ledger,
+            self._stream,
+            payload,
+            self._validation,
+            frozen=self._frozen,
+            generation=generation,
+            tag=tag,
+        )
 
     def _compare(self, preview: Preview, promised: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[bool, str]:
         if not preview.enough:

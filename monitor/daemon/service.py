@@ -23,7 +23,7 @@ from firmware.process import Remote
 from monitor.daemon import log as logging
 from monitor.daemon import views
 from monitor.daemon.api import application
-from monitor.daemon.boards import BoardLink
+from monitor.daemon.boards import BoardLink, StreamBoards
 from monitor.daemon.config import Board, Config, ConfigError
 from monitor.daemon.control import StreamControl, detectors
 from monitor.daemon.ingest import Receiver
@@ -96,7 +96,7 @@ class Service:
                 ingest=config.ingest,
                 package=package,
                 reference=reference,
-                board=self.boards[settings.board],
+                boards=StreamBoards([self.boards[board] for board in settings.board]),
                 worker=worker,
                 ledger=self.ledger,
                 cache=config.state_dir / "build",
@@ -171,19 +171,22 @@ class Service:
         self._stop.set()
 
     def _board(self, name: str, board: Board, streams: dict[str, tuple[Package, Reference]]) -> BoardLink:
+        settings = self.config.streams
         own = [
             (stream, package.model.layout, package.model.n_cuts)
             for stream, (package, _) in streams.items()
-            if self.config.streams[stream].board == name
+            if name in settings[stream].board
         ]
         if board.address_table is None:
-            return BoardLink(name, board.uri, address_table(own), board.deadline_s)
+            return BoardLink(name, board.uri, address_table(own), None, board.deadline_s)
+        folder = board.address_table.parent
         try:
             table = board.address_table.read_text()
-            check(table, own, board.address_table.parent)
+            playback = any(settings[stream].push.require_playback for stream, _, _ in own)
+            check(table, own, folder, playback=playback)
         except (OSError, FirmwareError) as error:
             raise ConfigError("address tables", [f"boards.{name}.address_table: {error}"]) from None
-        return BoardLink(name, board.uri, table, board.deadline_s)
+        return BoardLink(name, board.uri, table, folder, board.deadline_s)
 
     def _closed(self, stream: str, report: LsReport) -> None:
         """Called in the receiver thread."""

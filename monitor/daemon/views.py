@@ -89,7 +89,7 @@ def status(control: StreamControl) -> dict[str, Any]:
         "last": control.last,
         "registers": [asdict(change) for change in changes[:MAX_REGISTERS]],
         "datapath": control.datapath,
-        "board": control.board.name,
+        "board": control.boards.name,
         "outcomes": {f"{operation} {outcome}": n for (operation, outcome), n in control.outcomes.items()},
     }
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from firmware.hls import compiler
 from firmware.model import Model
 from firmware.payload import Payload
+from firmware.verilator import Verilator
 
 Events = NDArray[np.int64]
 CUTS = (346, 389, 415, 456, 557)
@@ -81,3 +83,17 @@ def random_payload() -> Callable[[Model, int], Payload]:
         return nominal.replace(**raws)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def verilator() -> Verilator:
+    found = Verilator.find()
+    if found is None or compiler() is None:
+        pytest.skip("no Verilator, or no C++ compiler for what it writes")
+    return found
+
+
+@pytest.fixture(scope="session")
+def rtl_cache(verilator: Verilator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where hardware is kept that one test has built and others want."""
+    return tmp_path_factory.mktemp("rtl")

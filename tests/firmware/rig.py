@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import Self
 
@@ -15,6 +16,7 @@ from firmware.payload import Payload
 from firmware.sim.bank import Bank
 from firmware.sim.ipbus import Server
 from firmware.sim.registers import Registers
+from firmware.validation import Validation
 
 STREAM = "axol1tl"
 RUN = 7
@@ -35,13 +37,38 @@ def small_model(seed: int = 5) -> Model:
     )
 
 
+@cache
+def tiny_model(weight: int = 0) -> Model:
+    """Three inputs, and a bank that takes more than one packet; `weight` more in each of the last layer's."""
+    model = small_model()
+    shift, offset = model.normalisation.shift[:3], model.normalisation.offset[:3]
+    first, middle, last = model.layers
+    layers = (replace(first, weight=first.weight[:3]), middle, replace(last, weight=last.weight + weight))
+    return replace(
+        model,
+        features=model.features[:3],
+        rings=(),
+        normalisation=replace(model.normalisation, shift=shift, offset=offset),
+        layers=layers,
+    )
+
+
+@cache
+def validation(model: Model) -> Validation:
+    """A few golden events, and NumPy integers alone."""
+    low, high = model.limits
+    events = np.random.default_rng(8).integers(low, high + 1, (20, model.n_features))
+    return Validation(model, events, cache=None)
+
+
 class Rig:
     """One stream; `begin_ls` is the clock. `before_read` and `before_write` are called by the bus."""
 
-    def __init__(self) -> None:
-        self.model = small_model()
+    def __init__(self, model: Model | None = None) -> None:
+        self.model = model or small_model()
         self.nominal = Payload.nominal(self.model, [100, 200])
         self.payload = self.nominal.replace(cuts=[90, 190], latent_offset=np.arange(8) - 4)
+        self.validation = validation(self.model)
         self.table = address_table([(STREAM, self.model.layout, self.model.n_cuts)])
         self.before_read: Callable[[], object]
         self.before_write: Callable[[int], object]
@@ -49,9 +76,12 @@ class Rig:
         self.server = Server(self)
         self.uri = self.server.uri
 
+    def new_bank(self) -> Bank:
+        return Bank(self.model, self.nominal)
+
     def power_on(self) -> None:
         """The board as new: nominal registers, run 7, lumi section 10."""
-        self.bank = Bank(self.model, self.nominal)
+        self.bank = self.new_bank()
         self.registers = Registers([self.bank], RUN, ls_orbits=40)
         self.registers.begin_ls(10)
         self.before_read = lambda: None

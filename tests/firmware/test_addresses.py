@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import uhal
 
-from firmware.addresses import Node, address_table, check, parse
+from firmware.addresses import Node, address_table, check, parse, playback_capacity
 from firmware.errors import AddressTableError
 from firmware.model import Model
 from firmware.payload import Field, Layout
@@ -52,14 +52,23 @@ def test_the_board_map_is_where_the_firmware_has_it(table: str) -> None:
     nodes = parse(table)
     assert nodes["info.magic"] == Node(0, 1, "single", "r")
     assert nodes["info.n_streams"] == Node(7, 1, "single", "r")
-    assert nodes["axol1tl.model_id"] == Node(0x10000, 8, "incremental", "r")
-    assert nodes["axol1tl.shadow_crc"] == Node(0x1000D, 1, "single", "r")
-    assert nodes["axol1tl.arm.command"] == Node(0x10013, 1, "single", "w")
-    assert nodes["axol1tl.preview.accepts"] == Node(0x10020, 5, "incremental", "r")
-    assert nodes["cicada.counters.accepts"] == Node(0x20050, 32, "incremental", "r")
-    assert nodes["cicada.shadow.lut"] == Node(0x21000 + 233, 4096, "incremental", "rw")
-    assert nodes["cicada.shadow.ring_scale"] == Node(0x21000 + 114, 96, "incremental", "rw")
-    assert nodes["cicada.active.output_scale"] == Node(0x28000 + 226, 1, "incremental", "r")
+    assert nodes["axol1tl.model_id"] == Node(0x20000, 8, "incremental", "r")
+    assert nodes["axol1tl.shadow_crc"] == Node(0x2000D, 1, "single", "r")
+    assert nodes["axol1tl.arm.command"] == Node(0x20013, 1, "single", "w")
+    assert nodes["axol1tl.preview.accepts"] == Node(0x20020, 5, "incremental", "r")
+    assert nodes["axol1tl.playback.status"] == Node(0x30003, 1, "single", "r")
+    assert nodes["axol1tl.playback.codes"] == Node(0x30100, 64, "incremental", "r")
+    assert nodes["axol1tl.playback.events"] == Node(0x30800, 64 * 57, "incremental", "rw")
+    assert nodes["cicada.counters.accepts"] == Node(0x40050, 32, "incremental", "r")
+    assert nodes["cicada.shadow.lut"] == Node(0x41000 + 233, 4096, "incremental", "rw")
+    assert nodes["cicada.shadow.ring_scale"] == Node(0x41000 + 114, 96, "incremental", "rw")
+    assert nodes["cicada.active.output_scale"] == Node(0x48000 + 226, 1, "incremental", "r")
+
+
+@pytest.mark.parametrize(("n_features", "capacity"), [(57, 64), (252, 64), (992, 64), (993, 63), (63488, 1)])
+def test_the_playback_memory_holds_what_fits_before_the_next_stream(n_features: int, capacity: int) -> None:
+    assert playback_capacity(n_features) == capacity
+    assert 0x10800 + capacity * n_features <= 0x20000
 
 
 GENERAL = """
@@ -122,7 +131,7 @@ def test_a_missing_module_is_refused_by_node(tmp_path: Path) -> None:
 
 
 def test_a_board_may_have_more_nodes_other_addresses_and_more_rights(model: Model, table: str) -> None:
-    moved = table.replace('id="axol1tl" address="0x10000"', 'id="axol1tl" address="0x50000"')
+    moved = table.replace('id="axol1tl" address="0x20000"', 'id="axol1tl" address="0x60000"')
     check(
         moved.replace('id="epoch" address="0x2" permission="r"', 'id="epoch" address="0x2"'),
         [("axol1tl", model.layout, 5)],
@@ -149,6 +158,27 @@ def test_a_board_may_have_more_nodes_other_addresses_and_more_rights(model: Mode
             'id="command" address="0x2"',
             r"arm\.command overlaps axol1tl\.arm\.crc",
         ),
+        (
+            'id="target_ls" address="0x1" permission="rw"',
+            'id="target_ls" address="0x1" permission="rw" mask="0xffff"',
+            r"arm\.target_ls has the mask 0x0000ffff, expected a whole word of 32 bits",
+        ),
+        (
+            'id="cuts" address="0xe4" mode="incremental" size="5"',
+            'id="cuts" address="0x7000" mode="incremental" size="5"',
+            r"axol1tl\.shadow holds .*, axol1tl\.shadow\.lut, axol1tl\.shadow\.cuts in this order, expected .*lut;",
+        ),
+        (
+            'size="4096"',
+            'size="4097"',
+            r"shadow\.lut is incremental of size 4097, expected incremental of 4096",
+        ),
+        (
+            '<node id="lut"',
+            '<node id="spare" address="0x7000"/><node id="lut"',
+            r"axol1tl\.shadow\.spare is no field of the bank",
+        ),
+        ('id="playback"', 'id="play"', r"axol1tl\.playback\.capacity is missing"),
     ],
 )
 def test_a_board_that_cannot_serve_the_streams_is_refused_by_node(
@@ -157,6 +187,15 @@ def test_a_board_that_cannot_serve_the_streams_is_refused_by_node(
     assert old in table
     with pytest.raises(AddressTableError, match=message):
         check(table.replace(old, new), [("axol1tl", model.layout, 5)])
+
+
+def test_a_board_may_have_a_smaller_playback_memory_or_where_that_is_allowed_none(model: Model, table: str) -> None:
+    smaller = table.replace('size="64"', 'size="16"').replace(f'size="{64 * 57}"', f'size="{16 * 57}"')
+    assert smaller != table
+    check(smaller, [("axol1tl", model.layout, 5)])
+    check(table.replace('id="playback"', 'id="play"'), [("axol1tl", model.layout, 5)], playback=False)
+    with pytest.raises(AddressTableError, match=r"axol1tl\.playback\.codes is missing"):
+        check(table.replace('id="codes"', 'id="scores"'), [("axol1tl", model.layout, 5)], playback=False)
 
 
 def test_every_fault_is_listed_at_once(model: Model, table: str) -> None:

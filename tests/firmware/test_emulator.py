@@ -11,6 +11,7 @@ from firmware.errors import ModelError, PayloadError
 from firmware.fixed import Fixed
 from firmware.model import Dense, Feature, Model, Normalisation, Registers, Rings, Score
 from firmware.payload import Layout, Payload
+from tests.firmware.networks import odd_models
 
 ORBITS = ("2024_v1_3_0_data_000", "Collisions2025_v1_0_0_data_000")
 MENU_CUTS = np.array([346, 389, 415, 456, 557])
@@ -48,6 +49,17 @@ def test_one_matrix_product_gives_what_one_product_after_the_other_gives(
     slow = Emulator(model).run(events, nominal)
     assert (fast.latent == slow.latent).all()
     assert len(np.unique(fast.codes)) > 1000
+
+
+def test_sums_that_saturate_at_zero_do_so_at_every_step(
+    random_events: Callable[[Model, int, int], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = odd_models()["unsigned"]
+    events, payload = random_events(model, 1000, 9), Payload.nominal(model, [1, 2])
+    words = Emulator(model).run(events, payload)
+    monkeypatch.setattr(firmware.emulator, "EXACT_DOUBLE", 0)
+    assert (words.latent == Emulator(model).run(events, payload).latent).all()
+    assert len(np.unique(words.codes)) > 500
 
 
 def test_the_nominal_registers_change_nothing(

@@ -1,5 +1,4 @@
 import ctypes
-import itertools
 import json
 import os
 import subprocess
@@ -13,12 +12,13 @@ import numpy as np
 import pytest
 
 from firmware.datapath import spelling
-from firmware.emulator import Emulator, Words
+from firmware.emulator import Emulator
 from firmware.errors import CompilationError, CompilerMissing, ModelError, PayloadError
-from firmware.fixed import OVERFLOWS, ROUNDINGS, Fixed
+from firmware.fixed import Fixed
 from firmware.hls import CompiledDatapath, compiler
-from firmware.model import Dense, Feature, Model, Normalisation, Registers, Rings, Score
+from firmware.model import Model
 from firmware.payload import Payload
+from tests.firmware.networks import differences, odd_models, random_casts, random_raws
 
 Drawn = Callable[[Model, int, int], np.ndarray]
 
@@ -33,10 +33,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def compiled(model: Model, cache: Path) -> CompiledDatapath:
     return CompiledDatapath(model, cache)
-
-
-def differences(a: Words, b: Words) -> list[int]:
-    return [int((getattr(a, part) != getattr(b, part)).sum()) for part in ("codes", "core_codes", "latent", "accepts")]
 
 
 @needs_compiler
@@ -104,65 +100,8 @@ def test_the_compiled_datapath_gives_the_published_scores_of_axol1tl_v4(
             assert (words.codes != golden[f"{orbit}/score_x16"]).sum() == 0
 
 
-def odd_models() -> dict[str, Model]:
-    """Networks that take the paths of the datapath which AXOL1TL does not."""
-    parse = Fixed.parse
-    rng = np.random.default_rng(11)
-
-    def dense(n_in: int, n_out: int, accum: str, result: str, relu: bool) -> Dense:
-        weight_type, bias_type = parse("fixed<6,2>"), parse("fixed<7,4>")
-        weight, bias = rng.integers(-32, 32, (n_in, n_out)), rng.integers(-64, 64, n_out)
-        return Dense(weight, bias, weight_type, bias_type, parse(accum), parse(result), relu)
-
-    def registers(scale: str, offset: str, result: str) -> Registers:
-        return Registers(parse(scale), parse(offset), parse(result))
-
-    def normalisation(n: int, shift: int, offset: int, result: str) -> Normalisation:
-        fixed = parse("fixed<16,12>")
-        return Normalisation(np.full(n, shift), np.full(n, offset), fixed, fixed, parse(result))
-
-    kinds = (("x", "pt"), ("x", "pt"), ("y", "eta"), ("x", "eta"), ("x", "eta"), ("y", "energy"))
-    distance = Model(
-        "distance to a center, every product truncated, saturating sums, rings of unlike objects",
-        tuple(Feature(f"{o}{i}", o, kind, Fixed(9, 9, i % 2 == 0)) for i, (o, kind) in enumerate(kinds)),
-        (Rings("y", 0, 4), Rings("x", 4, 16)),
-        registers("ufixed<8,1>", "fixed<9,6,RND,SAT>", "fixed<14,11,TRN_ZERO,SAT_SYM>"),
-        normalisation(6, 3, -5, "fixed<9,6,RND_INF,SAT_ZERO>"),
-        (
-            dense(6, 5, "fixed<11,7,RND_MIN_INF,SAT>", "ufixed<8,5,RND_ZERO,WRAP>", True),
-            dense(5, 3, "fixed<9,6,TRN_ZERO,SAT_SYM>", "fixed<8,5,RND,WRAP>", False),
-        ),
-        registers("ufixed<10,2>", "ufixed<4,1>", "fixed<11,6,RND_CONV,SAT>"),
-        Score("squared_distance", (40, -250, 3), parse("fixed<16,12,RND>"), parse("ufixed<14,10,RND,SAT>")),
-        registers("ufixed<12,3>", "fixed<14,10>", "ufixed<14,10,TRN,SAT_ZERO>"),
-        lut_bits=5,
-        n_cuts=2,
-    )
-    linear = Model(
-        "one linear output of 252 energies, no normalisation, unsigned latent, two-bit integer weights",
-        tuple(Feature(f"e{i}", "region", "energy", Fixed(10, 10, False)) for i in range(252)),
-        (),
-        registers("ufixed<16,2>", "fixed<12,10>", "ufixed<14,12,RND,SAT>"),
-        normalisation(252, 0, 0, "ufixed<10,10,RND,SAT>"),
-        (
-            replace(
-                dense(252, 4, "fixed<24,18>", "ufixed<16,14,RND,SAT>", True),
-                weight=rng.choice([-2, -1, 0, 1], (252, 4), p=[0.1, 0.2, 0.29, 0.41]),
-                weight_type=Fixed(2, 2),
-            ),
-            dense(4, 1, "fixed<28,20>", "ufixed<18,16,RND_CONV,SAT>", True),
-        ),
-        registers("ufixed<16,2>", "fixed<12,10>", "ufixed<18,16,RND,SAT>"),
-        Score("linear", None, parse("ufixed<18,16>"), parse("ufixed<16,12,RND,SAT>")),
-        registers("ufixed<16,2>", "fixed<16,12>", "ufixed<16,12,RND,SAT>"),
-        lut_bits=0,
-        n_cuts=1,
-    )
-    return {"distance": distance, "linear": linear}
-
-
 @needs_compiler
-@pytest.mark.parametrize("name", ["distance", "linear"])
+@pytest.mark.parametrize("name", ["distance", "linear", "unsigned"])
 def test_both_datapaths_agree_on_other_networks(
     name: str, cache: Path, random_events: Drawn, random_payload: Callable[[Model, int], Payload]
 ) -> None:
@@ -277,21 +216,6 @@ extern "C" {
 """
 
 
-def random_casts() -> list[tuple[Fixed, Fixed]]:
-    """Two random pairs of types for every rounding, overflow and sign of the target."""
-    rng = np.random.default_rng(12)
-
-    def sizes(low: int, high: int) -> tuple[int, int]:
-        width = int(rng.integers(low, high))
-        return width, int(rng.integers(-3, width + 4))
-
-    return [
-        (Fixed(*sizes(1, 40), bool(rng.integers(2))), Fixed(*sizes(2, 25), signed, rounding, overflow))
-        for rounding, overflow, signed in itertools.product(ROUNDINGS, OVERFLOWS, (True, False))
-        for _ in range(2)
-    ]
-
-
 @needs_compiler
 def test_casts_are_those_of_the_ap_types_headers(tmp_path: Path) -> None:
     casts = random_casts()
@@ -315,11 +239,7 @@ def test_casts_are_those_of_the_ap_types_headers(tmp_path: Path) -> None:
 
     rng = np.random.default_rng(13)
     for i, (source, target) in enumerate(casts):
-        raw = rng.integers(source.min_raw, source.max_raw + 1, 500)
-        dropped = source.frac - target.frac
-        if 1 < dropped < source.width:
-            raw[100:200] = (raw[100:200] >> dropped << dropped) + (1 << dropped - 1)
-        raw[:3] = source.min_raw, source.max_raw, 0
+        raw = random_raws(rng, source, target)
         reference = np.empty_like(raw)
         library[f"cast{i}"](*pointers(raw, reference), ctypes.c_size_t(raw.size))
         assert (target.cast(raw, source.frac) == reference).all(), f"{source} to {target}"

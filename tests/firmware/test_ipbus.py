@@ -95,10 +95,11 @@ def space() -> Space:
     return Space()
 
 
-@pytest.fixture
-def run(space: Space, client: Remote) -> Iterator[Callable[..., list[Any]]]:
+@pytest.fixture(params=["udp", "tcp"])
+def run(space: Space, client: Remote, request: pytest.FixtureRequest) -> Iterator[Callable[..., list[Any]]]:
     with Server(space) as server:
-        yield lambda *steps: client.call("run", server.uri, *steps, deadline=20)
+        uri = server.uri if request.param == "udp" else server.tcp_uri
+        yield lambda *steps: client.call("run", uri, *steps, deadline=20)
 
 
 Run = Callable[..., list[Any]]
@@ -218,5 +219,23 @@ def test_close_frees_the_port(space: Space) -> None:
     server = Server(space)
     address = server.address
     server.close()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again, socket.create_server(address):
         again.bind(address)
+
+
+def test_close_ends_the_connections(space: Space) -> None:
+    server = Server(space)
+    with socket.create_connection(server.address) as connection:
+        connection.sendall(struct.pack("!I", 8) + packet(0, 0x2000000F)[:3])
+        server.close()
+        assert connection.recv(1) == b""
+
+
+def test_packet_ids_are_counted_for_each_connection(space: Space) -> None:
+    request = packet(1, *write_request(5))
+    with Server(space) as server:
+        for _ in range(2):
+            with socket.create_connection(server.address) as connection:
+                connection.sendall(struct.pack("!I", len(request)) + request)
+                assert connection.recv(4) == struct.pack("!I", 8)
+    assert space.writes == 2

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from firmware.fixed import Fixed
 from firmware.ledger import Ledger, LedgerError
 from firmware.payload import Layout, Payload
+from firmware.records import Note
 
 LAYOUT = Layout.build([("lut", 4, Fixed(16, 16, signed=False))])
 MODEL_ID = "ab" * 32
@@ -30,6 +31,12 @@ def path(tmp_path: Path) -> Path:
 def ledger(path: Path) -> Iterator[Ledger]:
     with Ledger(path, clock=count(1).__next__) as ledger:
         yield ledger
+
+
+def note(
+    ledger: Ledger, stream: str, generation: int, payload_id: str, step: str, status: str, **detail: object
+) -> None:
+    ledger.record_steps(stream, generation, payload_id, [Note(step, status, detail)])
 
 
 def test_a_payload_comes_back_word_for_word_also_by_the_start_of_its_id(ledger: Ledger) -> None:
@@ -113,7 +120,7 @@ def test_tags_and_streams_do_not_mix(ledger: Ledger) -> None:
 def test_the_file_itself_forbids_rewriting_history(ledger: Ledger, path: Path, table: str, change: str) -> None:
     id = ledger.add_payload("axol1tl", payload_of(1), "test").id
     ledger.record_iov("axol1tl", 7, 3, id, 1, epoch=5)
-    ledger.record_step("axol1tl", 1, id, "stage", "begun")
+    note(ledger, "axol1tl", 1, id, "stage", "begun")
     ledger.add_proposal("p1", "axol1tl", {})
     ledger.decide("p1", "approved", "someone")
     other = sqlite3.connect(path)
@@ -126,25 +133,25 @@ def test_what_refers_to_nothing_is_refused(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="FOREIGN KEY"):
         ledger.record_iov("axol1tl", 7, 3, "unknown", 1, epoch=5)
     with pytest.raises(LedgerError, match="FOREIGN KEY"):
-        ledger.record_step("axol1tl", 1, "unknown", "stage", "begun")
+        note(ledger, "axol1tl", 1, "unknown", "stage", "begun")
     with pytest.raises(LedgerError, match="FOREIGN KEY"):
         ledger.decide("unknown", "approved", "someone")
     id = ledger.add_payload("axol1tl", payload_of(1), "test").id
     with pytest.raises(LedgerError, match="CHECK"):
-        ledger.record_step("axol1tl", 1, id, "stage", "perhaps")
+        note(ledger, "axol1tl", 1, id, "stage", "perhaps")
 
 
 def test_a_transaction_is_open_until_its_end_is_recorded(ledger: Ledger) -> None:
     assert ledger.open_transaction("axol1tl") == []
     id = ledger.add_payload("axol1tl", payload_of(1), "test").id
-    ledger.record_step("axol1tl", 1, id, "stage", "begun", {"words": 4})
-    ledger.record_step("axol1tl", 1, id, "stage", "failed", {"why": "silence"})
-    ledger.record_step("cicada", 1, ledger.add_payload("cicada", payload_of(1), "test").id, "end", "done")
+    note(ledger, "axol1tl", 1, id, "stage", "begun", words=4)
+    note(ledger, "axol1tl", 1, id, "stage", "failed", why="silence")
+    note(ledger, "cicada", 1, ledger.add_payload("cicada", payload_of(1), "test").id, "end", "done")
     assert [(step.step, step.status, step.detail) for step in ledger.open_transaction("axol1tl")] == [
         ("stage", "begun", {"words": 4}),
         ("stage", "failed", {"why": "silence"}),
     ]
-    ledger.record_step("axol1tl", 1, id, "end", "done")
+    note(ledger, "axol1tl", 1, id, "end", "done")
     assert ledger.open_transaction("axol1tl") == []
     assert [step.step for step in ledger.steps("axol1tl", 1)] == ["stage", "stage", "end"]
 
@@ -152,7 +159,7 @@ def test_a_transaction_is_open_until_its_end_is_recorded(ledger: Ledger) -> None
 def test_generations_rise_across_board_restarts(ledger: Ledger) -> None:
     id = ledger.add_payload("axol1tl", payload_of(1), "test").id
     assert ledger.next_generation("axol1tl", active=0) == 1
-    ledger.record_step("axol1tl", 4, id, "stage", "begun")
+    note(ledger, "axol1tl", 4, id, "stage", "begun")
     assert ledger.next_generation("axol1tl", active=0) == 5
     ledger.record_iov("axol1tl", 7, 3, id, 6, epoch=5)
     assert ledger.next_generation("axol1tl", active=0) == 7

@@ -42,7 +42,7 @@ PATIENCE_MS = 20_000
 def make_package(name: str, seed: int) -> Package:
     """A network of random weights with cuts at 5 % and 1 %."""
     random = np.random.default_rng(seed)
-    shapes = ((57, 28), (28, 15), (15, 8))
+    shapes = ((57, 8), (8, 6), (6, 8))
     model = Model.axol1tl(
         name,
         [random.normal(0, 0.4, shape) for shape in shapes],
@@ -62,6 +62,18 @@ def make_package(name: str, seed: int) -> Package:
 @pytest.fixture(scope="module")
 def package() -> Package:
     return make_package("axol1tl", 3)
+
+
+@pytest.fixture(scope="module", params=["numpy", "rtl"])
+def quick(request: pytest.FixtureRequest) -> BoardSettings:
+    """A short run, decided by the emulator or by the verilated hardware."""
+    cache = request.getfixturevalue("rtl_cache") if request.param == "rtl" else Path()
+    return replace(QUICK, execution=request.param, cache=cache)
+
+
+@pytest.fixture
+def paced(quick: BoardSettings) -> BoardSettings:
+    return replace(quick, ls_seconds=0.25, duration_ls=100)
 
 
 class Tap:
@@ -183,9 +195,9 @@ def colliding(batch: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def quick_run(package: Package, client: Remote) -> tuple[list[Batch], list[Any]]:
+def quick_run(package: Package, client: Remote, quick: BoardSettings) -> tuple[list[Batch], list[Any]]:
     """All messages of a short run and the registers after it."""
-    with running([package], QUICK) as board:
+    with running([package], quick) as board:
         messages = board.tap.rest()
         call(client, "open", board.board.status()["ipbus"])
         counters = call(client, "read", *(f"axol1tl.counters.{n}" for n in ("ls", "events", "dropped", "accepts")))
@@ -299,9 +311,9 @@ def test_two_streams_see_the_same_crossings(package: Package) -> None:
 PACED = replace(QUICK, ls_seconds=0.25, duration_ls=100)
 
 
-def test_an_armed_payload_swaps_at_its_lumi_section(package: Package, client: Remote) -> None:
+def test_an_armed_payload_swaps_at_its_lumi_section(package: Package, client: Remote, paced: BoardSettings) -> None:
     payload = package.nominal.replace_values(output_scale=1.5, cuts=package.nominal.value("cuts") + 5)
-    with running([package], PACED) as board:
+    with running([package], paced) as board:
         call(client, "open", board.board.status()["ipbus"])
         call(client, "stage", "axol1tl", fields(payload))
         ls, crc = call(client, "read", "info.ls", "axol1tl.shadow_crc")
@@ -325,9 +337,11 @@ def test_an_armed_payload_swaps_at_its_lumi_section(package: Package, client: Re
         np.testing.assert_array_equal(emulator.codes(batch.events, active), batch.codes[batch.index])
 
 
-def test_preview_counts_what_the_shadow_bank_would_accept(package: Package, client: Remote) -> None:
+def test_preview_counts_what_the_shadow_bank_would_accept(
+    package: Package, client: Remote, paced: BoardSettings
+) -> None:
     everything = package.nominal.replace(cuts=[0, 0])
-    with running([package], PACED) as board:
+    with running([package], paced) as board:
         call(client, "open", board.board.status()["ipbus"])
         call(client, "stage", "axol1tl", fields(everything))
         call(client, "write", {"axol1tl.preview.clear": 1, "axol1tl.preview.prescale": 10})
@@ -339,9 +353,9 @@ def test_preview_counts_what_the_shadow_bank_would_accept(package: Package, clie
     assert {message.header.generation for message in messages} == {0}
 
 
-def test_a_reboot_is_a_new_epoch_with_nominal_registers(package: Package, client: Remote) -> None:
+def test_a_reboot_is_a_new_epoch_with_nominal_registers(package: Package, client: Remote, paced: BoardSettings) -> None:
     payload = package.nominal.replace(cuts=[1, 2])
-    with running([package], PACED) as board:
+    with running([package], paced) as board:
         call(client, "open", board.board.status()["ipbus"])
         call(client, "stage", "axol1tl", fields(payload))
         before, ls = call(client, "read", "info.epoch", "info.ls")

@@ -2,23 +2,24 @@ import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from firmware.addresses import SHADOW, STREAM_SPAN
 from firmware.board import ArmStatus, Board, RemoteBoard
 from firmware.errors import BoardUnreachable, IdentityError, TransactionError
 from firmware.ledger import Ledger, LedgerError
 from firmware.payload import Payload
 from firmware.readback import check_identity
+from firmware.records import Note
 from firmware.standing import Outcome
 from firmware.transaction import Transaction
 from firmware.uhal_board import UhalBoard
-from tests.firmware.rig import RUN, STREAM, Rig, Wire, small_model
+from tests.firmware.rig import RUN, STREAM, Rig, Wire, small_model, validation
 
-ARM_COMMAND = 0x10013
+ARM_COMMAND = STREAM_SPAN + 0x13
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def begin(rig: Rig, board: RemoteBoard, ledger: Ledger) -> Begin:
         frozen: Callable[[], bool] = lambda: False,
         generation: int | None = None,
     ) -> Transaction:
-        return Transaction(board, ledger, STREAM, payload, frozen=frozen, generation=generation)
+        return Transaction({"gt": board}, ledger, STREAM, payload, rig.validation, frozen=frozen, generation=generation)
 
     return begin
 
@@ -98,8 +99,8 @@ def test_a_payload_becomes_active_at_its_target_and_the_ledger_knows_every_step(
     assert iov.epoch == rig.registers.epoch
     assert ledger.open_transaction(STREAM) == []
     assert steps_of(ledger, 1) == [
-        *("identify begun", "identify done", "stage begun", "stage done", "preview begun", "preview done"),
-        *("verify begun", "verify done", "arm begun", "arm done", "confirm done", "end done"),
+        *("prove done", "identify done", "stage begun", "stage done", "play begun", "play done"),
+        *("preview begun", "preview done", "verify done", "arm begun", "arm done", "confirm done", "end done"),
     ]
 
 
@@ -120,15 +121,18 @@ def test_a_board_of_another_model_is_refused_naming_each_difference(
 ) -> None:
     other = Payload.nominal(small_model(seed=6), [1, 2])
     ledger.add_payload(STREAM, other, "test")
-    transaction = Transaction(board, ledger, STREAM, other, frozen=lambda: False)
+    transaction = Transaction(
+        {"gt": board}, ledger, STREAM, other, validation(small_model(seed=6)), frozen=lambda: False
+    )
     with pytest.raises(IdentityError) as caught:
         transaction.stage()
+    assert "axol1tl on gt is not what" in str(caught.value)
     assert f"model_id is '{rig.model.id}', expected '{other.model_id}'" in str(caught.value)
     assert "magic" not in str(caught.value)
     assert "n_words" not in str(caught.value)
-    assert steps_of(ledger, 1) == ["identify begun", "identify failed"]
+    assert steps_of(ledger, 1) == ["prove done", "identify failed"]
     assert board.state(STREAM).shadow_crc == rig.nominal.crc
-    assert check_identity(board, STREAM, rig.model.id, rig.model.layout).epoch == rig.registers.epoch
+    assert check_identity(board, STREAM, rig.model.id, rig.model.layout, "gt").epoch == rig.registers.epoch
 
 
 @pytest.mark.parametrize("direction", ["write", "read"])
@@ -136,7 +140,7 @@ def test_one_flipped_bit_on_the_way_is_found_and_named(
     rig: Rig, begin: Begin, monkeypatch: pytest.MonkeyPatch, direction: str
 ) -> None:
     latent_offset = rig.model.layout["latent_offset"]
-    place = 0x10000 + 0x1000 + latent_offset.address + 3
+    place = STREAM_SPAN + SHADOW + latent_offset.address + 3
     read, write = rig.registers.read, rig.registers.write
 
     def flipped(address: int, words: Sequence[int]) -> list[int]:
@@ -163,7 +167,7 @@ def test_nothing_is_armed_when_the_shadow_bank_changed_since_staging(
     transaction = begin()
     transaction.stage()
     board.write_shadow(STREAM, rig.nominal.words)
-    with pytest.raises(TransactionError, match="verify: the shadow bank as read back differs"):
+    with pytest.raises(TransactionError, match=r"verify: gt: the shadow CRC is .*: stage again"):
         transaction.arm()
     assert not board.state(STREAM).armed
     assert "arm begun" not in steps_of(ledger, 1)
@@ -174,7 +178,7 @@ def test_a_preview_of_anything_but_the_payload_is_refused(rig: Rig, board: Remot
     transaction.stage()
     transaction.preview_start(prescale=1)
     board.write_shadow(STREAM, rig.nominal.words)
-    with pytest.raises(TransactionError, match="preview: the shadow CRC is"):
+    with pytest.raises(TransactionError, match="preview: gt: the shadow CRC is"):
         transaction.preview_read()
 
 
@@ -212,7 +216,7 @@ def test_an_arm_that_comes_too_late_is_explained_and_can_be_repeated(rig: Rig, b
     transaction = begin()
     transaction.stage()
     rig.before_write = lambda address: rig.begin_ls(3) if address == ARM_COMMAND else None
-    with pytest.raises(TransactionError, match="arm: refused as late: LS 12 is not after the board's LS 13"):
+    with pytest.raises(TransactionError, match="arm: gt: refused as late: LS 12 is not after the board's LS 13"):
         transaction.arm()
     rig.before_write = lambda address: None
     assert transaction.arm().ls == 15
@@ -230,7 +234,7 @@ def test_another_hand_on_the_board_while_arming_is_a_refusal_by_generation(rig: 
     transaction = begin()
     transaction.stage()
     rig.before_write = lambda address: setattr(rig.bank, "generation", 4)
-    with pytest.raises(TransactionError, match="arm: refused, generation 1 is not above the active 4"):
+    with pytest.raises(TransactionError, match="arm: gt: refused, generation 1 is not above the active 4"):
         transaction.arm()
 
 
@@ -289,7 +293,9 @@ def test_an_abort_does_not_touch_a_board_of_another_model(rig: Rig, board: Remot
     other = Payload.nominal(small_model(seed=6), [1, 2])
     ledger.add_payload(STREAM, other, "test")
     board.arm(STREAM, 1, 13, rig.nominal.crc)
-    transaction = Transaction(board, ledger, STREAM, other, frozen=lambda: False)
+    transaction = Transaction(
+        {"gt": board}, ledger, STREAM, other, validation(small_model(seed=6)), frozen=lambda: False
+    )
     with pytest.raises(IdentityError):
         transaction.stage()
     assert transaction.abort().outcome is Outcome.OLD
@@ -424,7 +430,7 @@ Resume = Callable[[], Transaction | None]
 
 @pytest.fixture
 def resume(rig: Rig, board: RemoteBoard, ledger: Ledger) -> Resume:
-    return lambda: Transaction.resume(board, ledger, STREAM, rig.model.layout, frozen=lambda: False)
+    return lambda: Transaction.resume({"gt": board}, ledger, STREAM, rig.validation, frozen=lambda: False)
 
 
 def test_a_resumed_transaction_knows_the_run_in_which_it_was_armed(rig: Rig, begin: Begin, resume: Resume) -> None:
@@ -466,57 +472,38 @@ class Deadly(Ledger):
         self._when = when
         self._fatal = (step, status)
 
-    def record_step(
-        self,
-        stream: str,
-        generation: int,
-        payload_id: str,
-        step: str,
-        status: str,
-        detail: Mapping[str, Any] | None = None,
-    ) -> None:
-        fatal = (step, status) == self._fatal
+    def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[Note]) -> None:
+        fatal = any((step, status) == self._fatal for step, status, _ in steps)
         if fatal and self._when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        super().record_step(stream, generation, payload_id, step, status, detail)
+        super().record_steps(stream, generation, payload_id, steps)
         if fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def push(uri: str, table: str, path: Path, payload: Payload, when: str, step: str, status: str) -> None:
     board = UhalBoard(uri, table)
-    transaction = Transaction(board, Deadly(path, when, step, status), STREAM, payload, frozen=lambda: False)
+    deadly = Deadly(path, when, step, status)
+    transaction = Transaction({"gt": board}, deadly, STREAM, payload, validation(small_model()), frozen=lambda: False)
     transaction.stage()
     transaction.preview_start(1)
     transaction.preview_stop()
     transaction.arm()
 
 
+STEPS = [(step, status) for step in ("stage", "play", "preview", "arm") for status in ("begun", "done")]
+ASKED = ["before arm done", "after arm done"]
+"""Where the arm command has gone out."""
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["", "swapped"])
 @pytest.mark.parametrize(
-    ("when", "step", "status", "swapped", "outcome"),
-    [
-        ("after", "identify", "begun", False, Outcome.OLD),
-        ("after", "stage", "begun", False, Outcome.OLD),
-        ("before", "stage", "done", False, Outcome.OLD),
-        ("before", "preview", "done", False, Outcome.OLD),
-        ("after", "arm", "begun", False, Outcome.OLD),
-        ("before", "arm", "done", False, Outcome.ARMED),
-        ("before", "arm", "done", True, Outcome.LATCHED),
-        ("after", "arm", "done", True, Outcome.LATCHED),
-    ],
+    "moment", [f"{when} {step} {status}" for step, status in STEPS for when in ("before", "after")]
 )
 def test_after_a_kill_the_ledger_and_the_board_tell_what_is_true(
-    rig: Rig,
-    board: RemoteBoard,
-    ledger: Ledger,
-    resume: Resume,
-    when: str,
-    step: str,
-    status: str,
-    swapped: bool,
-    outcome: Outcome,
+    rig: Rig, board: RemoteBoard, ledger: Ledger, begin: Begin, resume: Resume, moment: str, swapped: bool
 ) -> None:
-    arguments = (rig.uri, rig.table, ledger.path, rig.payload, when, step, status)
+    arguments = (rig.uri, rig.table, ledger.path, rig.payload, *moment.split())
     process = multiprocessing.get_context("spawn").Process(target=push, args=arguments)
     process.start()
     process.join(60)
@@ -524,20 +511,51 @@ def test_after_a_kill_the_ledger_and_the_board_tell_what_is_true(
     if swapped:
         rig.begin_ls(4)
     transaction = resume()
+    if moment == "before stage begun":
+        assert transaction is None
+        assert board.state(STREAM).shadow_crc == rig.nominal.crc
+        transaction = begin()
     assert transaction is not None
     assert transaction.payload.id == rig.payload.id
     standing = transaction.confirm()
-    assert standing.outcome is outcome
-    if outcome is Outcome.ARMED:
+    if moment in ASKED:
+        assert standing.outcome is (Outcome.LATCHED if swapped else Outcome.ARMED)
         rig.begin_ls(2)
         assert transaction.confirm().outcome is Outcome.LATCHED
-    if outcome is Outcome.OLD:
+        assert [(iov.run, iov.ls) for iov in ledger.history(STREAM)] == [(RUN, 12)]
+    else:
+        assert standing.outcome is Outcome.OLD
+        assert rig.bank.active.id == rig.nominal.id
         assert transaction.abort().outcome is Outcome.OLD
         rig.collide(100, rates=[1, 1])
         assert board.previewed(STREAM)[0] == 0
         assert ledger.history(STREAM) == []
         assert ledger.next_generation(STREAM, 0) == 2
-    else:
-        assert [(iov.run, iov.ls) for iov in ledger.history(STREAM)] == [(RUN, 12)]
-        assert board.read_bank(STREAM, "active").tolist() == rig.payload.words.tolist()
+        again = begin()
+        again.stage()
+        rig.begin_ls(again.arm().ls - rig.registers.ls)
+        assert again.confirm().outcome is Outcome.LATCHED
+    assert board.read_bank(STREAM, "active").tolist() == rig.payload.words.tolist()
     assert resume() is None
+
+
+@pytest.mark.parametrize("step", ["stage", "play", "stage again"])
+def test_a_resumed_transaction_arms_nothing_that_was_not_played(
+    rig: Rig, ledger: Ledger, begin: Begin, resume: Resume, step: str
+) -> None:
+    transaction = begin()
+    transaction.prove()
+    transaction.write()
+    if step != "stage":
+        transaction.play()
+    if step == "stage again":
+        transaction.write()
+    resumed = resume()
+    assert resumed is not None
+    if step == "play":
+        assert resumed.arm().outcome is Outcome.ARMED
+        return
+    with pytest.raises(TransactionError, match="have not played the golden vectors"):
+        resumed.arm()
+    resumed.stage()
+    assert resumed.arm().outcome is Outcome.ARMED

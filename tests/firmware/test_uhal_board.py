@@ -1,20 +1,22 @@
 import os
 import signal
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from firmware.addresses import MAGIC, VERSION
 from firmware.board import ArmStatus, Board, BoardState, Counters, Identity, RemoteBoard
-from firmware.errors import BoardError, BoardUnreachable
-from firmware.sim.bank import Counts
-from firmware.sim.ipbus import Server, Target
+from firmware.emulator import Emulator
+from firmware.errors import AddressTableError, BoardError, BoardUnreachable
+from firmware.register_board import PLAY_RUNNING
+from firmware.sim.bank import Bank, Counts
+from firmware.sim.ipbus import Server
 from firmware.uhal_board import UhalBoard
 from tests.firmware.rig import RUN, STREAM, Rig, Wire
 
@@ -49,7 +51,7 @@ def test_the_remote_driver_is_a_board(board: RemoteBoard) -> None:
 def test_identity_is_what_the_registers_say(rig: Rig, board: RemoteBoard) -> None:
     epoch = rig.registers.epoch
     expected = Identity(MAGIC, VERSION, epoch, rig.model.id, rig.model.layout.n_words)
-    assert board.identify(STREAM) == expected
+    assert board.identify(STREAM) == (expected, board.state(STREAM))
 
 
 def test_the_state_is_what_the_registers_say(rig: Rig, board: RemoteBoard) -> None:
@@ -123,13 +125,13 @@ def test_what_an_error_left_unsent_is_never_sent(rig: Rig) -> None:
 
 
 def test_a_register_that_the_board_refuses_is_an_error_and_no_silence(rig: Rig) -> None:
-    table = rig.table.replace('id="latched_ls" address="0xb"', 'id="latched_ls" address="0xff00"')
+    table = rig.table.replace('id="latched_ls" address="0xb"', 'id="latched_ls" address="0xfff"')
     assert table != rig.table
     board = RemoteBoard(UhalBoard, rig.uri, table, deadline=10)
     with pytest.raises(BoardError) as caught:
         board.state(STREAM)
     assert not isinstance(caught.value, BoardUnreachable)
-    assert board.identify(STREAM).magic == MAGIC
+    np.testing.assert_array_equal(board.read_bank(STREAM, "active"), rig.nominal.words)
     board.close()
 
 
@@ -215,19 +217,6 @@ def test_a_repeated_reply_is_never_taken_for_another_answer(rig: Rig) -> None:
         board.close()
 
 
-def test_a_driver_leaves_no_file_behind_even_when_it_is_killed(
-    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    board = RemoteBoard(UhalBoard, rig.uri, rig.table, deadline=10)
-    board.state(STREAM)
-    with pytest.raises(BoardError):
-        board.state("cicada")
-    board.state(STREAM)
-    board.close()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_board_that_comes_back_is_talked_to_again(rig: Rig) -> None:
     server = Server(rig)
     host, port = server.address
@@ -259,35 +248,81 @@ def test_a_board_that_cannot_be_connected_is_unreachable(rig: Rig, uri: str) -> 
         board.close()
 
 
-@pytest.mark.parametrize(
-    ("uri", "table", "text"),
-    [("pigeon://127.0.0.1:1", None, "pigeon"), ("ipbusudp-2.0://127.0.0.1:1", "<node", r"board-\w+\.xml")],
-)
-def test_a_uri_or_a_table_that_uhal_cannot_read_is_an_error(rig: Rig, uri: str, table: str | None, text: str) -> None:
-    board = RemoteBoard(UhalBoard, uri, table or rig.table, deadline=10)
-    with pytest.raises(BoardError, match=text) as caught:
+def test_a_scheme_that_uhal_does_not_know_is_an_error_and_no_silence(rig: Rig) -> None:
+    board = RemoteBoard(UhalBoard, "pigeon://127.0.0.1:1", rig.table, deadline=10)
+    with pytest.raises(BoardError, match="pigeon") as caught:
         board.state(STREAM)
     assert not isinstance(caught.value, BoardUnreachable)
     board.close()
 
 
+def test_a_table_that_cannot_be_read_is_refused_before_anything_is_sent(rig: Rig) -> None:
+    board = RemoteBoard(UhalBoard, rig.uri, "<node", deadline=10)
+    with pytest.raises(AddressTableError, match="the address table is no XML"):
+        board.state(STREAM)
+    board.close()
+
+
+def test_a_table_in_modules_is_read_from_its_folder(rig: Rig, tmp_path: Path) -> None:
+    top = ElementTree.fromstring(rig.table)
+    for part in list(top):
+        (tmp_path / f"{part.get('id')}.xml").write_bytes(ElementTree.tostring(part))
+        part.clear()
+    for part, name in zip(top, ("info", STREAM), strict=True):
+        part.attrib |= {"id": name, "module": f"file://{name}.xml"}
+    board = RemoteBoard(UhalBoard, rig.uri, ElementTree.tostring(top, "unicode"), 1000, tmp_path, deadline=10)
+    assert board.write_shadow(STREAM, rig.payload.words).state.shadow_crc == rig.payload.crc
+    board.close()
+
+
+def test_the_shadow_bank_comes_back_as_the_registers_hold_it_with_the_state_after_it(
+    rig: Rig, board: RemoteBoard
+) -> None:
+    written = board.write_shadow(STREAM, rig.payload.words)
+    np.testing.assert_array_equal(written.words, rig.payload.words)
+    assert written.state.shadow_crc == rig.payload.crc
+    rig.bank._banks[1][3] ^= 1
+    assert np.flatnonzero(board.read_shadow(STREAM).words != rig.payload.words).tolist() == [3]
+
+
+def test_events_are_played_through_the_bank_that_is_asked(rig: Rig, board: RemoteBoard) -> None:
+    events = np.random.default_rng(2).integers(*rig.model.limits, (64, 57), endpoint=True)
+    board.write_shadow(STREAM, rig.payload.words)
+    emulator = Emulator(rig.model)
+    assert board.playback(STREAM) == 64
+    np.testing.assert_array_equal(board.play(STREAM, events, "shadow"), emulator.codes(events, rig.payload))
+    np.testing.assert_array_equal(board.play(STREAM, events, "active"), emulator.codes(events, rig.nominal))
+
+
+def test_a_playback_that_runs_is_waited_for_and_one_that_never_ends_is_an_error(rig: Rig, board: RemoteBoard) -> None:
+    events = np.zeros((2, 57), np.int64)
+    expected = board.play(STREAM, events, "active")
+    left = [PLAY_RUNNING] * 3
+    rig.bank.read = lambda offset, n: (  # type: ignore[method-assign]
+        [left.pop()] if offset == 0x10003 and left else Bank.read(rig.bank, offset, n)
+    )
+    np.testing.assert_array_equal(board.play(STREAM, events, "active"), expected)
+    assert left == []
+    left += [PLAY_RUNNING] * 100_000
+    with pytest.raises(BoardError, match=r"axol1tl\.playback: 2 events are still running after 0\.5 s"):
+        board.play(STREAM, events, "active")
+
+
+def test_more_events_than_the_board_plays_are_refused(rig: Rig, board: RemoteBoard) -> None:
+    rig.bank._capacity = 63
+    with pytest.raises(BoardError, match="refuses 64 events"):
+        board.play(STREAM, np.zeros((64, 57), np.int64), "active")
+
+
 def test_the_same_driver_speaks_ipbus_over_tcp(rig: Rig) -> None:
-    target = Target(rig)
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection, connection.makefile("rb") as stream:
-            while head := stream.read(4):
-                reply = target.reply(stream.read(struct.unpack("!I", head)[0])) or b""
-                connection.sendall(struct.pack("!I", len(reply)) + reply)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        uri = f"ipbustcp-2.0://127.0.0.1:{listener.getsockname()[1]}"
-        board = RemoteBoard(UhalBoard, uri, rig.table, deadline=10)
-        board.write_shadow(STREAM, rig.payload.words)
-        np.testing.assert_array_equal(board.read_bank(STREAM, "shadow"), rig.payload.words)
-        assert board.state(STREAM).shadow_crc == rig.payload.crc
-        board.close()
-        thread.join(10)
+    server = Server(rig)
+    address = server.address
+    board = RemoteBoard(UhalBoard, server.tcp_uri, rig.table, 1000, deadline=10)
+    np.testing.assert_array_equal(board.write_shadow(STREAM, rig.payload.words).words, rig.payload.words)
+    server.close()
+    with pytest.raises(BoardUnreachable):
+        board.state(STREAM)
+    server = Server(rig, *address)
+    assert board.state(STREAM).shadow_crc == rig.payload.crc
+    board.close()
+    server.close()

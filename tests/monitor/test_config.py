@@ -1,5 +1,6 @@
 """The configuration: defaults that work, and every fault named at once."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -63,6 +64,23 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
 def test_a_board_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no board 'hgcal'; there is gt"):
         load(written(tmp_path, SMALL.replace('board = "gt"', 'board = "hgcal"')))
+
+
+def test_a_stream_may_be_on_several_boards(tmp_path: Path) -> None:
+    text = SMALL.replace('board = "gt"', 'board = ["gt", "spare"]')
+    text += '[boards.spare]\nuri = "axi:///dev/uio0"\n'
+    assert load(written(tmp_path, text)).streams["axol1tl"].board == ("gt", "spare")
+    assert load(written(tmp_path, SMALL)).streams["axol1tl"].board == ("gt",)
+    with pytest.raises(ConfigError, match=r"no board 'other'; there is gt, spare"):
+        load(written(tmp_path, text.replace('"spare"]', '"other"]')))
+    with pytest.raises(ConfigError, match=r"streams\.axol1tl\.board: names a board twice: gt, gt"):
+        load(written(tmp_path, text.replace('"spare"]', '"gt"]')))
+
+
+@pytest.mark.parametrize("uri", ["axi:///dev/uio0?offset=4096", "ipbusmmap-2.0:///dev/x", "chtcp-2.0://h:1?target=b:2"])
+def test_every_kind_of_board_can_be_named(tmp_path: Path, uri: str) -> None:
+    text = re.sub(r'uri = "[^"]*"', f'uri = "{uri}"', SMALL)
+    assert load(written(tmp_path, text)).boards["gt"].uri == uri
 
 
 @pytest.mark.parametrize(
