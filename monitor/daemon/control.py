@@ -40,7 +40,6 @@ from recalib.sample import EventSample, Sampler
 log = structlog.get_logger()
 
 HISTORY_LS = 2000
-STEERED = (Phase.WATCHING, Phase.COLLECTING, Phase.CONFIRMING)
 STEER_LS = 1
 """Lumi sections after the swap for which the cuts are made."""
 
@@ -100,6 +99,7 @@ class StreamControl:
         if settings.hold == "rate":
             self._steering = Steering(reference, reference.target_rates, settings.recalibrate.steer_band)
         self._expected = Expectation(())
+        self._alike_since = loop.NEVER
         self._sampler = Sampler(settings.recalibrate.memory_events, settings.recalibrate.seed)
         self.reports: deque[tuple[LsReport, Verdict]] = deque(maxlen=HISTORY_LS)
         self.payloads: dict[str, Payload] = {package.nominal.id: package.nominal}
@@ -194,9 +194,11 @@ class StreamControl:
         self.last = summary(report, verdict) | distances(report, self.reference)
         if verdict.level in ("watch", "drift"):
             self._log.warning(verdict.text, ls=key.ls, level=verdict.level, details=verdict.details)
-        since = self.state.latched
-        if self.state.phase is not Phase.CONFIRMING:
-            since = max(since, verdict.onset if self.state.phase is Phase.WATCHING else self.state.onset)
+        if verdict.level != "thin":
+            self._alike_since = verdict.alike_since
+        onset = verdict.onset if self.state.phase is Phase.WATCHING else self.state.onset
+        confirming = self.state.phase is Phase.CONFIRMING
+        since = self.state.latched if confirming else self._collected_since(onset)
         self.feed(
             loop.LsClosed(
                 at=(key.run, key.ls),
@@ -207,6 +209,7 @@ class StreamControl:
                 sample_ready=self._enough(since),
                 text=verdict.text,
                 steer=steer,
+                by_cuts=self._steering is not None and verdict.drift is not None and verdict.drift.kind == "rate only",
             )
         )
 
@@ -216,7 +219,7 @@ class StreamControl:
             return ""
         self._steering.update(report.window.counts, report.expected, report.pileup)
         pileup = self._pileup_ahead()
-        if not self.reference.covers(pileup) or self.state.phase not in STEERED:
+        if not self.reference.covers(pileup) or self.state.phase not in loop.STEERED:
             return ""
         payload = self._payload(self.state.payload)
         cuts = self._steering.cuts(self._expected.on(self.reference.expected(pileup)), payload.raw("cuts"))
@@ -260,9 +263,9 @@ class StreamControl:
             header.run,
         )
 
-    def _collected_since(self) -> Moment:
-        """Where the events for a fit begin: at the onset, but never before the active payload."""
-        return max(self.state.onset, self.state.latched)
+    def _collected_since(self, onset: Moment) -> Moment:
+        """Where the events for a fit begin: at the onset or the last change, never before the active payload."""
+        return max(onset, self.state.latched, self._alike_since)
 
     def _enough(self, since: Moment) -> bool:
         """Whether events and accepts since then suffice for a fit or a judgement."""
@@ -373,7 +376,7 @@ class StreamControl:
         steered = command.steered and replace(self._expected, cuts=tuple(payload.raw("cuts").tolist()))
         self._expected = steered or replace(self._expectation(payload), scores_since=command.generation)
         if self._steering is not None and not steered:
-            self._steering.clear()
+            self._steering.turn(payload.replace(cuts=np.zeros_like(payload.raw("cuts"))).id)
         self.monitor.expect(command.epoch, command.generation, self._expected)
         self.ledger.record_iov(self.name, run, ls, payload.id, command.generation, command.epoch)
 
@@ -423,7 +426,7 @@ class StreamControl:
         return expected.p, expected.m, rates, pileup
 
     async def _fit(self, command: loop.Fit) -> loop.Event:
-        since = self._collected_since()
+        since = self._collected_since(self.state.onset)
         p_ref, m, rates, pileup = self._reference_for(since)
         active = self._payload(self.state.payload)
         if self._steering is not None and pileup is not None:

@@ -63,12 +63,23 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class Aside:
+    """A phase that moving the cuts has interrupted, and what is known in it alone."""
+
+    phase: Phase
+    entered: int
+    quiet: int
+    candidate: str
+    proposal: str
+
+
+@dataclass(frozen=True)
 class State:
     """All that the loop of one stream remembers.
 
     ``payload``, ``generation`` and ``epoch`` are what the board was last seen to run;
     ``candidate`` is the payload on its way there under ``target_generation``.
-    ``confirming_since``: when a confirmation began that moved cuts have interrupted.
+    ``aside`` is what the loop goes back to when the cuts have been moved.
     Waits are told in ``clock``, the number of lumi sections closed: numbers of lumi sections
     begin anew with each run.
     """
@@ -92,7 +103,7 @@ class State:
     target_ls: int = -1
     rolling_back: bool = False
     steering: bool = False
-    confirming_since: int = -1
+    aside: Aside | None = None
     steer_after: int = 0
     asked: bool = False
     dry_run: bool = False
@@ -109,7 +120,7 @@ class LsClosed:
     """A lumi section was counted.
 
     ``sample_ready``: enough events kept for the work at hand; ``steer``: the active payload with the cuts that
-    will hold the rates, if they are others.
+    will hold the rates, if they are others; ``by_cuts``: a drift is one of rates alone, which such cuts bring back.
     """
 
     at: Moment
@@ -120,6 +131,7 @@ class LsClosed:
     sample_ready: bool = False
     text: str = ""
     steer: str = ""
+    by_cuts: bool = False
 
 
 @dataclass(frozen=True)
@@ -349,6 +361,9 @@ ALLOWED: dict[type[Operator], frozenset[Phase]] = {
 WRITING = frozenset({Phase.STAGING, Phase.PREVIEWING, Phase.ARMED})
 """Phases in which the board's shadow bank may be touched or the swap may be armed."""
 
+STEERED = frozenset({Phase.WATCHING, Phase.COLLECTING, Phase.AWAITING_APPROVAL, Phase.CONFIRMING, Phase.ROLLED_BACK})
+"""Phases that moving the cuts may interrupt."""
+
 
 def step(state: State, event: Event, rules: Rules) -> Outcome:
     """Return the state after ``event`` and what is to be done about it."""
@@ -406,9 +421,24 @@ def _let_go(state: State, phase: Phase, reason: str) -> State:
         target_ls=-1,
         rolling_back=False,
         steering=False,
-        confirming_since=-1,
+        aside=None,
         asked=False,
         dry_run=False,
+        reason=reason,
+    )
+
+
+def _resume(state: State, reason: str) -> State:
+    """Go on with what was set aside to move the cuts."""
+    assert state.aside is not None
+    return replace(
+        state,
+        **vars(state.aside),
+        task=state.task + 1,
+        target_generation=-1,
+        target_ls=-1,
+        steering=False,
+        aside=None,
         reason=reason,
     )
 
@@ -427,7 +457,7 @@ def _give_up(state: State, rules: Rules, reason: str) -> Outcome:
     if state.steering:
         text = f"{reason}; the cuts stay for {rules.backoff_ls} lumi sections"
         later = replace(state, steer_after=state.clock + rules.backoff_ls)
-        return _let_go(later, Phase.WATCHING, text), [*commands, Announce("warning", text)]
+        return _resume(later, text), [*commands, Announce("warning", text)]
     later = _back_off(state, rules)
     text = f"{reason}; no new attempt for {later.not_before - later.clock} lumi sections"
     return _let_go(later, Phase.WATCHING, text), [*commands, Announce("warning", text)]
@@ -448,6 +478,16 @@ def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
     awaited = state.phase is Phase.ARMED and event.generation == state.target_generation
     if event.epoch != state.epoch or (event.generation != state.generation and not awaited):
         return state, [Reconcile()]
+    state, commands = _go_on(state, event, rules)
+    if not _may_steer(state, event) or any(isinstance(command, Work) for command in commands):
+        return state, commands
+    aside = Aside(state.phase, state.entered, state.quiet, state.candidate, state.proposal)
+    state, more = _stage(replace(state, aside=aside), event.steer, "the cuts follow to hold the rates", steering=True)
+    return state, [*commands, *more]
+
+
+def _go_on(state: State, event: LsClosed, rules: Rules) -> Outcome:
+    """What a lumi section changes but for the cuts."""
     waited = state.clock - state.entered
     match state.phase:
         case Phase.WARMING:
@@ -455,16 +495,12 @@ def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
             if state.quiet < rules.warm_ls:
                 return state, []
             return _enter(state, Phase.WATCHING, reason="warmed up"), []
-        case Phase.WATCHING if event.level == "drift" and state.clock >= state.not_before and event.sample_ready:
+        case Phase.WATCHING if _to_be_fitted(state, event):
             state, commands = _collect(state, event.onset, event.text)
+            if not event.sample_ready:
+                return state, commands
             fitting, more = _collecting(state, event, 0, rules)
             return fitting, [*commands, *more]
-        case Phase.WATCHING | Phase.COLLECTING | Phase.CONFIRMING if _may_steer(state, event):
-            since = state.entered if state.phase is Phase.CONFIRMING else -1
-            state = replace(state, confirming_since=since)
-            return _stage(state, event.steer, "the cuts follow to hold the rates", steering=True)
-        case Phase.WATCHING if event.level == "drift" and state.clock >= state.not_before:
-            return _collect(state, event.onset, event.text)
         case Phase.COLLECTING:
             return _collecting(state, event, waited, rules)
         case Phase.AWAITING_APPROVAL if waited > rules.approval_max_ls:
@@ -481,10 +517,19 @@ def _ls_closed(state: State, event: LsClosed, rules: Rules) -> Outcome:
             return state, _poll(state)
 
 
+def _to_be_fitted(state: State, event: LsClosed) -> bool:
+    return event.level == "drift" and not _by_cuts(state, event) and state.clock >= state.not_before
+
+
+def _by_cuts(state: State, event: LsClosed) -> bool:
+    """Whether moved cuts bring a drift back by themselves."""
+    return event.by_cuts and state.mode is Mode.AUTO
+
+
 def _may_steer(state: State, event: LsClosed) -> bool:
-    """Whether the cuts are moved by themselves; events that are complete are fitted or judged first."""
-    ready = state.phase is not Phase.WATCHING and (event.sample_ready or state.asked)
-    return bool(event.steer) and state.mode is Mode.AUTO and state.clock >= state.steer_after and not ready
+    """Whether the cuts are moved by themselves."""
+    free = state.phase in STEERED and state.clock >= state.steer_after
+    return bool(event.steer) and free and state.mode is Mode.AUTO
 
 
 def _collect(state: State, onset: Moment, reason: str, **asked: bool) -> Outcome:
@@ -493,7 +538,8 @@ def _collect(state: State, onset: Moment, reason: str, **asked: bool) -> Outcome
 
 
 def _collecting(state: State, event: LsClosed, waited: int, rules: Rules) -> Outcome:
-    state = replace(state, quiet=state.quiet + 1 if event.level == "ok" else 0)
+    quiet = event.level == "ok" or _by_cuts(state, event)
+    state = replace(state, quiet=state.quiet + 1 if quiet else 0)
     if state.quiet >= rules.cooldown_ls and not state.asked:
         text = "the drift went away by itself"
         return _let_go(state, Phase.WATCHING, text), [Announce("info", text)]
@@ -547,10 +593,7 @@ def _latched(state: State, at: Moment, epoch: int, rules: Rules) -> Outcome:
     if state.rolling_back:
         state = _let_go(_back_off(state, rules), Phase.ROLLED_BACK, f"rolled back; {text}")
     elif state.steering:
-        confirming = state.confirming_since
-        state = _let_go(state, Phase.WATCHING, f"cuts moved; {text}")
-        if confirming >= 0:
-            state = replace(state, phase=Phase.CONFIRMING, entered=confirming)
+        state = _resume(state, f"cuts moved; {text}")
     else:
         state = _enter(state, Phase.CONFIRMING, task=state.task + 1, reason=text)
     return state, [adopt, Announce("info", state.reason)]

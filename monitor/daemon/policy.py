@@ -35,7 +35,7 @@ class Verdict:
     ``text`` is a sentence for the shifter, ``details`` what stands behind it. ``ratios``: rate over
     expected rate at each cut of this lumi section; ``pulls``: their distance from 1 in standard deviations.
     ``drift`` is there unless the level is ok or thin; ``pileup_only`` says that a reference that knows no
-    pile-up would have taken the pile-up for a drift.
+    pile-up would have taken the pile-up for a drift. ``alike_since``: from then on the scores are alike.
     """
 
     level: Level
@@ -46,6 +46,7 @@ class Verdict:
     pulls: tuple[float, ...] = ()
     drift: Drift | None = None
     pileup_only: bool = False
+    alike_since: Moment = NEVER
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +126,7 @@ class Policy:
         ratios, _, pulls = here.rate_ratios(self._hold == "rate")
         blind = self._blind(report) if level == "ok" else None
         text, details = self._said(level, found, report, ratios.tolist(), blind)
+        alike_since = self._alike_since()
         if self._drifting and look is None:
             self._begin(settle_ls=0)
         return Verdict(
@@ -136,7 +138,17 @@ class Policy:
             pulls=tuple(pulls.tolist()),
             drift=found,
             pileup_only=blind is not None,
+            alike_since=alike_since,
         )
+
+    def _alike_since(self) -> Moment:
+        """The begin of the longest window, ending now, that differs from its own end by no more than is tolerated."""
+        newest, *older = self._past.newest_first()
+        for before in older:
+            if newest.differs(before, self._detect.tolerated_kl, DOUBT):
+                break
+            newest = before + newest
+        return newest.since
 
     def _stretch(self, report: LsReport) -> Stretch:
         expected, moment = report.expected, (report.key.run, report.key.ls)
@@ -160,7 +172,7 @@ class Policy:
         )
 
     def _look(self) -> Look | None:
-        """The least probable of the windows that end now, if it is to be watched."""
+        """The least probable of the windows that end now, if it is to be watched: by its shape, else by a rate."""
         windows = Endings(list(self._past.newest_first()))
         cuts: list[int | None] = list(range(len(windows[0].above)))
         asked = [None, *cuts] if self._asks_shape else cuts
@@ -172,7 +184,8 @@ class Policy:
             for cut in asked:
                 p_value = window.shape_p_value(self._detect.tolerated_kl, doubt) if cut is None else float(rates[cut])
                 looks.append((p_value * (i + 1) * (i + 2) * len(asked), i, cut))
-        for p_value, i, cut in sorted((look for look in looks if look[0] < self._watch), key=lambda look: look[0]):
+        looks = [look for look in looks if look[0] < self._watch]
+        for p_value, i, cut in sorted(looks, key=lambda look: (look[2] is not None, look[0])):
             if all(windows[i].still(windows[part], cut) for part in range(i)):
                 return Look(p_value, windows[i], cut)
         return None

@@ -1,14 +1,12 @@
 """Where the cuts of a stream that holds its rates should be, by what the tail has been and the pile-up will be."""
 
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.stats.binning import FloatArray, IntArray
 from monitor.stats.reference import Expected, Reference
-from monitor.stats.window import Dyadic
 
 TAIL = 0.3
 """Share of the reference from whose cells the tail is learned."""
@@ -16,11 +14,17 @@ TAIL = 0.3
 BENDS = (0.05, 0.01)
 """Exceedances at which the slope of ln(seen/expected) against ln(exceedance) may change."""
 
-PRIOR = (0.2, 0.1, 0.1, 0.1)
-"""Standard deviations of its value at the target, of its slope and of the change of that at each bend."""
+SPREAD = np.array([0.2, 0.1, 0.1, 0.1])
+"""Standard deviations, by a sudden change, of its value at the target, of its slope and of the change at each bend."""
 
-APART = 3.0
-"""Standard errors by which what the last lumi sections say may differ from what fewer of them say."""
+START = 0.5
+"""What is not known of new scores, in `SPREAD`."""
+
+PACES = np.array([0.03, 1.0])
+"""How far the tail goes from one lumi section to the next, in `SPREAD`: creeping, and at once."""
+
+STAY = 0.98
+"""Probability that the tail keeps its pace."""
 
 STEPS = 20
 TINY = 1e-12
@@ -28,24 +32,58 @@ TREND_LS = 24
 """Lumi sections from which the pile-up is extrapolated."""
 
 
-@dataclass(frozen=True, eq=False)
 class Tail:
-    """Counts (C,) in the reference's cells and what was expected there, over some lumi sections."""
+    """The coefficients of a tail that mostly creeps and sometimes jumps, by what was counted in it.
 
-    counts: IntArray
-    expected: FloatArray
+    ln(rate/expected) = shapes β, with Poisson counts. β is a random walk of one of `PACES`, between which it changes
+    with probability 1 - `STAY`: a Kalman filter for each pace, their states mixed at every step by how well each
+    has foretold the counts (H. A. P. Blom, Y. Bar-Shalom, IEEE Trans. Autom. Control 33 (1988) 780).
 
-    def __add__(self, other: "Tail") -> "Tail":
-        return Tail(self.counts + other.counts, self.expected + other.expected)
+    Args:
+        shapes: (C, K).
+    """
+
+    def __init__(self, shapes: FloatArray) -> None:
+        self._shapes = shapes
+        paces = len(PACES)
+        self._weights = np.full(paces, 1 / paces)
+        self._means = np.zeros((paces, shapes.shape[1]))
+        self._covariances = np.stack([np.diag(np.square(START * SPREAD))] * paces)
+
+    def update(self, counts: IntArray, expected: FloatArray) -> None:
+        """Counts (C,) of a lumi section, and what was expected."""
+        means, covariances, weights = self._mixed()
+        ln_likelihoods = np.zeros(len(PACES))
+        for i, pace in enumerate(PACES):
+            walked = covariances[i] + np.diag(np.square(pace * SPREAD))
+            fitted = _fit(self._shapes, counts, expected, means[i], walked)
+            self._means[i], self._covariances[i], ln_likelihoods[i] = fitted
+        posterior = weights * np.exp(ln_likelihoods - ln_likelihoods.max())
+        self._weights = posterior / posterior.sum()
+
+    @property
+    def factors(self) -> FloatArray:
+        """(C,) rates over what is expected."""
+        return np.asarray(np.exp(self._shapes @ (self._weights @ self._means)))
+
+    def _mixed(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Means, covariances and weights by the pace to come."""
+        leave = (1 - STAY) / (len(PACES) - 1)
+        joint = self._weights[:, None] * np.where(np.eye(len(PACES), dtype=bool), STAY, leave)
+        weights = joint.sum(axis=0)
+        share = joint / weights
+        means = share.T @ self._means
+        apart = self._means[:, None] - means
+        around = self._covariances[:, None] + apart[..., :, None] * apart[..., None, :]
+        return means, np.einsum("ij,ijkl->jkl", share, around), weights
 
 
 class Steering:
     """Predicts the rates above any code, and puts the cuts where they meet their targets.
 
     The tail is the reference's at the pile-up times exp(a + b x), x the ln of the reference's exceedance over the
-    target, with a slope b that may change on the way (`BENDS`): a Poisson regression with a normal prior, so that
-    little is learned from little, on the longest stretch of lumi sections that agrees with the shorter ones
-    (O. Lepski, Theory Probab. Appl. 35 (1991) 454).
+    target, with a slope b that may change on the way (`BENDS`), so that what is far above the cut, where more is
+    counted, helps to know the rate at it.
 
     Args:
         targets: (n_cuts,) rates to be held.
@@ -57,19 +95,27 @@ class Steering:
         self._targets = targets
         self._band = band
         exceedance = np.cumsum(reference.cell_p[::-1])[::-1]
-        self._tail = np.flatnonzero(exceedance <= TAIL)
-        inside = exceedance[self._tail] - reference.cell_p[self._tail] / 2
-        self._shapes = [_shapes(inside, target) for target in targets]
-        self._past = Dyadic[Tail]()
+        self._inside = np.flatnonzero(exceedance <= TAIL)
+        within = exceedance[self._inside] - reference.cell_p[self._inside] / 2
+        self._shapes = [_shapes(within, target) for target in targets]
         self._pileups: deque[float | None] = deque(maxlen=TREND_LS)
+        self._known: dict[str, list[Tail]] = {}
+        self.turn("")
 
-    def clear(self) -> None:
-        """Forget the tail: the scores are other ones from now on."""
-        self._past.clear()
+    def turn(self, scores: str) -> None:
+        """The scores are others from now on, of this name; of the last ones the tail is remembered."""
+        tails = self._known.pop(scores, None) or [Tail(shapes) for shapes in self._shapes]
+        self._known = dict([*list(self._known.items())[-1:], (scores, tails)])
+
+    @property
+    def _tails(self) -> list[Tail]:
+        return list(self._known.values())[-1]
 
     def update(self, counts: IntArray, expected: Expected, pileup: float | None) -> None:
         """Add a lumi section: its counts (C,) in the reference's cells and what the payload should give."""
-        self._past.push(Tail(counts, counts.sum() * expected.cells))
+        should = counts.sum() * expected.cells[self._inside]
+        for tail in self._tails:
+            tail.update(counts[self._inside], should)
         self._pileups.append(pileup)
 
     def ahead(self, by: float) -> float | None:
@@ -88,7 +134,7 @@ class Steering:
         found = np.array(active)
         codes = np.arange(self._edges[0], self._edges[-1])
         for k, target in enumerate(self._targets):
-            off = np.abs(np.log(self._exceedance(expected.cells * self._learned(k)[0], codes) / target))
+            off = np.abs(np.log(self._exceedance(self._learned(expected.cells, k), codes) / target))
             if off[min(int(active[k]), len(codes) - 1)] > self._band:
                 found[k] = codes[off.argmin()]
         return found
@@ -103,21 +149,11 @@ class Steering:
         found: FloatArray = np.exp(np.interp(codes, self._edges, np.log(np.maximum(at_least, TINY))))
         return found
 
-    def _learned(self, k: int) -> tuple[FloatArray, float]:
-        """(C,) seen over expected, 1 below the tail, and the error of ln of the rate at the target."""
-        shapes = self._shapes[k]
-        best = np.zeros(len(PRIOR)), np.diag(np.square(PRIOR))
-        shorter: list[tuple[float, float]] = []
-        for stretch in self._past.ending_now():
-            fitted = _fit(shapes, stretch.counts[self._tail], stretch.expected[self._tail])
-            value, variance = fitted[0][0], fitted[1][0, 0]
-            if any(abs(value - v) > APART * np.sqrt(max(s - variance, 0.0)) + 1e-9 for v, s in shorter):
-                break
-            shorter.append((value, variance))
-            best = fitted
-        factor = np.ones(len(self._edges) - 1)
-        factor[self._tail] = np.exp(shapes @ best[0])
-        return factor, float(np.sqrt(best[1][0, 0]))
+    def _learned(self, cells: FloatArray, k: int) -> FloatArray:
+        """(C,) with the tail as it was seen."""
+        learned = cells.copy()
+        learned[self._inside] *= self._tails[k].factors
+        return learned
 
 
 def _shapes(inside: FloatArray, target: float) -> FloatArray:
@@ -127,15 +163,20 @@ def _shapes(inside: FloatArray, target: float) -> FloatArray:
     return np.column_stack([np.ones_like(x), x, *bends])
 
 
-def _fit(shapes: FloatArray, counts: NDArray[np.int64], expected: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Coefficients (K,) of ln(rate/expected) and their covariance, by Newton's method on the posterior."""
-    prior = np.diag(1 / np.square(PRIOR))
-    beta = np.zeros(len(PRIOR))
+def _fit(
+    shapes: FloatArray, counts: NDArray[np.int64], expected: FloatArray, mean: FloatArray, covariance: FloatArray
+) -> tuple[FloatArray, FloatArray, float]:
+    """Posterior mean (K,), covariance and ln of the evidence up to a constant, by Newton's method and Laplace's."""
+    precision = np.linalg.inv(covariance)
+    beta = mean
     for _ in range(STEPS):
-        mean = expected * np.exp(np.clip(shapes @ beta, -5, 5))
-        hessian = shapes.T @ (shapes * mean[:, None]) + prior
-        step = np.linalg.solve(hessian, shapes.T @ (counts - mean) - prior @ beta)
+        rate = expected * np.exp(np.clip(shapes @ beta, -5, 5))
+        hessian = shapes.T @ (shapes * rate[:, None]) + precision
+        step = np.linalg.solve(hessian, shapes.T @ (counts - rate) - precision @ (beta - mean))
         beta = beta + step
         if np.abs(step).max() < 1e-6:
             break
-    return beta, np.asarray(np.linalg.inv(hessian), dtype=np.float64)
+    off = beta - mean
+    ln_likelihood = counts @ np.log(np.maximum(rate, TINY)) - rate.sum() - off @ precision @ off / 2
+    ln_volume = np.linalg.slogdet(precision)[1] - np.linalg.slogdet(hessian)[1]
+    return beta, np.asarray(np.linalg.inv(hessian)), float(ln_likelihood + ln_volume / 2)

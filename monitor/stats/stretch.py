@@ -96,6 +96,17 @@ class Stretch:
                 return 1.0
         return tail(chi2, dof)
 
+    def differs(self, other: "Stretch", tolerated: float, doubt: float) -> bool:
+        """Whether another stretch, each over what is expected of it, has another shape.
+
+        The p-value of its having a KL of no more than tolerated to this one is below `doubt`.
+        """
+        inverse_n = 1 / self.n + 1 / other.n
+        seen, seen_other = ((part.counts + 0.5) / part.n / part.p for part in (self, other))
+        both = (self.counts + other.counts) / (self.n + other.n)
+        chi2 = float(both @ np.square(np.log(seen / seen_other))) / inverse_n
+        return tail(chi2, len(self.counts) - 1, 2 * tolerated / inverse_n) < doubt
+
     def rate_ratios(self, known: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(n_cuts,) rates over the expected ones, their errors, and their distances from 1 in standard deviations."""
         expected = np.maximum(self.expected_above[0], 1e-12)

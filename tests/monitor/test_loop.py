@@ -59,6 +59,8 @@ RULES = Rules(
     backoff_max_ls=2,
 )
 START = State(payload="nominal", generation=0, epoch=1)
+WAITING = {Phase.COLLECTING, Phase.AWAITING_APPROVAL, Phase.PREVIEWING, Phase.ARMED, Phase.CONFIRMING}
+QUIET = {Phase.WARMING, Phase.COLLECTING}
 
 
 def events(state: State) -> Iterator[Event]:
@@ -70,6 +72,7 @@ def events(state: State) -> Iterator[Event]:
                 yield LsClosed(at, level, state.epoch, generation, onset=(1, 1), sample_ready=ready)
     for ready in (False, True):
         yield LsClosed(at, "ok", state.epoch, state.generation, sample_ready=ready, steer="moved cuts")
+    yield LsClosed(at, "drift", state.epoch, state.generation, steer="moved cuts", by_cuts=True)
     yield LsClosed(at, "ok", state.epoch + 1, 0)
     yield Tick()
     task = state.task
@@ -107,12 +110,17 @@ def normal(state: State) -> State:
         task=0,
         at=(0, 0),
         clock=0,
-        entered=min(state.clock - state.entered, 3),
-        quiet=min(state.quiet, 3),
+        entered=min(state.clock - state.entered, 3) if state.phase in WAITING else 0,
+        quiet=min(state.quiet, 2) if state.phase in QUIET else 0,
         not_before=max(0, state.not_before - state.clock),
         steer_after=max(0, state.steer_after - state.clock),
-        confirming_since=min(state.clock - state.confirming_since, 2) if state.confirming_since >= 0 else -1,
-        retries=min(state.retries, 3),
+        aside=state.aside
+        and replace(
+            state.aside,
+            entered=min(state.clock - state.aside.entered, 3) if state.aside.phase in WAITING else 0,
+            quiet=min(state.aside.quiet, 2) if state.aside.phase in QUIET else 0,
+        ),
+        retries=min(state.retries, 1),
         generation=0,
         target_generation=0 if state.target_generation < 0 else 1 + state.target_generation - state.generation,
         target_ls=0,
@@ -337,11 +345,11 @@ def test_cuts_are_moved_without_a_preview_and_without_being_judged() -> None:
 def test_a_confirmation_goes_on_after_its_cuts_have_moved() -> None:
     """What is judged is the payload as it is now against the one before the push, on all events since the push."""
     confirming = replace(
-        START, phase=Phase.CONFIRMING, payload="new", previous="old", latched=(1, 4), generation=3, clock=9, entered=8
+        START, phase=Phase.CONFIRMING, payload="new", previous="old", latched=(1, 4), generation=3, clock=9, entered=9
     )
     state, _ = run(confirming, closed(confirming, steer="moved"))
     state, _ = run(state, Staged(state.task, 4), ArmedAt(state.task, 11), Latched(state.task, (1, 11), 1))
-    assert (state.phase, state.entered, state.latched, state.generation) == (Phase.CONFIRMING, 8, (1, 4), 4)
+    assert (state.phase, state.entered, state.latched, state.generation) == (Phase.CONFIRMING, 9, (1, 4), 4)
     state, commands = step(state, closed(state, sample_ready=True), replace(RULES, confirm_max_ls=9))
     assert commands == [Judge(state.task, (1, 4), "old", "moved")]
 
@@ -357,11 +365,36 @@ def test_what_is_ready_to_be_fitted_or_judged_comes_before_the_cuts() -> None:
     drift = closed(watching, level="drift", steer="moved", sample_ready=True, onset=(1, 1))
     state, commands = run(watching, drift)
     assert (state.phase, commands[-1]) == (Phase.FITTING, Fit(state.task, (1, 1)))
-    assert run(watching, replace(drift, sample_ready=False))[0].phase is Phase.STAGING
+    state, _ = run(watching, replace(drift, sample_ready=False))
+    assert (state.phase, state.aside and state.aside.phase) == (Phase.STAGING, Phase.COLLECTING)
     collecting = replace(START, phase=Phase.COLLECTING)
     ready = closed(collecting, level="drift", steer="moved", sample_ready=True)
     assert run(collecting, ready)[0].phase is Phase.FITTING
     assert run(collecting, replace(ready, sample_ready=False))[0].phase is Phase.STAGING
+
+
+def test_collecting_goes_on_after_cuts_have_moved_with_what_was_asked_for() -> None:
+    state, _ = run(replace(START, phase=Phase.WATCHING), Recalibrate(dry_run=True))
+    state, _ = run(state, closed(state, steer="moved"))
+    state, _ = run(state, Staged(state.task, 1), ArmedAt(state.task, 3), Latched(state.task, (1, 3), 1))
+    assert (state.phase, state.asked, state.dry_run) == (Phase.COLLECTING, True, True)
+
+
+def test_a_proposal_waits_for_its_human_while_cuts_move() -> None:
+    waiting = replace(START, phase=Phase.AWAITING_APPROVAL, candidate="new", proposal="proposal")
+    state, _ = run(waiting, closed(waiting, steer="moved"))
+    assert (state.phase, state.candidate, state.proposal) == (Phase.STAGING, "moved", "")
+    for event in (Latched(state.task, (1, 3), 1), Failed(state.task, "refused")):
+        state_then, _ = run(state, Staged(state.task, 1), ArmedAt(state.task, 3))
+        state_then, _ = run(state_then if isinstance(event, Latched) else state, event)
+        assert (state_then.phase, state_then.candidate, state_then.proposal) == (waiting.phase, "new", "proposal")
+
+
+def test_rates_alone_are_brought_back_by_cuts_and_fitted_only_where_no_cut_moves_by_itself() -> None:
+    watching = replace(START, phase=Phase.WATCHING)
+    drift = closed(watching, level="drift", sample_ready=True, by_cuts=True)
+    assert run(watching, drift)[0].phase is Phase.WATCHING
+    assert run(replace(watching, mode=Mode.SUPERVISED), drift)[0].phase is Phase.FITTING
 
 
 def test_cuts_that_could_not_be_moved_rest_but_a_fit_does_not() -> None:
@@ -371,6 +404,7 @@ def test_cuts_that_could_not_be_moved_rest_but_a_fit_does_not() -> None:
     assert (state.phase, state.retries) == (Phase.WATCHING, 0)
     assert isinstance(commands[0], Abort)
     assert step(state, closed(state, steer="moved"), patient)[0].phase is Phase.WATCHING
-    assert step(state, closed(state, level="drift", steer="moved"), patient)[0].phase is Phase.COLLECTING
+    drifting = closed(state, level="drift", steer="moved")
+    assert step(state, drifting, patient)[0].phase is Phase.COLLECTING
     later = replace(state, clock=state.clock + 3)
     assert step(later, closed(later, steer="moved"), patient)[0].phase is Phase.STAGING

@@ -94,15 +94,18 @@ def test_with_few_scores_many_lumi_sections_are_taken_together(reference: Refere
     assert abs(np.log(ratios[30:, 1]).mean()) < 0.06
 
 
-def test_what_was_learned_is_forgotten_when_the_scores_are_others(reference: Reference) -> None:
+def test_what_was_learned_belongs_to_the_scores_and_those_before_are_remembered(reference: Reference) -> None:
     stream = Stream(reference, 10**6)
     before = stream.cuts.copy()
     before = stream.steering.cuts(reference.expected(40.0), before)
     for _ in range(10):
         stream.next(40.0, 0.3)
     assert (stream.cuts > before).all()
-    stream.steering.clear()
-    np.testing.assert_allclose(stream.steering.cuts(reference.expected(40.0), stream.cuts), before, atol=2)
+    learned = stream.cuts
+    stream.steering.turn("others")
+    np.testing.assert_allclose(stream.steering.cuts(reference.expected(40.0), learned), before, atol=2)
+    stream.steering.turn("")
+    np.testing.assert_array_equal(stream.steering.cuts(reference.expected(40.0), learned), learned)
 
 
 def test_the_pileup_is_extrapolated_where_it_is_known(reference: Reference) -> None:
