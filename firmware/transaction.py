@@ -282,6 +282,7 @@ class Transaction:
             return joint(standings)
 
     def _withdraw_from(self, name: str, board: Board) -> None:
+        """Disarm, and take the payload out of the shadow bank: an arm command that is still on its way finds another."""
         base, state = self._bases.get(name), board.state(self.stream)
         if base is None or state.epoch != base.epoch:
             return
@@ -289,6 +290,8 @@ class Transaction:
             board.disarm(self.stream)
         if self._prescale:
             board.preview(self.stream, 0)
+        if self._run is not None and state.generation < self.generation:
+            board.write_shadow(self.stream, board.read_bank(self.stream, "active"))
 
     def _known(self, step: str, standings: Mapping[str, Standing]) -> dict[str, BoardState]:
         """The boards' states, if they are those that were identified and still run what they ran then."""

@@ -277,6 +277,17 @@ def test_an_abort_that_comes_after_the_swap_says_so_and_records_the_interval(
     assert [iov.ls for iov in ledger.history(STREAM)] == [12]
 
 
+def test_an_arm_command_that_arrives_after_the_abort_is_refused(rig: Rig, board: RemoteBoard, begin: Begin) -> None:
+    transaction = begin(generation=3)
+    transaction.stage()
+    transaction.arm()
+    transaction.abort()
+    late = board.arm(STREAM, 3, 13, rig.payload.crc)
+    assert late.arm_status == ArmStatus.REFUSED_CRC
+    rig.begin_ls(9)
+    assert board.state(STREAM).generation == 0
+
+
 def test_an_abort_disarms_even_when_the_ledger_cannot_be_written(
     board: RemoteBoard, ledger: Ledger, begin: Begin
 ) -> None:
