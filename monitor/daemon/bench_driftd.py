@@ -135,7 +135,7 @@ class Driftd:
 
     async def _begin(self, payload: Payload) -> None:
         self._control.feed(loop.BoardSeen(EPOCH, 0, payload.id, (1, 1)))
-        await self._idle()
+        await self._control.idle()
 
     async def _see(self, pileup: float, events: Events, codes: Codes) -> None:
         self._board.ls += 1
@@ -149,7 +149,7 @@ class Driftd:
             header = self._header("batch", len(codes[rows]), pileup, EventHeader(len(index), events.shape[1], "i2"))
             self._control.monitor.add(Batch(header, codes[rows], part, index.astype(np.uint32), inclusion[rows][index]))
         self._control.monitor.add(Batch(self._header("begin", 0, None, None, 1), codes[:0]))
-        await self._idle()
+        await self._control.idle()
 
     def _header(self, kind: str, n: int, pileup: float | None, events: EventHeader | None, later: int = 0) -> Header:
         self._seq += 1
@@ -170,8 +170,3 @@ class Driftd:
             bx_class="colliding",
             events=events,
         )
-
-    async def _idle(self) -> None:
-        """Until nothing is under way."""
-        while running := [task for task in self._control._tasks.values() if not task.done()]:
-            await asyncio.gather(*running)

@@ -149,12 +149,17 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """One lumi section: the pile-up that its header tells, its crossings, and signals that nobody counts."""
+    """One lumi section: the pile-up that its header tells, its crossings, and signals that nobody counts.
+
+    Args:
+        undrifted: the nominal codes that the same signals would have if nothing had happened to the detector.
+    """
 
     number: int
     pileup: float
     crossings: Sample
     signals: Mapping[str, Sample]
+    undrifted: Mapping[str, Codes]
 
 
 def registers(payload: Payload) -> bytes:
@@ -184,10 +189,12 @@ def chunks(
         drawn, signals = pending.popleft()
         parts, codes = zip(*(future.result() for future in drawn), strict=True)
         crossings = Sample(np.concatenate(parts), datapath, {key: np.concatenate(codes)})
-        of = {name: Sample(events, datapath, {key: codes}) for name, (events, codes) in signals.result().items()}
+        found: Mapping[str, tuple[Events, Codes, Codes]] = signals.result()
+        of = {name: Sample(events, datapath, {key: codes}) for name, (events, codes, _) in found.items()}
+        undrifted = {name: codes for name, (_, _, codes) in found.items()}
         if k + ahead < course.chunks:
             order(k + ahead)
-        yield Chunk(k, float(told[k]), crossings, of)
+        yield Chunk(k, float(told[k]), crossings, of, undrifted)
 
 
 def _blocks(n: int) -> list[int]:
@@ -204,12 +211,18 @@ def _drawn(package: Path, world: World, key: tuple[int, ...], n: int) -> tuple[E
     return events, datapath.codes(events, datapath.nominal)
 
 
-def _signals(package: Path, world: World, key: tuple[int, ...]) -> dict[str, tuple[Events, Codes]]:
+def _signals(package: Path, world: World, key: tuple[int, ...]) -> dict[str, tuple[Events, Codes, Codes]]:
+    """By kind: events, their nominal codes, and those of the same without a drift."""
     datapath = _datapath(package)
     pileup, response = world
     source = Generator(np.random.SeedSequence(key))
-    events = {kind: digitise(source.draw_signal(kind, SIGNAL_EVENTS, pileup), response) for kind in SIGNALS}
-    return {kind: (each, datapath.codes(each, datapath.nominal)) for kind, each in events.items()}
+    found = {}
+    for kind in SIGNALS:
+        truth = source.draw_signal(kind, SIGNAL_EVENTS, pileup)
+        seen, undrifted = digitise(truth, response), digitise(truth)
+        codes, codes_undrifted = (datapath.codes(events, datapath.nominal) for events in (seen, undrifted))
+        found[kind] = seen, codes, codes_undrifted
+    return found
 
 
 def _histogram(package: Path, world: World, key: tuple[int, ...], n: int) -> npt.NDArray[np.int64]:

@@ -43,6 +43,7 @@ from monitor.daemon.bench_fill import (
     registers,
 )
 from monitor.stats.reference import Reference
+from monitor.stats.steering import Steering
 
 Row = dict[str, Any]
 Progress = Callable[[str], None]
@@ -82,6 +83,7 @@ class World:
     course: Course
     oracle: Oracle
     cut: Cut
+    reference: Reference
 
     @property
     def start(self) -> Payload:
@@ -91,6 +93,13 @@ class World:
     def ideal(self, chunk: int) -> Payload:
         """With the cut whose true rate in the chunk is the nearest to the target."""
         return self.cut.moved(self.package.nominal, self.oracle.cut(chunk, self.cut.target))
+
+    def undrifted(self, chunk: Chunk) -> dict[str, float]:
+        """The share of each signal that the undrifted trigger accepts, its cut where the reference has the target."""
+        steering = Steering(self.reference, np.array([self.cut.target]), band=0.0)
+        expected = self.reference.expected(self.course.pileup[chunk.number])
+        (cut,) = steering.cuts(expected, np.zeros(1, np.int64))
+        return {kind: float((codes >= cut).mean()) for kind, codes in chunk.undrifted.items()}
 
     @property
     def unit(self) -> float:
@@ -210,12 +219,12 @@ def _settings(row: Row) -> str:
 def _world(path: Path, settings: Settings, pool: Executor, progress: Progress) -> World:
     package = Package.load(path)
     datapath = Datapath(package)
-    rates = Reference.from_bytes(package.reference).target_rates
-    cut = Cut(int(np.abs(np.log(rates / TARGET)).argmin()), TARGET)
+    reference = Reference.from_bytes(package.reference)
+    cut = Cut(int(np.abs(np.log(reference.target_rates / TARGET)).argmin()), TARGET)
     course = draw_course(settings.chunks, TARGET, datapath, settings.seed)
     progress(f"oracle: {settings.oracle_events:,} crossings")
     oracle = draw_oracle(course, settings.oracle_events // settings.chunks, settings.seed, path, pool)
-    return World(package, path, datapath, course, oracle, cut)
+    return World(package, path, datapath, course, oracle, cut, reference)
 
 
 def _told(world: World) -> dict[str, Any]:
@@ -239,14 +248,16 @@ def _run(world: World, settings: Settings, events: int, pool: Executor, progress
     with tempfile.TemporaryDirectory() as folder:
         seats = _seats(world, settings.controllers, Path(folder))
         source = chunks(world.course, events, settings.seed, world.path, world.datapath, pool, settings.workers)
+        undrifted: list[dict[str, float]] = []
         for chunk in source:
+            undrifted.append(world.undrifted(chunk))
             for seat in seats.values():
                 seat.take(chunk, world)
             if (chunk.number + 1) % REPORT_EVERY == 0:
                 done = time.perf_counter() - began
                 progress(f"{events:,} crossings a chunk: {chunk.number + 1} of {settings.chunks} chunks, {done:.0f} s")
-    ideal = seats[ORACLE, ""]
-    return _rows({key: figures(seat, ideal) for key, seat in seats.items()})
+    signals = {kind: float(np.mean([each[kind] for each in undrifted])) for kind in SIGNALS}
+    return _rows({key: figures(seat, signals) for key, seat in seats.items()})
 
 
 def _seats(world: World, names: Sequence[str], folder: Path) -> dict[tuple[str, str], Seat]:
@@ -273,11 +284,12 @@ def _seats(world: World, names: Sequence[str], folder: Path) -> dict[tuple[str, 
     return found
 
 
-def figures(seat: Seat, ideal: Seat) -> Row:
+def figures(seat: Seat, undrifted: Mapping[str, float]) -> Row:
     """Of one controller over a fill.
 
     in_tolerance, in_band: share of chunks whose rate, or expected rate, is within the tolerance; rms: of
-    ln(rate/target); signal_efficiency: accepted share over the oracle's, by kind; changes: of the payload in force.
+    ln(rate/target); signal_efficiency: accepted share over that of the undrifted trigger on the same signals without a
+    drift, by kind; changes: of the payload in force.
     """
     rates = np.maximum(seat.rates, TARGET / 1000)
     expected = np.array(seat.expected)
@@ -288,7 +300,7 @@ def figures(seat: Seat, ideal: Seat) -> Row:
         "rms": _short(float(np.sqrt(np.mean(np.log(rates / TARGET) ** 2)))),
         "mean_rate": _short(float(rates.mean())),
         "signal_efficiency": {
-            kind: _short(float(np.mean(shares) / np.mean(ideal.signals[kind]))) for kind, shares in seat.signals.items()
+            kind: _short(float(np.mean(shares)) / undrifted[kind]) for kind, shares in seat.signals.items()
         },
         "changes": seat.changes,
     }

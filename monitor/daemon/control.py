@@ -147,6 +147,11 @@ class StreamControl:
             self.datapath = f"the fit's worker did not start: {error}"
             self._log.error("no worker", why=str(error))
 
+    async def idle(self) -> None:
+        """Until nothing is under way."""
+        while running := [task for task in self._tasks.values() if not task.done()]:
+            await asyncio.gather(*running)
+
     async def shutdown(self) -> None:
         """Leave no swap armed behind."""
         for task in self._tasks.values():

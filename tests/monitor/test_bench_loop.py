@@ -34,6 +34,7 @@ from monitor.daemon.bench_fill import (
 )
 from monitor.daemon.bench_loop import TARGET, Ideal, Seat, Settings, World, figures, table
 from monitor.daemon.cli import main
+from monitor.stats.reference import Reference
 from recalib.train import TrainSettings, build_package
 
 SMALL = TrainSettings(training_events=60_000, epochs=3, reference_events=200_000, pileup_edges=(20.0, 40.0, 60.0))
@@ -74,7 +75,7 @@ def oracle(course: Course, path: Path, pool: Executor) -> Oracle:
 
 @pytest.fixture(scope="module")
 def world(package: Package, path: Path, datapath: Datapath, course: Course, oracle: Oracle) -> World:
-    return World(package, path, datapath, course, oracle, Cut(1, TARGET))
+    return World(package, path, datapath, course, oracle, Cut(1, TARGET), Reference.from_bytes(package.reference))
 
 
 def decaying(n: int, drifts: tuple[Condition, ...] = (), rates: dict[int, float] | None = None) -> Course:
@@ -150,6 +151,8 @@ def test_crossings_are_fresh_for_every_chunk_and_the_same_for_the_same_seed(
         codes = Emulator(package.model).codes(one.crossings.events, payload)
         assert np.array_equal(one.crossings.codes(payload), codes)
     assert set(one.signals) == set(SIGNALS)
+    for kind, sample in one.signals.items():
+        assert np.array_equal(one.undrifted[kind], sample.codes(package.nominal)), "nothing happens in this fill"
 
 
 def test_the_header_tells_the_pileup_with_an_error(
@@ -286,7 +289,7 @@ def empty(world: World, number: int) -> Chunk:
     codes = np.arange(5000, dtype=np.uint32)
     key = registers(world.package.nominal)
     sample = Sample(NO_EVENTS, world.datapath, {key: codes})
-    return Chunk(number, 40.0, sample, dict.fromkeys(SIGNALS, sample))
+    return Chunk(number, 40.0, sample, dict.fromkeys(SIGNALS, sample), dict.fromkeys(SIGNALS, codes))
 
 
 def test_what_is_decided_on_a_chunk_acts_from_the_second_after_it(world: World) -> None:
@@ -310,21 +313,27 @@ def test_what_is_decided_on_a_chunk_acts_from_the_second_after_it(world: World) 
 
 def test_the_expected_rate_of_other_scores_is_not_known(world: World) -> None:
     seat = Seat.of(Fixed(world.start.replace_values(output_scale=0.5)))
-    seat.take(Chunk(0, 40.0, Sample(world.package.golden_events, world.datapath), {}), world)
+    seat.take(Chunk(0, 40.0, Sample(world.package.golden_events, world.datapath), {}, {}), world)
     assert np.isnan(seat.expected).all()
 
 
 def test_figures_count_the_chunks_in_tolerance(world: World) -> None:
-    seat, ideal = Seat.of(Fixed(world.start)), Seat.of(Fixed(world.start))
+    seat = Seat.of(Fixed(world.start))
     seat.rates = [TARGET, 1.09 * TARGET, 0.91 * TARGET, 1.12 * TARGET, 0.5 * TARGET]
     seat.expected = [TARGET, TARGET, 2 * TARGET, TARGET, 0.95 * TARGET]
     seat.signals = {kind: [0.4, 0.5] for kind in SIGNALS}
-    ideal.signals = {kind: [0.5, 0.5] for kind in SIGNALS}
-    found = figures(seat, ideal)
+    found = figures(seat, dict.fromkeys(SIGNALS, 0.5))
     assert found["in_tolerance"] == 0.6
     assert found["in_band"] == 0.8
     assert found["rms"] == pytest.approx(np.sqrt(np.mean(np.log([1, 1.09, 0.91, 1.12, 0.5]) ** 2)), rel=1e-3)
     assert found["signal_efficiency"] == {kind: pytest.approx(0.9) for kind in SIGNALS}
+
+
+def test_the_undrifted_trigger_has_its_target_at_every_pileup(world: World, datapath: Datapath) -> None:
+    for number in (0, world.course.chunks - 1):
+        events = digitise(Generator(number).draw(400_000, world.course.pileup[number]))
+        chunk = Chunk(number, 40.0, Sample(events, datapath), {}, {"all": datapath.codes(events, datapath.nominal)})
+        assert world.undrifted(chunk)["all"] == pytest.approx(TARGET, rel=0.3), "few events in the reference"
 
 
 def test_the_command_runs_a_fill_and_says_what_came_of_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
