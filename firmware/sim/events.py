@@ -3,10 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from firmware.sim.calorimeter import SOFT_ET, regions
 from firmware.sim.detector import EG, JET, MU, OBJECTS, TAU, Floats, Truth, digitise
 
-__all__ = ["SIGNALS", "Generator", "Truth", "digitise", "regions"]
+__all__ = ["SIGNALS", "Generator", "Truth", "digitise"]
 
 SIGNALS = ("resonance", "multilepton")
 
@@ -14,6 +13,8 @@ SCATTERINGS = 5
 JET_P0, JET_ALPHA = 9.0, 4.2
 EG_SOFT = 1.5
 MU_PER_INTERACTION, MU_P0, MU_ALPHA = 0.003, 4.0, 2.8
+SOFT_ET = 3.0
+"""Unclustered transverse energy of one interaction, GeV."""
 MET_STOCHASTIC = 0.5
 
 
@@ -26,15 +27,12 @@ class Generator:
     electromagnetic fragments of jets or soft pile-up, muons are rare. MET is that of the calorimeter:
     minus the jets' sum plus a soft term of width 0.5 √(ΣE_T/GeV) GeV.
 
-    >>> truth = Generator(1).draw(2, pileup=50)
-    >>> digitise(truth).shape, regions(truth).shape
-    ((2, 57), (2, 252))
+    >>> digitise(Generator(1).draw(2, pileup=50)).shape
+    (2, 57)
     """
 
     def __init__(self, seed: int | np.random.SeedSequence) -> None:
-        self._seed = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-        self._random = np.random.Generator(np.random.PCG64(self._seed))
-        self._draws = 0
+        self._random = np.random.Generator(np.random.PCG64(seed))
 
     def draw(self, n: int, pileup: float | npt.NDArray[np.float64]) -> Truth:
         """n background events at mean pile-up `pileup`: one number, or one per event (n,)."""
@@ -117,7 +115,6 @@ class Generator:
         sum_et = pt[:, JET.columns].sum(axis=1) + SOFT_ET * interactions
         resolution = MET_STOCHASTIC * np.sqrt(sum_et)
         tower = np.stack((self._uniform(0, 1, n), self._exponential(n)), axis=1)
-        self._draws += 1
         return Truth(
             pt,
             eta,
@@ -127,8 +124,6 @@ class Generator:
             smear=self._normal(n, OBJECTS),
             met=self._normal(n, 2),
             tower=tower,
-            interactions=interactions,
-            field=np.random.SeedSequence(self._seed.entropy, spawn_key=(*self._seed.spawn_key, self._draws)),
         )
 
     def _resonance(self, truth: Truth) -> None:
