@@ -21,6 +21,14 @@ class PackageError(FirmwareError):
     """A model package that is damaged, incomplete or of an unknown format."""
 
 
+class SpecificationError(FirmwareError):
+    """A model that cannot be imported: a specification with faults, or a project with what no model here has."""
+
+
+class PatternError(FirmwareError):
+    """A pattern file that cannot be read, or frames that its format cannot hold."""
+
+
 class AddressTableError(FirmwareError):
     """An address table that cannot be read or lacks what a board must offer."""
 
@@ -31,6 +39,14 @@ class CompilerMissing(FirmwareError):
 
 class VerilatorMissing(FirmwareError):
     """No Verilator for the RTL."""
+
+
+class YosysMissing(FirmwareError):
+    """No Yosys to synthesise the RTL with."""
+
+
+class SynthesisError(FirmwareError):
+    """Yosys could not synthesise the RTL, or made cells of it that are of no known size."""
 
 
 class CompilationError(FirmwareError):

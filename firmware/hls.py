@@ -115,14 +115,14 @@ def _build(model: Model, library: Path) -> None:
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as name:
         project = Path(name)
-        ports = _write_core(model, project)
+        ports = write_core(model, project)
         (project / "datapath.cpp").write_text(source(model, PROJECT, ports))
         command = [cxx, *FLAGS, *INCLUDES, "-o", "datapath.so", "datapath.cpp"]
         compile_cpp(command, project, f"the datapath of {model.name}")
         (project / "datapath.so").replace(library)
 
 
-def _write_core(model: Model, project: Path) -> list[tuple[str, str]]:
+def write_core(model: Model, project: Path) -> list[tuple[str, str]]:
     """Let hls4ml write the core; its ports as (layout field, C++ type), in the order of its arguments."""
     import hls4ml
 

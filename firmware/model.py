@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firmware import axol1tl
+from firmware import axol1tl, cicada
 from firmware.errors import FixedPointError, ModelError
 from firmware.fixed import WORD_BITS, Fixed, Integers
 from firmware.parts import ENERGIES, Dense, Feature, Normalisation, Registers, Rings, Score
@@ -141,16 +141,32 @@ class Model:
             feature = self.features[column]
             raise ModelError(f"event {bad[0]}: {feature.name} = {event[column]} is outside {feature.type}")
 
+    def energies(self, name: str) -> list[int]:
+        """The columns of an object's energies."""
+        return _energies_and_etas(self, name)[0]
+
+    def fixed_rings(self, name: str) -> Integers | None:
+        """The η ring (k,) of each energy of an object, where it is the same in every event."""
+        rings = [self.features[column].ring for column in self.energies(name)]
+        return None if None in rings else np.array(rings, dtype=np.int64)
+
+    def ring_registers(self, name: str) -> range:
+        """Those of `ring_scale` that are an object's; none where no η tells its ring."""
+        first = 0
+        for rings in self.rings:
+            if rings.object == name:
+                return range(first, first + rings.size)
+            first += rings.size
+        return range(0)
+
     @cached_property
     def ringed(self) -> tuple[RingedFeature, ...]:
         """The features whose scale depends on the ring."""
-        found: list[RingedFeature] = []
-        first = 0
-        for rings in self.rings:
-            for energy, eta in zip(*_energies_and_etas(self, rings.object), strict=True):
-                found.append(RingedFeature(energy, eta, rings.shift, rings.size, first))
-            first += rings.size
-        return tuple(found)
+        return tuple(
+            RingedFeature(energy, eta, rings.shift, rings.size, self.ring_registers(rings.object).start)
+            for rings in self.rings
+            for energy, eta in zip(*_energies_and_etas(self, rings.object), strict=True)
+        )
 
     def ring_index(self, events: NDArray[Any]) -> NDArray[np.int16]:
         """The register in `ring_scale` of each ringed feature, (n, ringed features).
@@ -252,6 +268,34 @@ class Model:
             n_cuts,
         )
 
+    @classmethod
+    def cicada(
+        cls,
+        name: str,
+        weights: Sequence[ArrayLike],
+        biases: Sequence[ArrayLike],
+        lut_bits: int = 12,
+        n_cuts: int = 2,
+    ) -> Self:
+        """A model with the inputs and about the types of CMS's CICADA, from float weights of its two layers.
+
+        Weights (252, k), (k, 1) and biases are rounded to the grid. Inputs are the transverse energies of 18 φ × 14 η
+        calorimeter regions, each in a fixed η ring.
+        """
+        return cls(
+            name,
+            cicada.FEATURES,
+            (),
+            cicada.INPUT,
+            cicada.normalisation(),
+            cicada.layers(weights, biases),
+            cicada.LATENT,
+            cicada.SCORE,
+            cicada.OUTPUT,
+            lut_bits,
+            n_cuts,
+        )
+
 
 @contextmanager
 def _named(part: str) -> Iterator[None]:
@@ -275,11 +319,22 @@ def _check_input(model: Model) -> None:
         if feature.type.frac:
             raise ModelError(f"feature {feature.name}: {feature.type} is no integer type")
         _check_registers("input", model.input, feature.type)
+    _check_fixed_rings(model)
     n = model.normalisation
     _expect(n.shift.shape, (model.n_features,), "normalisation.shift")
     _expect(n.offset.shape, (model.n_features,), "normalisation.offset")
     with _named("normalisation"):
         _ = model.input.result_type + n.offset_type, n.subtract_type * n.scale_type
+
+
+def _check_fixed_rings(model: Model) -> None:
+    by_eta = {rings.object for rings in model.rings}
+    for name in {feature.object for feature in model.features if feature.ring is not None}:
+        rings = model.fixed_rings(name)
+        if rings is None or rings.min(initial=0) < 0 or name in by_eta:
+            raise ModelError(
+                f"features of {name}: expected a ring of 0 or more for each energy, and no rings by its eta"
+            )
 
 
 def _check_rings(model: Model) -> None:

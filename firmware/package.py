@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -120,6 +120,49 @@ class Package:
             "lineage.json": _json(self.lineage),
             **{f"{ARRAYS}{name}.npy": _npy(array) for name, array in arrays.items()},
         }
+
+
+def differences(a: Package, b: Package) -> Iterator[str]:
+    """What differs between two packages, by name, save their references: what `a` has, then what `b` has."""
+    (described_a, arrays_a), (described_b, arrays_b) = a.model.to_arrays(), b.model.to_arrays()
+    yield from _unlike("model", described_a, described_b)
+    vectors = "golden.events", "golden.codes"
+    arrays_a |= dict(zip(vectors, (a.golden_events, a.golden_codes), strict=True))
+    arrays_b |= dict(zip(vectors, (b.golden_events, b.golden_codes), strict=True))
+    arrays_a |= {f"{SIGNALS}{name}": events for name, events in a.signals.items()}
+    arrays_b |= {f"{SIGNALS}{name}": events for name, events in b.signals.items()}
+    for name in sorted(arrays_a.keys() | arrays_b.keys()):
+        yield from _unlike_arrays(name, arrays_a.get(name), arrays_b.get(name))
+    for name in [part.name for part in a.nominal.layout.fields if part in b.nominal.layout.fields]:
+        yield from _unlike_arrays(f"nominal.{name}", a.nominal.raw(name), b.nominal.raw(name))
+    if a.address_table != b.address_table:
+        yield "address_table: another map"
+    yield from _unlike("lineage", a.lineage, b.lineage)
+
+
+def _unlike(path: str, a: Any, b: Any) -> Iterator[str]:
+    """Where two JSON-able values differ."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in sorted(a.keys() | b.keys()):
+            yield from _unlike(f"{path}.{name}", a.get(name), b.get(name))
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        for i, (one, other) in enumerate(zip(a, b, strict=True)):
+            yield from _unlike(f"{path}.{i}", one, other)
+    elif isinstance(a, list) and isinstance(b, list):
+        yield f"{path}: {len(a)} → {len(b)} entries"
+    elif a != b:
+        yield f"{path}: {a} → {b}"
+
+
+def _unlike_arrays(name: str, a: NDArray[Any] | None, b: NDArray[Any] | None) -> Iterator[str]:
+    if a is None or b is None or a.shape != b.shape:
+        yield f"{name}: " + " → ".join("none" if array is None else f"shape {array.shape}" for array in (a, b))
+        return
+    unlike = np.argwhere(a != b)
+    if len(unlike):
+        first = tuple(unlike[0].tolist())
+        at = ", ".join(map(str, first))
+        yield f"{name}: {len(unlike)} of {a.size} differ, the first [{at}]: {a[first]} → {b[first]}"
 
 
 def _json(value: Any) -> bytes:

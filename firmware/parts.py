@@ -1,6 +1,7 @@
 """The parts of a model: features, registers, normalisation, layers and score."""
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -13,12 +14,16 @@ ENERGIES = ("pt", "energy")
 
 @dataclass(frozen=True)
 class Feature:
-    """One input of the network; features of the same `object` are calibrated together."""
+    """One input of the network; features of the same `object` are calibrated together.
+
+    `ring` is the η ring of an energy that is measured at a fixed place.
+    """
 
     name: str
     object: str
     kind: str
     type: Fixed
+    ring: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,14 @@ class Dense:
 
     def __post_init__(self) -> None:
         _freeze(self, "weight", "bias")
+
+    @classmethod
+    def elementwise(
+        cls, scale: Integers, bias: Integers, scale_type: Fixed, bias_type: Fixed, given: Fixed, result_type: Fixed
+    ) -> Self:
+        """Raws (n,) that each input of type `given` is multiplied by and that are added, exact but for the result."""
+        exact = given * scale_type + bias_type
+        return cls(np.diag(scale), bias, scale_type, bias_type, exact, result_type, relu=False)
 
     @property
     def linear_type(self) -> Fixed:

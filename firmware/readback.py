@@ -22,6 +22,13 @@ def check_identity(board: Board, stream: str, model_id: str, layout: Layout, nam
     differences = [
         f"{name} is {found[name]!r}, expected {value!r}" for name, value in expected.items() if found[name] != value
     ]
+    if found["model_id"] != model_id:
+        same = found["n_words"] == layout.n_words
+        differences.append(
+            "its bank has the same size, so weights, types, rings or names differ"
+            if same
+            else "its bank has another size, so inputs, latent values, cuts or LUT differ"
+        )
     if differences:
         raise IdentityError(f"{stream} on {name} is not what the payload is for: " + "; ".join(differences))
     return state

@@ -282,7 +282,7 @@ class Transaction:
             return joint(standings)
 
     def _withdraw_from(self, name: str, board: Board) -> None:
-        """Disarm, and take the payload out of the shadow bank: an arm command that is still on its way finds another."""
+        """Disarm, and put another payload into the shadow bank: an arm command still on its way is refused."""
         base, state = self._bases.get(name), board.state(self.stream)
         if base is None or state.epoch != base.epoch:
             return

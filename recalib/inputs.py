@@ -1,5 +1,6 @@
 """Whether inputs look like the reference's: the evidence that tells a scale from a lost acceptance."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,9 @@ FLOOR = 1.5
 """Objects count from this multiple of the softest one in the reference: a corrected scale moves the softest
 ones, and what fell below the trigger's own threshold cannot be brought back."""
 
+PLACE_FLOOR = 5
+"""The same for energies that are measured at fixed places: in fewer codes the rounding hides a scale."""
+
 SCALES = np.linspace(-0.4, 0.4, 41)
 """ln of the scales that are tried on an object type."""
 
@@ -29,12 +33,13 @@ SEEN = 5.0
 
 @dataclass(frozen=True, eq=False)
 class _Kind:
-    """An object type: its energies, where each is in the registers of η rings, and its angles.
+    """An object type: its energies, the η rings that each is in, and its angles.
 
     Args:
         energies: (k,) columns.
-        ring_registers: its registers of `ring_scale`; none where it has no rings.
+        ring_registers: its registers of `ring_scale`; none where no η tells its ring.
         ring_columns: (k,) where its energies are among the ringed ones.
+        rings: (k,) where each energy has a ring of its own.
         top: the highest energy.
         angles: columns (k,) of each kind of angle that no ring resolves.
     """
@@ -43,12 +48,29 @@ class _Kind:
     energies: NDArray[np.int64]
     ring_registers: range
     ring_columns: list[int]
+    rings: NDArray[np.int64] | None
     top: int
     angles: tuple[NDArray[np.int64], ...]
 
     @property
     def n_rings(self) -> int:
-        return max(1, len(self.ring_registers))
+        return max(1, len(self.ring_registers)) if self.rings is None else int(self.rings.max()) + 1
+
+    def slots(self, ring: int) -> NDArray[np.int64]:
+        """Which of its energies may be in that ring."""
+        return np.arange(len(self.energies)) if self.rings is None else np.flatnonzero(self.rings == ring)
+
+    def floor(self, energy: Events) -> float:
+        """From where on those (n, k) of the reference count."""
+        softest = FLOOR * max(1, int(energy[energy > 0].min()))
+        return softest if self.rings is None else max(softest, PLACE_FLOOR)
+
+    def angle_codes(self, events: Events) -> Iterator[Events]:
+        """(n, k) of each kind of angle; of a fixed place its number in its ring."""
+        if self.rings is not None:
+            yield np.broadcast_to(numbers_in_ring(self.rings), (len(events), len(self.rings)))
+        for columns in self.angles:
+            yield events[:, columns]
 
     def shared(self, entries: Floats) -> Floats:
         """Entries (..., bins) and, last, the objects that are absent, soft or elsewhere."""
@@ -61,7 +83,8 @@ class Observed:
     """The inputs of a weighted sample, as far as they are compared.
 
     Args:
-        energies: by object type, entries per crossing (k, rings, top + 1) by energy code.
+        energies: by object type, entries per crossing (k, rings, top + 1) by energy code; (k, 1, top + 1) where
+            each of the k has a ring of its own.
         angles: by object type, for each kind of angle the shape (bins,) of its histogram above the floor.
         noise: Σw²/(Σw)², the inverse of the effective number of crossings.
     """
@@ -115,14 +138,14 @@ class InputReference:
         for kind in self._kinds:
             energy = events[:, kind.energies]
             each = np.broadcast_to(weights[:, None], energy.shape)
-            hard = energy > FLOOR * max(1, energy[energy > 0].min())
-            floor = FLOOR * max(1, energy[energy > 0].min())
+            floor = kind.floor(energy)
+            hard = energy > floor
             shares = _quantiles(energy[hard], each[hard], ENERGY_SHARES) if hard.any() else np.zeros(0)
             self._edges[kind.name] = np.unique([floor, *shares])
             even = np.arange(1, ANGLE_BINS) / ANGLE_BINS
             self._angle_edges[kind.name] = [
-                np.unique(_quantiles(events[:, columns][hard], each[hard], even)) + 0.5 if hard.any() else np.zeros(0)
-                for columns in kind.angles
+                np.unique(_quantiles(codes[hard], each[hard], even)) + 0.5 if hard.any() else np.zeros(0)
+                for codes in kind.angle_codes(events)
             ]
         nominal = Payload.nominal(model, np.zeros(model.n_cuts, np.int64))
         self._observed = self.observe(events, weights)
@@ -135,19 +158,20 @@ class InputReference:
         energies, angles = {}, {}
         for kind in self._kinds:
             energy = np.clip(events[:, kind.energies], 0, kind.top).astype(np.int64)
-            place = np.arange(len(kind.energies)) * kind.n_rings + np.zeros_like(energy)
-            if kind.n_rings > 1:
+            told = max(1, len(kind.ring_registers))
+            place = np.arange(len(kind.energies)) * told + np.zeros_like(energy)
+            if kind.ring_registers:
                 place += ring[:, kind.ring_columns] - kind.ring_registers.start
             place = place * (kind.top + 1) + energy
             each = np.repeat(weights / total, len(kind.energies))
-            shape = len(kind.energies), kind.n_rings, kind.top + 1
+            shape = len(kind.energies), told, kind.top + 1
             counts: Floats = np.bincount(place.ravel(), each, int(np.prod(shape))).astype(np.float64)
             energies[kind.name] = counts.reshape(shape)
             hard = energy > self._edges[kind.name][0]
             each = each.reshape(energy.shape)[hard]
             angles[kind.name] = [
-                np.bincount(np.searchsorted(edges, events[:, columns][hard]), each, len(edges) + 1).astype(np.float64)
-                for columns, edges in zip(kind.angles, self._angle_edges[kind.name], strict=True)
+                np.bincount(np.searchsorted(edges, codes[hard]), each, len(edges) + 1).astype(np.float64)
+                for codes, edges in zip(kind.angle_codes(events), self._angle_edges[kind.name], strict=True)
             ]
         return Observed(energies, angles, float((weights**2).sum() / total**2))
 
@@ -199,16 +223,17 @@ class InputReference:
     def _fill(self, observed: Observed, kind: _Kind, payload: Payload, factor: float = 1.0) -> Floats:
         """Entries per crossing (rings, bins) of calibrated energies above the floor; each code's lie evenly in it."""
         edges, below = self._edges[kind.name], observed.below[kind.name]
-        scale, offset = (payload.value(name)[kind.energies] for name in ("input_scale", "input_offset"))
-        ring_scale = payload.value("ring_scale")[list(kind.ring_registers)] if kind.n_rings > 1 else np.ones(1)
+        calibration = np.stack([payload.value(name)[kind.energies] for name in ("input_scale", "input_offset")], axis=1)
+        ring_scale = payload.value("ring_scale")[list(kind.ring_registers)] if kind.ring_registers else None
         filled = np.zeros((kind.n_rings, len(edges)))
-        distinct, of = np.unique(np.stack([scale, offset], axis=1), axis=0, return_inverse=True)
-        for i, (s, o) in enumerate(distinct):
-            pooled = below[of.ravel() == i].sum(axis=0)
-            for r in range(kind.n_rings):
-                codes = (edges - o) / max(s * ring_scale[r] * factor, 1e-9) + 0.5
-                inside = np.interp(np.maximum(codes, 1.0), np.arange(kind.top + 2), pooled[r])
-                filled[r] += np.diff(inside, append=pooled[r, -1])
+        for r in range(kind.n_rings):
+            slots, of_ring = kind.slots(r), 1.0 if ring_scale is None else ring_scale[r]
+            distinct, of = np.unique(calibration[slots], axis=0, return_inverse=True)
+            for i, (s, o) in enumerate(distinct):
+                pooled = below[slots[of.ravel() == i], r if kind.rings is None else 0].sum(axis=0)
+                codes = (edges - o) / max(s * of_ring * factor, 1e-9) + 0.5
+                inside = np.interp(np.maximum(codes, 1.0), np.arange(kind.top + 2), pooled)
+                filled[r] += np.diff(inside, append=pooled[-1])
         return filled
 
     def _divergence(self, entries: Floats, expected: Floats) -> Floats:
@@ -217,6 +242,11 @@ class InputReference:
         wanted = (expected + prior) / (expected + prior).sum() * entries.sum(axis=-1, keepdims=True)
         found: Floats = rel_entr(entries, wanted).sum(axis=-1)
         return found
+
+
+def numbers_in_ring(rings: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(k,) how many of the places before each are in the same ring: where it is in φ, if they go round in order."""
+    return np.array([np.count_nonzero(rings[:i] == ring) for i, ring in enumerate(rings)])
 
 
 def _minimum(distances: Floats, noise: float) -> tuple[float, float]:
@@ -239,14 +269,12 @@ def _kinds(model: Model) -> list[_Kind]:
                 columns.setdefault("energy" if feature.kind in ENERGIES else feature.kind, []).append(i)
         energies = np.array(columns.pop("energy"))
         ringed = [k for k, feature in enumerate(model.ringed) if feature.energy in energies]
-        rings = range(0)
-        if ringed:
-            first = model.ringed[ringed[0]]
-            rings = range(first.first, first.first + first.size)
+        registers = model.ring_registers(name)
+        if registers:
             columns.pop("eta")
         angles = tuple(np.array(of) for of in columns.values() if len(of) == len(energies))
         top = max(model.features[i].type.max_raw for i in energies)
-        kinds.append(_Kind(name, energies, rings, ringed, top, angles))
+        kinds.append(_Kind(name, energies, registers, ringed, model.fixed_rings(name), top, angles))
     return kinds
 
 

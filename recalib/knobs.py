@@ -105,15 +105,9 @@ def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: f
     if name == "input_scale_ring":
         patterns = _patterns(model, dict(zip(objects, told, strict=True)))
         sizes = np.array([np.sqrt(np.mean(p[p != 0] ** 2)) for p in patterns.values()])
-        ties = {
-            "input_scale": np.hstack([tied, np.zeros((len(tied), len(patterns)))]),
-            "ring_scale": np.column_stack(
-                [
-                    np.zeros((model.layout["ring_scale"].size, len(objects))),
-                    *(p / size for p, size in zip(patterns.values(), sizes, strict=True)),
-                ]
-            ),
-        }
+        along = _along_rings(model, {o: p / size for (o, p), size in zip(patterns.items(), sizes, strict=True)})
+        together = {"input_scale": tied, "ring_scale": np.zeros((model.n_rings, len(objects)))}
+        ties = {field: np.hstack([together[field], tie]) for field, tie in along.items()}
         return ScaleKnob(
             name,
             ties,
@@ -131,33 +125,49 @@ def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: f
 
 
 def _patterns(model: Model, told: dict[str, Tell]) -> dict[str, Floats]:
-    """By object type, how the ln(scale) of each η ring (all ring registers,) differs from that of the type.
+    """By object type, how the ln(scale) of each of its η rings (rings,) differs from that of the type.
 
     What the energies tell of each ring, shrunk towards 0 by how much of the rings' spread is statistics (the
     posterior mean of normal effects whose variance is the observed one less the errors': empirical Bayes,
     C. Morris, J. Am. Stat. Assoc. 78 (1983) 47).
 
     Raises:
-        Unfit: if the model has no such registers, or no ring differs.
+        Unfit: if the model has no rings, or no ring differs.
     """
-    if not model.rings:
+    ringed = {name: t for name, t in told.items() if model.ring_registers(name) or model.fixed_rings(name) is not None}
+    if not ringed:
         raise Unfit("input_scale_ring: the model has no scales by η ring")
-    patterns, start = {}, 0
-    for rings in model.rings:
-        t = told[rings.object]
+    patterns = {}
+    for name, t in ringed.items():
         heard = t.ring_errors < RING_KNOWN
         if t.spread > RINGS_APART and heard.any():
             found, variance = t.rings[heard], t.ring_errors[heard] ** 2
             weight = 1 / variance / (1 / variance).sum()
             apart = found - weight @ found
             between = max(0.0, float(weight @ (apart**2 - variance)))
-            patterns[rings.object] = np.zeros(model.n_rings)
-            patterns[rings.object][start + np.flatnonzero(heard)] = between / (between + variance) * apart
-        start += rings.size
+            patterns[name] = np.zeros(len(t.rings))
+            patterns[name][heard] = between / (between + variance) * apart
     patterns = {name: pattern for name, pattern in patterns.items() if pattern.any()}
     if not patterns:
         raise Unfit("input_scale_ring: no η ring differs from the others")
     return patterns
+
+
+def _along_rings(model: Model, patterns: dict[str, Floats]) -> dict[str, Floats]:
+    """By field (registers, K): each pattern of an object's rings on the registers that scale what is in them.
+
+    Those are the rings' own where an η tells the ring, and the inputs' where each has a ring of its own.
+    """
+    ties = {"input_scale": np.zeros((model.n_features, len(patterns)))}
+    if model.rings:
+        ties["ring_scale"] = np.zeros((model.n_rings, len(patterns)))
+    for k, (name, pattern) in enumerate(patterns.items()):
+        rings = model.fixed_rings(name)
+        if rings is None:
+            ties["ring_scale"][list(model.ring_registers(name)), k] = pattern
+        else:
+            ties["input_scale"][model.energies(name), k] = pattern[rings]
+    return ties
 
 
 def moved_cuts(evidence: Evidence, base: Payload, rates: Floats | None = None) -> Payload:
@@ -185,7 +195,8 @@ def mapped_lut(evidence: Evidence, base: Payload, target: Target) -> Payload:
     middle = (shares[np.searchsorted(codes, lut)] + shares[np.searchsorted(codes, lut, side="right")]) / 2
     wanted = np.append(0.0, np.cumsum(target.p))
     mapped = np.rint(np.interp(middle, wanted, target.edges) - 0.5).astype(np.int64)
-    return base.replace(lut=np.maximum.accumulate(np.clip(mapped, 0, int(lut.size))))
+    most = min(int(lut.size), base.layout["lut"].type.max_raw)
+    return base.replace(lut=np.maximum.accumulate(np.clip(mapped, 0, most)))
 
 
 def _columns(model: Model, groups: Sequence[Sequence[int]]) -> Floats:

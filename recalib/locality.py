@@ -11,7 +11,7 @@ from firmware.model import Model
 from firmware.parts import ENERGIES
 from firmware.payload import Payload
 from monitor.stats.reference import Reference
-from recalib.inputs import FLOOR, Floats
+from recalib.inputs import FLOOR, Floats, numbers_in_ring
 from recalib.sample import EventSample
 
 SIGNIFICANT = 5.0
@@ -306,14 +306,19 @@ def _axes(model: Model, reference: Reference, weights: Floats, sample: EventSamp
             continue
         sides = ((reference.events, weights), (sample.events, sample.weights))
         yield from _energies(name, *(_Side.of(e[:, energies], w, e[:, energies] > 0) for e, w in sides))
+        rings = model.fixed_rings(name)
         angles = {kind: found for kind, found in columns.items() if len(found) == len(energies)}
         known = reference.events[:, energies].astype(np.float64)
         seen = calibrated[:, energies]
         for threshold in _thresholds(known, weights):
             hard = known > threshold, seen > threshold
+            codes = {kind: [e[:, columns] for e, _ in sides] for kind, columns in angles.items()}
+            if rings is not None:
+                places = {"eta": rings, "phi": numbers_in_ring(rings)}
+                codes |= {kind: [np.broadcast_to(of, h.shape) for h in hard] for kind, of in places.items()}
             objects = {
-                kind: [_Side.of(e[:, columns], w, h) for (e, w), h in zip(sides, hard, strict=True)]
-                for kind, columns in angles.items()
+                kind: [_Side.of(c, w, h) for c, (_, w), h in zip(both, sides, hard, strict=True)]
+                for kind, both in codes.items()
             }
             yield from _places(f"{name} objects above {threshold:.0f}", objects)
 
@@ -359,7 +364,7 @@ def _places(name: str, objects: dict[str, list[_Side]]) -> Iterator[Axis]:
     for kind, (known, seen) in objects.items():
         if known.codes.size and seen.codes.size:
             edges[kind] = np.arange(known.codes.min(), known.codes.max() + 2)
-            if len(edges[kind]) > 1 / FEW:
+            if len(edges[kind]) > 1 / REGION:
                 labels = [str(code) for code in edges[kind][:-1]]
                 counted = seen.counted(edges[kind]), known.counted(edges[kind])
                 yield Axis(name, f"{kind} codes", labels, *counted).scaled()

@@ -42,7 +42,7 @@ module rings #(
                 wire below = place[WIDTH-1];
                 wire above = place >= WIDTH'(COUNT);
                 logic [INDEX_WIDTH-1:0] index;
-                always_ff @(posedge clk) index <= below ? '0 : above ? '1 : place[INDEX_WIDTH-1:0];
+                always_ff @(posedge clk) index <= below ? '0 : above ? INDEX_WIDTH'(COUNT - 1) : place[INDEX_WIDTH-1:0];
 
                 logic [SCALE_WIDTH-1:0] picked;
                 always_ff @(posedge clk) picked <= scales[index*SCALE_WIDTH+:SCALE_WIDTH];

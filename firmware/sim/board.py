@@ -19,8 +19,8 @@ from firmware.errors import FirmwareError, PackageError
 from firmware.hls import CompiledDatapath
 from firmware.package import Package
 from firmware.sim.conditions import Condition, Conditions, Fill, bunch_mask
-from firmware.sim.detector import NOMINAL, WIDTH
-from firmware.sim.events import Generator, digitise
+from firmware.sim.detector import NOMINAL
+from firmware.sim.events import VIEWS, Generator
 from firmware.sim.ipbus import Server
 from firmware.sim.registers import Registers
 from firmware.sim.rtl_bank import RtlBank
@@ -93,8 +93,9 @@ class SimBoard:
         models = [package.model for package in packages]
         address_table([(model.name, model.layout, model.n_cuts) for model in models])
         for model in models:
-            if model.n_features != WIDTH:
-                raise PackageError(f"{model.name} takes {model.n_features} inputs, a crossing has {WIDTH}")
+            if model.n_features not in VIEWS:
+                has = " or ".join(map(str, VIEWS))
+                raise PackageError(f"{model.name} takes {model.n_features} inputs, a crossing has {has}")
         self._settings = settings
         crossings, errors, *samples = np.random.SeedSequence(settings.seed).spawn(2 + len(packages))
         self._generator = Generator(crossings)
@@ -201,9 +202,11 @@ class SimBoard:
             self._send(stream, Batch(header, np.empty(0), mask=self._mask))
 
     def _cross(self) -> None:
-        """One message of every stream."""
-        events = digitise(self._generator.draw(len(self._colliding), self._pileup), self._response)
+        """One message of every stream, all of the same crossings, each as its algorithm sees them."""
+        truth = self._generator.draw(len(self._colliding), self._pileup)
+        views = {width: VIEWS[width](truth, self._response) for width in {s.width for s in self._streams}}
         for stream in self._streams:
+            events = views[stream.width]
             codes, empty = stream.decide(events, self._registers.lock)
             index, inclusion = stream.sample(codes)
             scores, position = codes, index
@@ -211,7 +214,7 @@ class SimBoard:
                 scores = np.full(self._settings.orbits_per_message * CROSSINGS, empty, codes.dtype)
                 scores[self._colliding] = codes
                 position = self._colliding[index]
-            header = self._header(stream, "batch", n=len(scores), events=EventHeader(len(index), WIDTH))
+            header = self._header(stream, "batch", n=len(scores), events=EventHeader(len(index), stream.width))
             self._send(stream, Batch(header, scores, events[index], position.astype(np.uint32), inclusion))
 
     def _end_run(self) -> None:

@@ -61,9 +61,10 @@ class Truth:
     """n events before the detector: p_T (GeV), η, φ (rad) of 4 e/γ, 4 µ, 10 jets, each (n, 18).
 
     p_T 0 is an absent object; objects need no order, and may be too soft for the trigger. `soft` (n, 2)
-    is the unclustered part of MET in GeV and `resolution` (n,) its width; `smear` (n, 18) and `met` (n, 2)
-    are unit normals, `tower` (n, 2) a uniform and an exponential number, for the detector to use: so one
-    truth under two responses gives twins that differ by the response alone.
+    is the unclustered part of MET in GeV and `resolution` (n,) its width, `interactions` (n,) their number;
+    `smear` (n, 18) and `met` (n, 2) are unit normals, `tower` (n, 2) a uniform and an exponential number, and
+    `field` seeds what each calorimeter region gets, for the detector to use: so one truth under two responses
+    gives twins that differ by the response alone.
     """
 
     pt: Floats
@@ -74,6 +75,8 @@ class Truth:
     smear: Floats
     met: Floats
     tower: Floats
+    interactions: Floats
+    field: np.random.SeedSequence
 
     def __len__(self) -> int:
         return len(self.pt)
@@ -109,17 +112,39 @@ def respond(truth: Truth, response: Response) -> tuple[Floats, Floats, Floats]:
     ):
         part, where, noise = pt[:, scale.columns], eta[:, scale.columns], truth.smear[:, scale.columns]
         if shift:
-            factor = 1 + shift * (1 + RING_SPREAD * np.interp(where, _RINGS, rings))
-            part *= np.maximum(factor + SMEAR_PER_SHIFT * abs(shift) * noise, 0)
+            part *= np.maximum(_shifted(shift, rings, where) + SMEAR_PER_SHIFT * abs(shift) * noise, 0)
         if response.ageing:
-            lost = np.minimum(response.ageing * (where / 3) ** 2, 0.95)
-            part *= np.maximum(1 - lost * (1 + noise / 3), 0)
+            part *= np.maximum(1 - _aged(response.ageing, where) * (1 + noise / 3), 0)
     if response.hot_tower:
         pt, eta, phi = _with_hot_tower(truth, response.hot_tower, pt)
     if response.dead_phi:
         distance = np.abs(np.mod(phi - DEAD_PHI_CENTRE + np.pi, TAU) - np.pi)
         pt *= distance > response.dead_phi / 2
     return pt, eta, phi
+
+
+def mean_response(response: Response, eta: npt.ArrayLike) -> Floats:
+    """What is left of one GeV of hadrons at η, on average over the smearing."""
+    where = np.asarray(eta, np.float32)
+    left = _shifted(response.jet_energy_scale, _JET_RINGS, where) * (1 - _aged(response.ageing, where))
+    return np.asarray(left, np.float32)
+
+
+def soft_met(truth: Truth, response: Response) -> Floats:
+    """The unclustered part of MET (n, 2) in GeV, with its noise."""
+    if not response.met_noise:
+        return truth.soft
+    return truth.soft + response.met_noise * truth.resolution[:, None] * truth.met
+
+
+def _shifted(shift: float, rings: npt.NDArray[np.float64], eta: Floats) -> npt.NDArray[np.float64]:
+    factor: npt.NDArray[np.float64] = 1 + shift * (1 + RING_SPREAD * np.interp(eta, _RINGS, rings))
+    return factor
+
+
+def _aged(ageing: float, eta: Floats) -> Floats:
+    """The share of p_T that is lost."""
+    return np.minimum(ageing * (eta / 3) ** 2, 0.95)
 
 
 def _with_hot_tower(truth: Truth, probability: float, pt: Floats) -> tuple[Floats, Floats, Floats]:
@@ -133,9 +158,7 @@ def _with_hot_tower(truth: Truth, probability: float, pt: Floats) -> tuple[Float
 
 
 def _met(truth: Truth, response: Response, pt: Floats, phi: Floats) -> npt.NDArray[np.int16]:
-    soft = truth.soft
-    if response.met_noise:
-        soft = soft + response.met_noise * truth.resolution[:, None] * truth.met
+    soft = soft_met(truth, response)
     x = soft[:, 0] - np.einsum("ij,ij->i", pt, np.cos(phi))
     y = soft[:, 1] - np.einsum("ij,ij->i", pt, np.sin(phi))
     met = np.zeros((len(pt), 3), np.int16)

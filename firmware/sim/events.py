@@ -1,11 +1,24 @@
 """Level-1 events: what happened in a crossing, before the detector saw it."""
 
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 
-from firmware.sim.detector import EG, JET, MU, OBJECTS, TAU, Floats, Truth, digitise
+from firmware.sim.calorimeter import REGIONS, SOFT_ET, regions
+from firmware.sim.detector import EG, JET, MU, OBJECTS, TAU, WIDTH, Floats, Response, Truth, digitise
 
-__all__ = ["SIGNALS", "Generator", "Truth", "digitise"]
+__all__ = ["SIGNALS", "VIEWS", "Generator", "Truth", "View", "digitise", "regions"]
+
+
+class View(Protocol):
+    """How a detector in some state shows crossings to an algorithm: inputs (n, width)."""
+
+    def __call__(self, truth: Truth, response: Response = ..., /) -> npt.NDArray[np.int16]: ...
+
+
+VIEWS: dict[int, View] = {WIDTH: digitise, REGIONS: regions}
+"""What a trigger algorithm sees of a crossing, by the number of its inputs."""
 
 SIGNALS = ("resonance", "multilepton")
 
@@ -13,8 +26,6 @@ SCATTERINGS = 5
 JET_P0, JET_ALPHA = 9.0, 4.2
 EG_SOFT = 1.5
 MU_PER_INTERACTION, MU_P0, MU_ALPHA = 0.003, 4.0, 2.8
-SOFT_ET = 3.0
-"""Unclustered transverse energy of one interaction, GeV."""
 MET_STOCHASTIC = 0.5
 
 
@@ -27,12 +38,15 @@ class Generator:
     electromagnetic fragments of jets or soft pile-up, muons are rare. MET is that of the calorimeter:
     minus the jets' sum plus a soft term of width 0.5 √(ΣE_T/GeV) GeV.
 
-    >>> digitise(Generator(1).draw(2, pileup=50)).shape
-    (2, 57)
+    >>> truth = Generator(1).draw(2, pileup=50)
+    >>> digitise(truth).shape, regions(truth).shape
+    ((2, 57), (2, 252))
     """
 
     def __init__(self, seed: int | np.random.SeedSequence) -> None:
-        self._random = np.random.Generator(np.random.PCG64(seed))
+        self._seed = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+        self._random = np.random.Generator(np.random.PCG64(self._seed))
+        self._draws = 0
 
     def draw(self, n: int, pileup: float | npt.NDArray[np.float64]) -> Truth:
         """n background events at mean pile-up `pileup`: one number, or one per event (n,)."""
@@ -115,6 +129,7 @@ class Generator:
         sum_et = pt[:, JET.columns].sum(axis=1) + SOFT_ET * interactions
         resolution = MET_STOCHASTIC * np.sqrt(sum_et)
         tower = np.stack((self._uniform(0, 1, n), self._exponential(n)), axis=1)
+        self._draws += 1
         return Truth(
             pt,
             eta,
@@ -124,6 +139,8 @@ class Generator:
             smear=self._normal(n, OBJECTS),
             met=self._normal(n, 2),
             tower=tower,
+            interactions=interactions,
+            field=np.random.SeedSequence(self._seed.entropy, spawn_key=(*self._seed.spawn_key, self._draws)),
         )
 
     def _resonance(self, truth: Truth) -> None:

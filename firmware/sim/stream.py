@@ -64,12 +64,17 @@ class EmulatedBank(Bank):
 class Sampling:
     """Which events are published.
 
-    Each event with the probability 1/`prescale`, and those with a code of at least `tail` times the loosest
-    nominal cut always: what a loss has moved below the cut is then known as well as what is above.
+    Each event with the probability 1/`prescale`, and always those with a code from `tail` of the way between the
+    median of the package's golden codes and its loosest cut on: what a loss has moved below the cut is then known
+    as well as what is above.
     """
 
     prescale: int = 100
     tail: float = 0.75
+
+    def tail_code(self, package: Package) -> int:
+        middle = float(np.median(package.golden_codes))
+        return int(middle + self.tail * (int(package.nominal.raw("cuts").min()) - middle))
 
 
 class Stream:
@@ -79,13 +84,14 @@ class Stream:
         cuts = package.nominal.raw("cuts")
         self.name = package.model.name
         self.bank = bank
+        self.width = package.model.n_features
         self.dtype = "u2" if package.model.code_type.width <= 16 else "u4"
         self.messages = 0
         self.dropped = 0
         self.events = 0
         self.accepts = np.zeros(len(cuts), np.int64)
         self._zero_bias = 1 / sampling.prescale
-        self._tail_code = int(sampling.tail * cuts.min())
+        self._tail_code = sampling.tail_code(package)
         self._random = np.random.Generator(np.random.PCG64(seed))
         self._before = (0, self.accepts.copy())
 

@@ -95,7 +95,7 @@ class Driftd:
             waits=Waits(warm_ls=1),
         )
         self._board = Board(payload)
-        self._tail = int(Sampling().tail * package.nominal.raw("cuts").min())
+        self._tail = Sampling().tail_code(package)
         self._random = np.random.default_rng(1)
         self._seq = 0
         folder.mkdir(parents=True, exist_ok=True)

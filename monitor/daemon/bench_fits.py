@@ -13,6 +13,7 @@ from firmware.package import Package
 from firmware.payload import Payload
 from monitor.daemon.bench_scenarios import JET_DOWN, Scenario, Trigger, crossings
 from monitor.daemon.bench_verdict import Ratio, Verdict
+from recalib import encoder
 from recalib.choice import Task, Trial
 from recalib.evidence import Evidence
 from recalib.fit import Engine, Progress
@@ -20,7 +21,6 @@ from recalib.knobs import mapped_lut, moved_cuts
 from recalib.proposal import Candidate
 from recalib.request import FitRequest
 from recalib.sample import SHARES
-from recalib.train import train
 
 RETRAINED = (JET_DOWN,)
 RETRAIN_EPOCHS = 80
@@ -109,7 +109,10 @@ class Watched(Engine):
 
 
 def baselines(case: Case) -> dict[str, Fit]:
-    """What one does without an engine, with all events of the same sample and their weights."""
+    """What one does without an engine, with all events of the same sample and their weights.
+
+    Only an encoder of the objects is trained again.
+    """
     base, target = case.engine.package.nominal, case.verdict.target
     found = {"fixed_cut": Fit(case.deployed, 0.0)}
     began = time.monotonic()
@@ -118,7 +121,7 @@ def baselines(case: Case) -> dict[str, Fit]:
     if base.raw("lut").size:
         began = time.monotonic()
         found["lut_map"] = Fit(case.trigger(mapped_lut(seen, base, target)), time.monotonic() - began)
-    if case.scenario.name in RETRAINED:
+    if case.scenario.name in RETRAINED and case.engine.package.model.n_features == encoder.SIZES[0]:
         found["retrain"] = retrained(case)
     return found
 
@@ -128,7 +131,7 @@ def retrained(case: Case) -> Fit:
     model, n = case.engine.package.model, len(case.request.sample)
     events = crossings(case.scenario, case.seed, n)
     began = time.monotonic()
-    new = train(case.seed, events, model.n_cuts, epochs=RETRAIN_EPOCHS, progress=lambda text: None)
+    new = encoder.train(case.seed, events, model.n_cuts, epochs=RETRAIN_EPOCHS, progress=lambda text: None)
     unused = Trigger(Emulator(new), Payload.nominal(new, np.zeros(new.n_cuts, np.int64)))
     payload = moved_cuts(case.evidence(unused), unused.payload)
     seconds = time.monotonic() - began

@@ -18,8 +18,8 @@ from firmware.sim.detector import NOMINAL, Response, digitise
 from firmware.sim.events import SIGNALS, Generator
 from monitor.daemon.bench_scenarios import CHUNK, PILEUP, PILEUP_RANGE, Events, truths
 from monitor.stats.reference import Reference
+from recalib.encoder import train
 from recalib.norms import gain
-from recalib.train import train
 
 Codes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from firmware.emulator import Emulator
 from firmware.model import Model
 from firmware.package import Package
 from firmware.payload import Payload
-from firmware.sim.events import Generator, digitise
+from firmware.sim.events import VIEWS, Generator
+from recalib import train
 from recalib.sources import digest
-from recalib.train import reference_of
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT.parent / "shared" / "data" / "axol1tl_v4_weights.npz"
@@ -34,11 +34,19 @@ GOLDEN = 2048
 Progress = Callable[[str], None]
 
 
-def models(own: Package) -> dict[str, Model]:
-    """The project's own, and AXOL1TL v4 where its weights are at hand."""
-    found = {"own": own.model}
-    if WEIGHTS.exists():
+def models(names: Collection[str], own: Path, progress: Progress = print) -> dict[str, Model]:
+    """Those of the names: the project's own two, and AXOL1TL v4 where its weights are at hand.
+
+    Args:
+        own: the package of the project's encoder; that of its student is beside it. They are made if need be.
+    """
+    found = {}
+    if "own" in names:
+        found["own"] = train.build_package(own, train.SETTINGS["axol1tl"], progress).model
+    if "v4" in names and WEIGHTS.exists():
         found["v4"] = axol1tl_v4()
+    if "cicada" in names:
+        found["cicada"] = train.build_package(own.with_name("cicada.driftd"), train.SETTINGS["cicada"], progress).model
     return found
 
 
@@ -51,6 +59,7 @@ def axol1tl_v4() -> Model:
 
 def bench_package(model: Model, folder: Path, events: int = REFERENCE_EVENTS, progress: Progress = print) -> Package:
     """The model with a reference of `events`, taken from the folder if the same code has made it before."""
+    view = VIEWS[model.n_features]
     path = folder / f"{model.name}-{_recipe(model, events)[:16]}.driftd"
     if path.exists():
         return Package.load(path)
@@ -60,12 +69,12 @@ def bench_package(model: Model, folder: Path, events: int = REFERENCE_EVENTS, pr
         for start in range(0, events, CHUNK):
             number = random.choice(len(SLICE_SHARES), min(CHUNK, events - start), p=SLICE_SHARES)
             pileup = random.uniform(np.array(PILEUP_EDGES)[number], np.array(PILEUP_EDGES)[number + 1])
-            yield digitise(source.draw(len(pileup), pileup)), pileup
+            yield view(source.draw(len(pileup), pileup)), pileup
         progress(f"{model.name}: a reference of {events:,} events")
 
-    reference = reference_of(model, generated(), RATES, PILEUP_EDGES, SEED)
+    reference = train.reference_of(model, generated(), RATES, PILEUP_EDGES, SEED)
     nominal = Payload.nominal(model, reference.binning.cuts)
-    golden = digitise(Generator(SEED + 1).draw(GOLDEN, float(np.mean(PILEUP_EDGES))))
+    golden = view(Generator(SEED + 1).draw(GOLDEN, float(np.mean(PILEUP_EDGES))))
     package = Package(
         model=model,
         nominal=nominal,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from firmware.package import Package
+from firmware.sim.stream import Sampling
 from monitor.daemon.bench_fits import Case, Fit, Watched, baselines, engines_choice, sampling_error
 from monitor.daemon.bench_scenarios import (
     AGEING,
@@ -103,7 +104,7 @@ def _case(engine: Engine, scenario: Scenario, settings: Settings, seeds: list[in
     rates = reference.rates_of(here.p)
     request = FitRequest(
         deployed.payload.words,
-        published(deployed, scenario, seeds[0], settings.events),
+        published(deployed, scenario, seeds[0], settings.events, Sampling().tail_code(engine.package)),
         there.p,
         there.m,
         rates,

@@ -12,9 +12,8 @@ import numpy.typing as npt
 from firmware.emulator import Emulator, Words
 from firmware.payload import Payload
 from firmware.sim.conditions import LIMITS
-from firmware.sim.detector import NOMINAL, Response, Truth, digitise
-from firmware.sim.events import Generator
-from firmware.sim.stream import Sampling
+from firmware.sim.detector import NOMINAL, Response, Truth
+from firmware.sim.events import VIEWS, Generator, View, digitise
 from monitor.stats.reference import Reference
 from recalib.sample import EventSample
 
@@ -91,6 +90,11 @@ class Trigger:
     emulator: Emulator
     payload: Payload
 
+    @property
+    def view(self) -> View:
+        """How its events come from a crossing."""
+        return VIEWS[self.emulator.model.n_features]
+
     def run(self, events: Events) -> Words:
         return self.emulator.run(events, self.payload)
 
@@ -106,24 +110,24 @@ def truths(seed: int, n: int, pileup: float) -> Iterator[Truth]:
         yield source.draw(min(CHUNK, n - start), pileup)
 
 
-def published(trigger: Trigger, scenario: Scenario, seed: int, n: int) -> EventSample:
-    """The first n events that a board publishes: one in `PRESCALE`, and each from the loosest cut on."""
+def published(trigger: Trigger, scenario: Scenario, seed: int, n: int, tail_code: int) -> EventSample:
+    """The first n events that a board publishes: one in `PRESCALE`, and each from `tail_code` on."""
     source, random = Generator(seed), np.random.default_rng([seed, 1])
     parts: list[tuple[Any, ...]] = []
     while sum(len(part[0]) for part in parts) < n:
-        events = digitise(source.draw(CHUNK, scenario.pileup), scenario.response)
+        events = trigger.view(source.draw(CHUNK, scenario.pileup), scenario.response)
         codes = trigger.run(events).codes
-        tail = codes >= int(Sampling().tail * trigger.cuts.min())
+        tail = codes >= tail_code
         kept = tail | (random.random(CHUNK) < 1 / PRESCALE)
         parts.append((events[kept], np.where(tail, 1.0, 1 / PRESCALE)[kept].astype(np.float32), codes[kept]))
     events, inclusion, codes = (np.concatenate(column)[:n] for column in zip(*parts, strict=True))
     return EventSample(events, inclusion, codes, np.ones(n, np.int64), generation=0)
 
 
-def crossings(scenario: Scenario, seed: int, n: int) -> Events:
+def crossings(scenario: Scenario, seed: int, n: int, view: View = digitise) -> Events:
     """The first n of the crossings from which `published` takes its events."""
     source = Generator(seed)
-    chunks = [digitise(source.draw(CHUNK, scenario.pileup), scenario.response) for _ in range(0, n, CHUNK)]
+    chunks = [view(source.draw(CHUNK, scenario.pileup), scenario.response) for _ in range(0, n, CHUNK)]
     return np.concatenate(chunks)[:n]
 
 
@@ -132,10 +136,10 @@ def scenarios(names: Sequence[str], trigger: Trigger, reference: Reference, seed
     random = np.random.default_rng([seed, 1])
     mixed = {name: [mixture(random) for _ in range(DRAWS)] for name in MIXTURES}
     drawn = list(truths(seed, SIZING_EVENTS, PILEUP))
-    accepted = sum(trigger.run(digitise(truth)).accepts[:, 0].sum() for truth in drawn)
+    accepted = sum(trigger.run(trigger.view(truth)).accepts[:, 0].sum() for truth in drawn)
 
     def ratio(response: Response) -> float:
-        drifted = sum(trigger.run(digitise(truth, response)).accepts[:, 0].sum() for truth in drawn)
+        drifted = sum(trigger.run(trigger.view(truth, response)).accepts[:, 0].sum() for truth in drawn)
         return float(drifted / accepted)
 
     for name in names:

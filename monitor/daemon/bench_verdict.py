@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from firmware.sim.detector import Floats, Response, Truth, digitise, respond
-from firmware.sim.events import SIGNALS, Generator
+from firmware.sim.detector import Floats, Response, Truth, respond
+from firmware.sim.events import SIGNALS, Generator, View, digitise
 from monitor.daemon.bench_scenarios import Events, Scenario, Trigger, truths
 from recalib.evidence import Evidence, Target
 
@@ -132,9 +132,9 @@ def draw_verdict(deployed: Trigger, scenario: Scenario, target: Target, seed: in
     parts: list[tuple[Any, ...]] = []
     ideal, nominal, bound = [], [], 0.0
     for truth in truths(seed, n, scenario.pileup):
-        events = digitise(truth, scenario.response)
+        events = deployed.view(truth, scenario.response)
         drifted = deployed.run(events).codes
-        twins = deployed.run(digitise(truth)) if scenario.has_twins else None
+        twins = deployed.run(deployed.view(truth)) if scenario.has_twins else None
         codes = drifted if twins is None else twins.codes
         bound = bound or float(np.quantile(codes, 1 - TAIL))
         hard = np.maximum(drifted, codes) > bound
@@ -143,7 +143,7 @@ def draw_verdict(deployed: Trigger, scenario: Scenario, target: Target, seed: in
         parts.append((events[kept], np.where(hard, 1.0, REST)[kept], accepts))
         if scenario.has_inverse:
             nominal.append(codes)
-            ideal.append(deployed.run(corrected(truth, scenario.response)).codes)
+            ideal.append(deployed.run(corrected(truth, scenario.response, deployed.view)).codes)
     events, weights, accepts = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Verdict(
         target,
@@ -159,12 +159,12 @@ def draw_signals(deployed: Trigger, scenario: Scenario, seed: int) -> dict[str, 
     found = {}
     for kind in SIGNALS:
         truth = Generator(seed).draw_signal(kind, SIGNAL_EVENTS, scenario.pileup)
-        undrifted = deployed.run(digitise(truth)).accepts
-        found[kind] = Signal(digitise(truth, scenario.response), undrifted)
+        undrifted = deployed.run(deployed.view(truth)).accepts
+        found[kind] = Signal(deployed.view(truth, scenario.response), undrifted)
     return found
 
 
-def corrected(truth: Truth, response: Response) -> Events:
+def corrected(truth: Truth, response: Response, view: View = digitise) -> Events:
     """What the trigger would get if every p_T were divided by the mean response at its η, before rounding.
 
     Smearing, the thresholds and the noise of MET stay as they are.
@@ -172,7 +172,7 @@ def corrected(truth: Truth, response: Response) -> Events:
     pt, eta, phi = respond(truth, response)
     pulse = replace(truth, pt=np.ones_like(truth.pt), smear=np.zeros_like(truth.smear))
     mean: Floats = np.maximum(respond(pulse, response)[0], LEAST_RESPONSE)
-    return digitise(replace(truth, pt=pt / mean, eta=eta, phi=phi), Response(met_noise=response.met_noise))
+    return view(replace(truth, pt=pt / mean, eta=eta, phi=phi), Response(met_noise=response.met_noise))
 
 
 def best_overlap(codes: Array, undrifted: Array, cut: int) -> float:

@@ -28,6 +28,7 @@ class BoardLink:
         arguments = (uri, address_table, int(1000 * TIMEOUT_SHARE * deadline), folder)
         self.board = RemoteBoard(driver(uri), *arguments, name=f"board-{name}", deadline=deadline)
         self.turn = asyncio.Lock()
+        self.errors = 0
 
     @property
     def up(self) -> bool:
@@ -69,4 +70,8 @@ class StreamBoards:
         async with AsyncExitStack() as turns:
             for link in sorted(self._links, key=lambda link: link.name):
                 await turns.enter_async_context(link.turn)
-            return await asyncio.to_thread(function, *args, **kwargs)
+            try:
+                return await asyncio.to_thread(function, *args, **kwargs)
+            finally:
+                for link in self._links:
+                    link.errors += not link.up

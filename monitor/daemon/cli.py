@@ -12,7 +12,7 @@ import click
 import httpx
 
 from monitor.daemon import config as configuration
-from monitor.daemon import log, reference_commands, replay_commands
+from monitor.daemon import cost_command, grafana_commands, log, model_commands, reference_commands, replay_commands
 
 EX_USAGE = 64
 EX_NO_STREAM = 66
@@ -362,55 +362,6 @@ def condition(text: str, control: str) -> None:
         _exit(EX_FAILED, str(error))
 
 
-@main.group()
-def model() -> None:
-    """Make and look at model packages."""
-
-
-@model.command()
-@click.option("--out", type=click.Path(path_type=Path), default="var/axol1tl.driftd", show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True)
-@click.option(
-    "--lipschitz",
-    type=click.FloatRange(min=0, min_open=True),
-    default=None,
-    help="Bound on how much its encoder amplifies its normalised inputs (2-norm); without one it is some 7. "
-    "2 keeps the signals; 1 halves what a jet scale does to the rates and costs most of the soft leptons.",
-)
-def train(out: Path, seed: int, lipschitz: float | None) -> None:
-    """Train the project's own model on generated events and pack it; instant if it is there already."""
-    from recalib.train import TrainSettings, build_package
-
-    settings = TrainSettings(seed=seed, lipschitz=lipschitz)
-    package = build_package(out, settings, progress=_progress)
-    click.echo(f"{out}: model {package.model.id[:12]}, gain of its encoder at most {package.lineage['gain']:.2f}")
-
-
-@model.command()
-@click.argument("path", type=click.Path(path_type=Path))
-def inspect(path: Path) -> None:
-    """Say what is in a package, after checking every hash."""
-    from firmware.errors import FirmwareError
-    from firmware.package import Package
-    from monitor.stats.binning import StatsError
-    from monitor.stats.reference import Reference
-
-    try:
-        package = Package.load(path)
-        reference = Reference.from_bytes(package.reference)
-    except (FirmwareError, StatsError) as error:
-        _exit(EX_FAILED, str(error))
-    layers = " → ".join(str(len(layer.weight)) for layer in package.model.layers)
-    click.echo(f"stream     {package.model.name}")
-    click.echo(f"package    {package.id}")
-    click.echo(f"model      {package.model.id}")
-    click.echo(f"network    {layers} → {package.model.n_latent}, {package.model.score.kind}")
-    click.echo(f"registers  {package.model.layout.n_words} words")
-    click.echo(f"payload    {package.nominal.id}, cuts {package.nominal.raw('cuts').tolist()}")
-    click.echo(f"reference  {reference.m:,.0f} events, target rates {list(reference.target_rates)}")
-    click.echo(f"lineage    {json.dumps(package.lineage, sort_keys=True)}")
-
-
 @main.command()
 @click.option("--folder", type=click.Path(path_type=Path), default="var/demo", show_default=True)
 @click.option("--serve", is_flag=True, help="Keep board and daemon running at the end.")
@@ -422,6 +373,9 @@ def demo(folder: Path, serve: bool, as_json: bool) -> None:
     sys.exit(run_demo(folder, serve, as_json))
 
 
+main.add_command(model_commands.model)
+model_commands.model.add_command(cost_command.cost)
+main.add_command(grafana_commands.grafana)
 main.add_command(reference_commands.reference)
 main.add_command(replay_commands.replay)
 
@@ -546,7 +500,15 @@ def bench_push(rounds: int, cache: Path, seed: int | None, as_json: bool) -> Non
 
 @bench.command(name="recalibrate")
 @click.option("--package", type=click.Path(path_type=Path), default="var/axol1tl.driftd", show_default=True)
-@click.option("--model", "which", type=click.Choice(["own", "v4", "all"]), default="all", show_default=True)
+@click.option(
+    "--model",
+    "chosen",
+    type=click.Choice(["own", "v4", "cicada"]),
+    multiple=True,
+    default=("own", "v4"),
+    show_default=True,
+    help="And others so given.",
+)
 @click.option("--scenario", "names", multiple=True, help="Only this one, and others so given.")
 @click.option("--events", type=click.IntRange(40_000), default=200_000, show_default=True, help="In a fit's sample.")
 @click.option(
@@ -559,7 +521,7 @@ def bench_push(rounds: int, cache: Path, seed: int | None, as_json: bool) -> Non
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def bench_recalibrate(
     package: Path,
-    which: str,
+    chosen: tuple[str, ...],
     names: tuple[str, ...],
     events: int,
     verdict_events: int,
@@ -571,17 +533,15 @@ def bench_recalibrate(
     from monitor.daemon import bench_models
     from monitor.daemon import bench_recalibrate as figures
     from monitor.daemon.bench_scenarios import NAMES
-    from recalib.train import TrainSettings, build_package
 
     if unknown := set(names) - set(NAMES):
         _exit(EX_USAGE, f"no scenario {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
-    models = bench_models.models(build_package(package, TrainSettings(), _progress))
-    if which != "all" and which not in models:
+    models = bench_models.models(chosen, package, _progress)
+    if not models:
         _exit(EX_FAILED, f"no weights of AXOL1TL v4 at {bench_models.WEIGHTS}")
     packages = {
         name: bench_models.bench_package(model, package.parent / "bench", progress=_progress)
         for name, model in models.items()
-        if which in (name, "all")
     }
     seed = _drawn(seed)
     settings = figures.Settings(events, verdict_events, names or NAMES, seed, choices)

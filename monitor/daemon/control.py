@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, replace
@@ -78,6 +79,7 @@ class StreamControl:
         fit_seconds: Histogram,
         close: Callable[[str, LsReport], None],
         streams: int = 1,
+        annotate: Callable[[str, str, str], None] = lambda stream, kind, text: None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -87,13 +89,17 @@ class StreamControl:
         self.state = loop.State(mode=settings.mode)
         self.last: dict[str, Any] = {}
         self.ls_closed = 0
+        self.judged_at = self.entered_at = time.time()
         self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.proposals: Counter[tuple[str, str]] = Counter()
+        self.entries: Counter[Phase] = Counter()
         self.datapath = "not built yet"
         self.boards = boards
         self._worker = worker
         self.ledger = ledger
         self._cache = cache
         self._fit_seconds = fit_seconds
+        self._annotate = annotate
         self._policy = Policy(settings.detect, settings.hold, reference)
         self._steering: Steering | None = None
         if settings.hold == "rate":
@@ -128,8 +134,10 @@ class StreamControl:
 
     async def startup(self) -> None:
         """Read the board, and have the worker ready before it is needed."""
-        if self._was_frozen():
+        frozen_at = self._frozen_since()
+        if frozen_at is not None:
             self.feed(loop.Freeze())
+            self.entered_at = frozen_at
         try:
             await self.push.end_unfinished()
         except FirmwareError as error:
@@ -164,9 +172,14 @@ class StreamControl:
         before = self.state
         self.state, commands = loop.step(before, event, self.rules)
         if self.state.phase is not before.phase:
+            self.entered_at = time.time()
+            self.entries[self.state.phase] += 1
             self._log.info("phase", phase=str(self.state.phase), was=str(before.phase), why=self.state.reason)
             data = {"was": before.phase, "event": type(event).__name__, "reason": self.state.reason}
             self.ledger.add_event(self.name, "phase", "info", str(self.state.phase), data)
+        if self.state.generation != before.generation:
+            kind = {Phase.ROLLED_BACK: "rollback", Phase.WARMING: "found"}.get(self.state.phase, "push")
+            self._annotate(self.name, kind, self.state.reason)
         refused = ""
         for command in commands:
             if isinstance(command, loop.Refuse):
@@ -196,7 +209,11 @@ class StreamControl:
         self.reports.append((report, verdict))
         key = report.key
         steer = self._steer(report)
+        if verdict.level == "drift" != self.last.get("level"):
+            self._annotate(self.name, "drift", verdict.text)
         self.last = summary(report, verdict) | distances(report, self.reference)
+        self.last["targets"] = self._targets(report).tolist()
+        self.judged_at = time.time()
         if verdict.level in ("watch", "drift"):
             self._log.warning(verdict.text, ls=key.ls, level=verdict.level, details=verdict.details)
         if verdict.level != "thin":
@@ -217,6 +234,15 @@ class StreamControl:
                 by_cuts=self._steering is not None and verdict.drift is not None and verdict.drift.kind == "rate only",
             )
         )
+
+    def _targets(self, report: LsReport) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """(n_cuts,) the rates that are to be held."""
+        return self.reference.target_rates if self.settings.hold == "rate" else report.expected_rates
+
+    @property
+    def sampled(self) -> int:
+        """Events kept whose scores mean what those of the active payload mean."""
+        return self._sampler.count(self._generations, self.state.epoch)
 
     def _steer(self, report: LsReport) -> str:
         """The active payload with the cuts that will hold the rates when they can be active, if they are others."""
@@ -336,6 +362,10 @@ class StreamControl:
         match event:
             case loop.FitDone():
                 self.outcomes["fit", "accepted" if event.accepted else "rejected"] += 1
+            case loop.Previewed():
+                self.outcomes["preview", "good" if event.good else "bad"] += 1
+            case loop.ArmedAt():
+                self.outcomes["push", "armed"] += 1
             case loop.Latched():
                 self.outcomes["push", "latched"] += 1
             case loop.Judged():
@@ -401,11 +431,12 @@ class StreamControl:
             self.payloads[name] = self.ledger.payload(name, self.name).unpack(self.package.model.layout)
         return self.payloads[name]
 
-    def _was_frozen(self) -> bool:
+    def _frozen_since(self) -> float | None:
+        """Unix time of the order by which the stream is frozen, if it is."""
         for event in self.ledger.events(stream=self.name, limit=1000):
             if event.kind in ("order freeze", "order unfreeze") and event.level == "info":
-                return event.kind == "order freeze"
-        return False
+                return event.time / 1e9 if event.kind == "order freeze" else None
+        return None
 
     def _sample(self, since: Moment) -> EventSample:
         return self._sampler.sample(self._generations, self.state.epoch, since)
@@ -465,6 +496,7 @@ class StreamControl:
             except (Abandoned, ProcessError):
                 self._begin("warm up", self._warm_up)
                 raise
+        self.proposals[proposal.knob.partition("+")[0], "accepted" if proposal.accepted else "rejected"] += 1
         payload = Payload(self.package.model.id, self.package.model.layout, proposal.words)
         self.payloads[payload.id] = payload
         self.ledger.add_payload(self.name, payload, f"proposal {proposal.id}")

@@ -35,7 +35,7 @@ def table(file: str) -> Iterator[Table]:
 
     Raises StatsError on a file that is missing, of another kind or damaged.
     """
-    path = _path(file)
+    path = file_of(file)
     if path.suffix not in _FORMATS:
         raise StatsError(f"{file}: expected one of {', '.join(_FORMATS)}; convert it")
     with _named(file):
@@ -45,7 +45,7 @@ def table(file: str) -> Iterator[Table]:
             yield opened
 
 
-def _path(file: str) -> Path:
+def file_of(file: str) -> Path:
     head, colon, _ = file.rpartition(".root:")
     return Path(f"{head}.root" if colon else file)
 
@@ -162,7 +162,7 @@ def _numbers(name: str, column: Any, first: int) -> Array:
 def _root(file: str) -> Iterator[Table]:
     import uproot
 
-    path = _path(file)
+    path = file_of(file)
     with uproot.open(path) as opened:
         name = file[len(str(path)) + 1 :]
         trees = opened.keys(cycle=False, filter_classname=["TTree", "ROOT::RNTuple"])

@@ -113,7 +113,7 @@ def build(
     if bool(files) == bool(address):
         raise click.UsageError("give FILES, or --from-stream ADDRESS")
     recipe = Recipe(
-        inputs=tuple(name for name in inputs.split(",") if name), pileup_edges=_numbers(pileup_edges), **settings
+        inputs=tuple(name for name in inputs.split(",") if name), pileup_edges=numbers(pileup_edges), **settings
     )
     if address:
         with progress_bar(lumi_sections) as progress:
@@ -205,7 +205,7 @@ def _few(edges: list[int]) -> str:
     return head if len(edges) < 7 else f"{head} … {', '.join(map(str, edges[-4:]))}"
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(number) for number in text.split(",") if number.strip())
     except ValueError:

@@ -5,6 +5,7 @@ Everything here lives in the receiver thread; what leaves it is an immutable `Ls
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -45,11 +46,17 @@ class Accounting:
     """What became of every message of one (source, run): counted once, or reported."""
 
     received: int = 0
-    lost: int = 0
+    missed: int = 0
+    recovered: int = 0
     duplicates: int = 0
     late: int = 0
     next_seq: int | None = None
     missing: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> int:
+        """Messages that were missed and have not come since."""
+        return self.missed - self.recovered
 
     def accept(self, seq: int) -> bool:
         """Count a message in; False if it is a duplicate."""
@@ -57,14 +64,14 @@ class Accounting:
             self.next_seq = seq + 1
         elif self.next_seq is None or seq > self.next_seq:
             gap = range(self.next_seq if self.next_seq is not None else seq, seq)
-            self.lost += len(gap)
+            self.missed += len(gap)
             self.missing.update(dict.fromkeys(gap[-RECENT:]))
             while len(self.missing) > RECENT:
                 del self.missing[next(iter(self.missing))]
             self.next_seq = seq + 1
         elif seq in self.missing:
             del self.missing[seq]
-            self.lost -= 1
+            self.recovered += 1
         else:
             self.duplicates += 1
             return False
@@ -75,7 +82,8 @@ class Accounting:
         """The totals of both, without the sequence."""
         return Accounting(
             self.received + other.received,
-            self.lost + other.lost,
+            self.missed + other.missed,
+            self.recovered + other.recovered,
             self.duplicates + other.duplicates,
             self.late + other.late,
         )
@@ -211,6 +219,7 @@ class StreamMonitor:
         self._expectations: dict[tuple[int, int], Expectation] = {}
         self._sources: dict[tuple[str, int], _Source] = {}
         self._past: dict[str, Accounting] = {}
+        self._runs_lock = threading.Lock()
         self._open: dict[Key, _Open] = {}
         self._closed: dict[Key, _Open] = {}
         self._active: tuple[int, int] | None = None
@@ -251,19 +260,28 @@ class StreamMonitor:
 
     def totals(self) -> dict[str, Accounting]:
         """By source, over all runs."""
-        totals = self._past.copy()
-        for (name, _), source in self._sources.copy().items():
+        with self._runs_lock:
+            totals, sources = self._past.copy(), self._sources.copy()
+        for (name, _), source in sources.items():
             totals[name] = totals[name].plus(source.account)
         return totals
+
+    @property
+    def filled(self) -> int | None:
+        """Colliding crossings of an orbit in the newest run whose bunch mask has come."""
+        with self._runs_lock:
+            masked = [(run, source.crossings) for (_, run), source in self._sources.items() if source.crossings]
+        return max(masked, key=lambda each: each[0])[1].filled if masked else None
 
     def _new_source(self, name: str, run: int) -> _Source | None:
         if name not in self._past and len(self._past) >= SOURCES_KEPT:
             return None
         self._past.setdefault(name, Accounting())
         known = [other for other in self._sources if other[0] == name]
-        for old in [other for other in known if other[1] < run] or known[: -RUNS_KEPT + 1]:
-            self._past[name] = self._past[name].plus(self._sources.pop(old).account)
-        source = self._sources[name, run] = _Source()
+        with self._runs_lock:
+            for old in [other for other in known if other[1] < run] or known[: -RUNS_KEPT + 1]:
+                self._past[name] = self._past[name].plus(self._sources.pop(old).account)
+            source = self._sources[name, run] = _Source()
         return source
 
     def _count(self, batch: Batch, source: _Source, counts: Counts | None) -> None:

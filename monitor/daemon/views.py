@@ -40,6 +40,7 @@ def summary(report: LsReport, verdict: Verdict) -> dict[str, Any]:
         "rates": report.rates.tolist(),
         "expected_rates": report.expected_rates.tolist(),
         "ratios": list(verdict.ratios),
+        "pulls": list(verdict.pulls),
         "cuts": list(report.cuts),
         "detectors": {alarm.detector: alarm.statistic for alarm in report.alarms},
         "t_ns": report.t_ns,

@@ -27,7 +27,7 @@ from firmware.payload import Payload
 from firmware.process import Remote
 from firmware.sim.board import BoardSettings, SimBoard, run_board
 from firmware.sim.conditions import Fill, bunch_mask
-from firmware.sim.events import Generator, digitise
+from firmware.sim.events import Generator, digitise, regions
 from firmware.sim.stream import Sampling
 from firmware.wire import Batch, decode
 
@@ -259,7 +259,7 @@ def test_published_events_give_their_codes(quick_run: Any, package: Package) -> 
 
 
 def test_the_sample_is_all_of_the_tail_and_a_known_share_of_the_rest(quick_run: Any, package: Package) -> None:
-    loose = int(0.75 * package.nominal.raw("cuts").min())
+    loose = Sampling().tail_code(package)
     bulk_events = bulk_sampled = 0
     for batch in batches(quick_run[0]):
         tail = batch.codes[batch.index] >= loose
@@ -306,6 +306,57 @@ def test_two_streams_see_the_same_crossings(package: Package) -> None:
     common = events["axol1tl"].keys() & events["other"].keys()
     assert len(common) > 5
     assert all(events["axol1tl"][i] == events["other"][i] for i in common)
+
+
+def test_an_algorithm_of_objects_and_one_of_regions_see_the_same_crossings(package: Package) -> None:
+    """Each in its own inputs, and with its own codes of them; the truth is that of the board's generator."""
+    regions_package = make_regions_package("cicada", 5)
+    with running([package, regions_package], replace(QUICK, duration_ls=1)) as board:
+        messages = [board.tap.next() for _ in range(4)]
+    crossings, *_ = np.random.SeedSequence(QUICK.seed).spawn(4)
+    truth = Generator(crossings).draw(2 * FILLED, 50.0)
+    colliding_at = np.flatnonzero(np.tile(MASK, 2))
+    seen = {batch.header.stream: batch for batch in batches(messages)}
+    assert set(seen) == {"axol1tl", "cicada"}
+    for name, made, view in (("axol1tl", package, digitise), ("cicada", regions_package, regions)):
+        batch = seen[name]
+        expected = view(truth)[np.searchsorted(colliding_at, batch.index)]
+        assert len(expected) > 20
+        np.testing.assert_array_equal(batch.events, expected)
+        np.testing.assert_array_equal(batch.codes[batch.index], Emulator(made.model).codes(expected, made.nominal))
+
+
+def make_regions_package(name: str, seed: int) -> Package:
+    random = np.random.default_rng(seed)
+    model = Model.cicada(name, [random.normal(0.05, 0.1, (252, 8)), np.ones((8, 1))], [np.zeros(8), np.zeros(1)])
+    events = regions(Generator(seed).draw(2000, 50))
+    codes = Emulator(model).codes(events, Payload.nominal(model, [0, 0]))
+    nominal = Payload.nominal(model, np.quantile(codes, [0.95, 0.99]).astype(int))
+    table = address_table([(name, model.layout, model.n_cuts)])
+    return Package(model, nominal, table, b"", events[:10], codes[:10], {})
+
+
+def test_an_algorithm_of_other_inputs_is_refused(package: Package) -> None:
+    first, *others = package.model.layers
+    model = replace(
+        package.model,
+        features=package.model.features[:56],
+        rings=(),
+        normalisation=replace(
+            package.model.normalisation,
+            shift=package.model.normalisation.shift[:56],
+            offset=package.model.normalisation.offset[:56],
+        ),
+        layers=(replace(first, weight=first.weight[:56]), *others),
+    )
+    narrow = replace(
+        package,
+        model=model,
+        nominal=Payload.nominal(model, [1, 2]),
+        golden_events=package.golden_events[:, :56],
+    )
+    with pytest.raises(FirmwareError, match="takes 56 inputs, a crossing has 57 or 252"):
+        SimBoard([narrow], QUICK)
 
 
 PACED = replace(QUICK, ls_seconds=0.25, duration_ls=100)

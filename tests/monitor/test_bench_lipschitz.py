@@ -10,7 +10,7 @@ from firmware.sim.events import SIGNALS
 from monitor.daemon import bench_lipschitz
 from monitor.daemon.bench_lipschitz import DRIFTS, RATES, Scored, Settings, against, at_cut, figures, lipschitz, table
 from monitor.daemon.cli import main
-from recalib.train import train
+from recalib.encoder import train
 
 
 @pytest.fixture(scope="module")

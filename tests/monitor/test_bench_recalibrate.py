@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from firmware.emulator import Emulator
 from firmware.package import Package
 from firmware.sim.detector import NOMINAL, Response, digitise
+from firmware.sim.stream import Sampling
 from monitor.daemon import bench_fits, bench_models, bench_recalibrate, bench_scenarios
 from monitor.daemon.bench_recalibrate import SIGMAS, Settings, model_figures, summary, table, worst
 from monitor.daemon.bench_scenarios import (
@@ -33,9 +34,9 @@ from monitor.daemon.bench_scenarios import (
 from monitor.daemon.bench_verdict import Ratio, Verdict, best_overlap, corrected, draw_verdict
 from monitor.daemon.cli import main
 from monitor.stats.reference import Reference
+from recalib.encoder import train
 from recalib.evidence import Evidence, Target
 from recalib.request import FitSettings
-from recalib.train import train
 
 JETS_DOWN = Scenario("jet_down", Response(jet_energy_scale=-0.1), PILEUP, 0.7, True)
 UNDRIFTED = Scenario("none", NOMINAL, PILEUP, 1.0, True)
@@ -116,8 +117,8 @@ def test_mixtures_are_other_ones_for_another_seed() -> None:
     assert all(2 <= len(each) <= 3 for each in (first, second))
 
 
-def test_a_published_sample_tells_the_rate_of_all_crossings(deployed: Trigger) -> None:
-    sample = published(deployed, JETS_DOWN, seed=4, n=40_000)
+def test_a_published_sample_tells_the_rate_of_all_crossings(package: Package, deployed: Trigger) -> None:
+    sample = published(deployed, JETS_DOWN, 4, 40_000, Sampling().tail_code(package))
     assert len(sample) == 40_000
     assert 0.02 < (sample.inclusion == 1).mean() < 0.2
     accepts = deployed.run(sample.events).accepts[:, 0]
@@ -233,7 +234,8 @@ def made_up(overlap_worse: float, rate_worse: float, error: float = 0.01) -> dic
     row = {"overlap": 0.96, "rate_ratio": 0.98, "kl_after": 3e-4, "kl_floor": 2e-4, "passes": 12.0, "seconds": 2.0}
     compared = {"overlap": overlap_worse, "rate": rate_worse}
     return {
-        "engine": row,
+        "engine": row | {"knob": "input_scale"},
+        "knobs": {"input_scale": row | {"seconds": 0.5}},
         "against_moved_cut": {name: {"worse_by": by, "error": error} for name, by in compared.items()},
         "baselines": {"retrain": {"seconds": 300.0}},
     }
@@ -252,6 +254,7 @@ def test_the_summary_takes_the_worst_of_what_scales_can_undo() -> None:
     good = {"jet_up": made_up(0.0, 0.0), "dead_region": poor}
     assert summary(good)["min_overlap"] == 0.96
     assert summary(good)["retrain_ratio"] == 150
+    assert summary(good)["retrain_ratio_fit"] == 600
     assert worst([summary(good), summary({"eg_met": poor})])["min_overlap"] == 0.5
     assert worst([summary(good), summary({"eg_met": poor})])["max_rate_error"] == 0.5
     assert summary({"dead_region": poor})["min_overlap"] is None
@@ -279,8 +282,8 @@ def test_an_unknown_scenario_is_refused_with_those_there_are() -> None:
 
 
 @pytest.mark.skipif(not bench_models.WEIGHTS.exists(), reason="needs ../shared/data/axol1tl_v4_weights.npz")
-def test_axol1tl_v4_is_there_with_the_bench_s_cuts(package: Package) -> None:
-    assert bench_models.models(package)["v4"].n_cuts == len(bench_models.RATES)
+def test_axol1tl_v4_is_there_with_the_bench_s_cuts() -> None:
+    assert bench_models.models(("v4",), Path())["v4"].n_cuts == len(bench_models.RATES)
 
 
 def test_a_bench_package_is_made_once(package: Package, tmp_path: Path) -> None:

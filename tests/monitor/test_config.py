@@ -38,6 +38,15 @@ def test_the_shipped_file_is_valid_and_names_the_defaults_it_shows() -> None:
             assert value == (list(given) if isinstance(given, tuple) else given), f"{section}.{key}"
 
 
+def test_the_second_stream_that_the_shipped_file_shows_is_valid_once_it_is_switched_on(tmp_path: Path) -> None:
+    text = SHIPPED.read_text()
+    section = text[text.index("# [streams.cicada]") :]
+    config = load(written(tmp_path, text.replace(section, re.sub(r"^# ?", "", section, flags=re.MULTILINE))))
+    assert set(config.streams) == {"axol1tl", "cicada"}
+    assert config.streams["cicada"].board == config.streams["axol1tl"].board
+    assert config.streams["cicada"].recalibrate.memory_events == 60_000
+
+
 def test_what_is_left_out_takes_its_default(tmp_path: Path) -> None:
     stream = load(written(tmp_path, SMALL)).streams["axol1tl"]
     assert stream.mode is Mode.AUTO

@@ -1,7 +1,7 @@
 """A small model of our own, and what a board would publish of drifted events."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,20 @@ from firmware.emulator import Emulator
 from firmware.package import Package
 from firmware.payload import Payload
 from firmware.sim.detector import NOMINAL, Response
-from firmware.sim.events import Generator, digitise
+from firmware.sim.events import VIEWS, Generator
 from monitor.stats.reference import Reference
 from recalib.evidence import Evidence, Target
 from recalib.fit import Engine
 from recalib.request import FitRequest, FitSettings
 from recalib.sample import EventSample
-from recalib.train import TrainSettings, build_package
+from recalib.train import CICADA, TrainSettings, build_package
 
 PILEUP = 45.0
 CHUNK = 50_000
 SMALL = TrainSettings(training_events=100_000, epochs=8, reference_events=400_000, pileup_edges=(35.0, 45.0, 55.0))
+SMALL_CICADA = replace(
+    CICADA, training_events=40_000, epochs=5, reference_events=300_000, pileup_edges=(38.0, 43.0, 47.0, 52.0)
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class Lab:
     def events(self, n: int, response: Response = NOMINAL, seed: int = 11) -> NDArray[np.int16]:
         key = (n, response, seed)
         if key not in self.draws:
-            source = Generator(seed)
-            chunks = [digitise(source.draw(CHUNK, PILEUP), response) for _ in range(n // CHUNK)]
+            source, view = Generator(seed), VIEWS[self.package.model.n_features]
+            chunks = [view(source.draw(CHUNK, PILEUP), response) for _ in range(n // CHUNK)]
             self.draws[key] = np.concatenate(chunks)
         drawn: NDArray[np.int16] = self.draws[key]
         return drawn
@@ -98,8 +101,17 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    path = tmp_path_factory.mktemp("model") / "small.driftd"
-    package = build_package(path, SMALL)
+    return _lab(tmp_path_factory.mktemp("model") / "small.driftd", SMALL)
+
+
+@pytest.fixture(scope="session")
+def calorimeter(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """With the student that sees the regions."""
+    return _lab(tmp_path_factory.mktemp("model") / "cicada.driftd", SMALL_CICADA)
+
+
+def _lab(path: Path, settings: TrainSettings) -> Lab:
+    package = build_package(path, settings)
     engine = Engine(package)
     return Lab(path, package, engine, engine.emulator, engine.reference)
 

@@ -7,10 +7,10 @@ from firmware.emulator import Emulator
 from firmware.payload import Payload
 from firmware.sim.detector import Response
 from firmware.sim.events import Generator, digitise
+from recalib.encoder import train
 from recalib.errors import TrainingError
 from recalib.norms import gain, limited, norms, spectral
 from recalib.surrogate import cast
-from recalib.train import train
 
 
 def test_a_matrix_within_the_bound_is_left_as_it_is() -> None:

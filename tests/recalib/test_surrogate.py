@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from firmware.emulator import Emulator
+from firmware.fixed import Fixed
 from firmware.model import Model
 from firmware.payload import Payload
 from recalib.surrogate import Surrogate
@@ -42,6 +44,18 @@ def test_forward_values_are_those_of_the_integer_emulator(lab: Lab, seed: int) -
     events = lab.events(50_000)[:20_000]
     payload = turned(lab.nominal, seed) if seed else lab.nominal
     np.testing.assert_array_equal(codes(lab.package.model, events, payload), lab.emulator.codes(events, payload))
+
+
+@pytest.mark.parametrize("sums", ["fixed<11,6,RND_CONV,SAT>", "fixed<14,9,TRN_ZERO,SAT_SYM>", "fixed<9,5>"])
+def test_forward_values_are_those_of_the_integer_emulator_where_sums_are_cast(lab: Lab, sums: str) -> None:
+    """In every layer before its activation, one that is linear among them."""
+    model = lab.package.model
+    model = replace(model, layers=tuple(replace(layer, sum_type=Fixed.parse(sums)) for layer in model.layers))
+    nominal = Payload.nominal(model, lab.nominal.raw("cuts"))
+    events, payload = lab.events(50_000)[:5000], turned(nominal, 3)
+    found = codes(model, events, payload)
+    np.testing.assert_array_equal(found, Emulator(model).codes(events, payload))
+    assert (found != lab.emulator.codes(events, turned(lab.nominal, 3))).any()
 
 
 def test_forward_values_are_those_of_axol1tl_v4() -> None:

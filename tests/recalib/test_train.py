@@ -6,9 +6,10 @@ import pytest
 
 from firmware.sim.detector import Response
 from firmware.sim.events import SIGNALS, Generator, digitise
+from recalib.encoder import normalisation, train
 from recalib.errors import TrainingError
 from recalib.norms import gain
-from recalib.train import TrainSettings, build_package, normalisation, train
+from recalib.train import TrainSettings, build_package
 from tests.recalib.conftest import Lab
 
 TINY = TrainSettings(training_events=8192, epochs=1, reference_events=60_000, pileup_edges=(30.0, 45.0, 60.0))
@@ -86,7 +87,7 @@ def test_inputs_are_shifted_by_powers_of_two_near_their_spread() -> None:
 
 
 def test_a_loss_that_is_no_number_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recalib.train.LEARNING_RATE", 1e30)
-    monkeypatch.setattr("recalib.train.KL_WEIGHT", float("nan"))
+    monkeypatch.setattr("recalib.encoder.LEARNING_RATE", 1e30)
+    monkeypatch.setattr("recalib.encoder.KL_WEIGHT", float("nan"))
     with pytest.raises(TrainingError, match="try another seed"):
         train(1, drawn(4096), 2, epochs=1, progress=lambda text: None)

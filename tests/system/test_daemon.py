@@ -21,6 +21,12 @@ def generation(site: Site) -> int:
     return int(site.operate(do="status")["streams"][STREAM]["generation"])
 
 
+def metric(site: Site, name: str) -> float:
+    """The first series of this name."""
+    lines = httpx.get(f"{site.url}/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith(f"{name}{{")).rsplit(" ", 1)[1])
+
+
 def test_a_supervised_stream_is_re_calibrated_by_hand_and_rolled_back(site: Site) -> None:
     """Drift, proposal, approval, new payload, confirmation; then back to nominal, frozen, and thawed."""
     site.board()
@@ -118,6 +124,7 @@ def test_a_board_that_is_off_is_said_and_the_stream_is_still_monitored(site: Sit
     assert status["streams"][STREAM]["phase"] == "warming"
     assert "does not answer" in site.driftd("status").stdout
     assert 'driftd_board_up{board="gt"} 0.0' in httpx.get(f"{site.url}/metrics").text
+    assert metric(site, "driftd_board_errors_total") > 0
     assert httpx.get(f"{site.url}/api/v1/streams/{STREAM}/windows").json()
     assert site.driftd("recalibrate", STREAM).returncode == 75
     elsewhere.close()
@@ -164,10 +171,12 @@ def test_a_frozen_stream_stays_frozen_over_a_restart(site: Site) -> None:
     site.daemon()
     site.phase("watching")
     site.driftd("freeze", STREAM, "--reason", "maintenance")
+    since = metric(site, "driftd_phase_entered_timestamp_seconds")
     assert site.end("run") == 0
     site.daemon()
     site.until(lambda: site.stream()["ls_closed"] > 2)
     assert site.stream()["phase"] == "frozen"
+    assert abs(metric(site, "driftd_phase_entered_timestamp_seconds") - since) < 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,0 +1,77 @@
+"""Two algorithms on one board, watched by one daemon: each has its registers, its loop and its own say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firmware.addresses import address_table
+from firmware.package import Package
+from firmware.uhal_board import UhalBoard
+from recalib.train import CICADA, build_package
+from tests.system.conftest import ROOT, STREAM, Site
+
+OTHER = "cicada"
+DRIFT = "jet_energy_scale=-0.06"
+
+CONFIG = """
+[streams.cicada]
+package = "{package}"
+board = "gt"
+addresses = ["tcp://127.0.0.1:{scores}"]
+[streams.cicada.recalibrate]
+min_events = 40_000
+memory_events = 60_000
+min_accepts = 150
+[streams.cicada.push]
+preview_prescale = 1
+preview_accepts = 500
+[streams.cicada.waits]
+warm_ls = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def cicada() -> Path:
+    """The project's student, trained once and kept in ``var``."""
+    path = ROOT / "var" / "cicada.driftd"
+    build_package(path, CICADA)
+    return path
+
+
+def streams(site: Site) -> dict[str, Any]:
+    found: dict[str, Any] = site.status()["streams"]
+    return found
+
+
+def test_both_are_recalibrated_and_a_frozen_one_leaves_the_other_alone(site: Site, cicada: Path) -> None:
+    """The jets' scale falls: the free stream is brought back while the other waits, then the other, once it may."""
+    site.board("--package", str(cicada), "--ls-seconds", "1.5")
+    site.daemon(extra=CONFIG.format(package=cicada, **site.ports))
+    site.until(lambda: all(stream["phase"] == "watching" for stream in streams(site).values()), 240)
+    assert site.driftd("freeze", OTHER, "--reason", "by hand").returncode == 0
+    site.operate(do="condition", text=DRIFT)
+
+    site.until(lambda: streams(site)[STREAM]["generation"] == 1, 400)
+    site.until(lambda: streams(site)[STREAM]["phase"] == "watching", 240)
+    site.until(lambda: streams(site)[STREAM]["last"]["level"] == "ok", 240)
+    frozen = streams(site)[OTHER]
+    assert (frozen["phase"], frozen["generation"]) == ("frozen", 0)
+    assert frozen["last"]["level"] == "drift"
+    nominal = Package.load(cicada).nominal
+    board = UhalBoard(f"ipbusudp-2.0://127.0.0.1:{site.ports['ipbus']}", _table(site.package, cicada))
+    assert (board.read_bank(OTHER, "active") == nominal.words).all()
+
+    assert site.driftd("unfreeze", OTHER).returncode == 0
+    site.until(lambda: streams(site)[OTHER]["generation"] == 1, 400)
+    site.until(lambda: streams(site)[OTHER]["last"]["level"] == "ok", 240)
+    both = streams(site)
+    assert both[STREAM]["generation"] == 1
+    assert {change["field"] for change in both[OTHER]["registers"]} <= {"input_scale", "cuts"}
+    assert (board.read_bank(OTHER, "active") != nominal.words).any()
+    assert set(site.operate(do="status")["streams"]) == set(both) == {STREAM, OTHER}
+
+
+def _table(*packages: Path) -> str:
+    models = [Package.load(path).model for path in packages]
+    return address_table([(model.name, model.layout, model.n_cuts) for model in models])
