@@ -41,6 +41,13 @@ def _board_uri(uri: str) -> str:
     return uri
 
 
+def _web_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is no address of a web server; expected http://host:port")
+    return url
+
+
 def _one_or_several(names: Any) -> Any:
     return [names] if isinstance(names, str) else names
 
@@ -53,6 +60,7 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
 
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 BoardUri = Annotated[str, AfterValidator(_board_uri)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Boards = Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_one_or_several), AfterValidator(_different)]
 Positive = Annotated[int, Field(gt=0)]
@@ -171,6 +179,14 @@ class Stream(_Section):
     waits: Waits = Waits()
 
 
+class Grafana(_Section):
+    """``datasource``: uid of the Prometheus there. The token comes from GRAFANA_TOKEN, else from ``token_file``."""
+
+    url: WebUrl
+    token_file: Path | None = None
+    datasource: str = "prometheus"
+
+
 class Config(_Section):
     """The whole configuration; relative paths are relative to the file's folder."""
 
@@ -178,6 +194,7 @@ class Config(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     http: Http = Http()
     ingest: Ingest = Ingest()
+    grafana: Grafana | None = None
     boards: Annotated[dict[Name, Board], Field(min_length=1)]
     streams: Annotated[dict[Name, Stream], Field(min_length=1)]
 
@@ -200,7 +217,7 @@ def _rooted(data: Any, folder: Path) -> Any:
         return data
     rooted = {
         key: str(folder / value)
-        if key in {"state_dir", "package", "address_table"} and isinstance(value, str)
+        if key in {"state_dir", "package", "address_table", "token_file"} and isinstance(value, str)
         else _rooted(value, folder)
         for key, value in data.items()
     }

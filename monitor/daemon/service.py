@@ -8,12 +8,12 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import structlog
 import uvicorn
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from firmware.addresses import address_table, check
 from firmware.errors import FirmwareError
@@ -24,7 +24,7 @@ from monitor.daemon import log as logging
 from monitor.daemon import views
 from monitor.daemon.api import application
 from monitor.daemon.boards import BoardLink, StreamBoards
-from monitor.daemon.config import Board, Config, ConfigError
+from monitor.daemon.config import Board, Config, ConfigError, Grafana
 from monitor.daemon.control import StreamControl, detectors
 from monitor.daemon.ingest import Receiver
 from monitor.daemon.loop import Tick
@@ -33,6 +33,9 @@ from monitor.daemon.stream import LsReport
 from monitor.stats.binning import StatsError
 from monitor.stats.reference import Reference
 from recalib.worker import FitWorker
+
+if TYPE_CHECKING:
+    from monitor.daemon.grafana_annotations import Annotator
 
 log = structlog.get_logger()
 
@@ -63,6 +66,19 @@ def load_streams(config: Config) -> dict[str, tuple[Package, Reference]]:
     return loaded
 
 
+def annotator(settings: Grafana | None) -> Annotator | None:
+    """Raises ConfigError where a Grafana is configured, but no token is there."""
+    if settings is None:
+        return None
+    from monitor.daemon import grafana
+    from monitor.daemon.grafana_annotations import Annotator
+
+    try:
+        return Annotator(grafana.Grafana(settings.url, grafana.token(settings.token_file)))
+    except grafana.GrafanaError as error:
+        raise ConfigError("grafana", [str(error)]) from None
+
+
 class _Http(uvicorn.Server):
     """uvicorn without signal handlers of its own: the daemon has them."""
 
@@ -78,10 +94,12 @@ class Service:
         self.config = config
         self.started_at = time.time()
         streams = load_streams(config)
+        self.annotator = annotator(config.grafana)
         config.state_dir.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger(config.state_dir / "ledger.sqlite")
         self.boards = {name: self._board(name, board, streams) for name, board in config.boards.items()}
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         seconds = fit_seconds(self.registry)
         self.workers: dict[str, Remote] = {}
         self.controls: dict[str, StreamControl] = {}
@@ -103,6 +121,7 @@ class Service:
                 fit_seconds=seconds.labels(name),
                 close=self._closed,
                 streams=len(streams),
+                annotate=self._annotate,
             )
         self.receiver = Receiver(
             {name: control.monitor for name, control in self.controls.items()},
@@ -188,6 +207,10 @@ class Service:
             raise ConfigError("address tables", [f"boards.{name}.address_table: {error}"]) from None
         return BoardLink(name, board.uri, table, folder, board.deadline_s)
 
+    def _annotate(self, stream: str, kind: str, text: str) -> None:
+        if self.annotator:
+            self.annotator.note(stream, kind, text)
+
     def _closed(self, stream: str, report: LsReport) -> None:
         """Called in the receiver thread."""
         self._loop.call_soon_threadsafe(self._reports.put_nowait, (stream, report))
@@ -219,6 +242,8 @@ class Service:
             worker.close()
         for board in self.boards.values():
             board.close()
+        if self.annotator:
+            self.annotator.close()
         self.ledger.close()
         log.info("stopped")
 
