@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/driftd demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: $(VENV)/.installed
 	$(BIN)/driftd bench emulate

@@ -23,8 +23,8 @@ FOLDER = "driftd"
 RULES_DATASOURCE = "prometheus"
 """Uid that stands in the rules' file for the data source that is configured."""
 TIMEOUT_S = 5.0
-OF_GRAFANA = ("id", "version", "iteration")
-"""Keys of a dashboard that Grafana itself sets."""
+OF_GRAFANA = frozenset({"schemaVersion"})
+"""Keys of our dashboards that Grafana raises by itself when it migrates them."""
 
 
 class GrafanaError(Exception):
@@ -121,9 +121,10 @@ class Grafana:
     def _dashboard(self, ours: dict[str, Any], write: bool) -> Change:
         name = ours["uid"]
         found = self._find(f"dashboard {name!r}", self._api.dashboard.get_dashboard, name)
-        theirs = None if found is None else {k: v for k, v in found["dashboard"].items() if k not in OF_GRAFANA}
+        compared = {key: value for key, value in ours.items() if key not in OF_GRAFANA}
+        theirs = None if found is None else _as_far_as(compared, found["dashboard"])
         moved = found is not None and found["meta"].get("folderUid") != FOLDER
-        change = _change("dashboard", name, theirs, ours, moved)
+        change = _change("dashboard", name, theirs, compared, moved)
         if write and change.action != "keep":
             version = {} if found is None else {"version": found["dashboard"]["version"]}
             body = {"dashboard": ours | {"id": None} | version, "folderUid": FOLDER, "message": "driftd grafana apply"}

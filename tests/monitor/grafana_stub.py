@@ -139,7 +139,13 @@ class GrafanaStub:
         version = found["dashboard"]["version"] if found else 0
         if found and not body.get("overwrite") and dashboard.get("version") != version:
             return 412, {"message": "The dashboard has been changed by someone else", "status": "version-mismatch"}
-        stored = dashboard | {"id": len(self.dashboards) + 1, "version": version + 1}
+        stored = dashboard | {
+            "id": len(self.dashboards) + 1,
+            "version": version + 1,
+            "schemaVersion": 99,
+            "weekStart": "",
+        }
+        stored["panels"] = [panel | {"pluginVersion": "12.0.0"} for panel in dashboard["panels"]]
         self.dashboards[dashboard["uid"]] = {"dashboard": stored, "meta": {"folderUid": body["folderUid"]}}
         return 200, {"uid": dashboard["uid"], "version": version + 1, "status": "success"}
 

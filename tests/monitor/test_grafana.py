@@ -55,6 +55,7 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def test_all_is_created_once_and_then_left_alone(grafana: Grafana, stub: GrafanaStub) -> None:
+    """Though Grafana adds keys of its own, and migrates to a schema of its own."""
     assert actions(grafana.plan(DASHBOARDS, "prometheus")) == {"create"}
     assert stub.writes == 0
     assert actions(apply(grafana)) == {"create"}
