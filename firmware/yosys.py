@@ -63,7 +63,7 @@ class Yosys:
             SynthesisError: if Yosys refuses the sources or a command, if a cut finds nothing to cut, or if it
                 does not end in time.
         """
-        files, check = " ".join(f'"{source}"' for source in sources), f"hierarchy -check -top {top}"
+        files, check = " ".join(f'"{source.resolve()}"' for source in sources), f"hierarchy -check -top {top}"
         with tempfile.TemporaryDirectory() as folder:
             cells = Path(folder) / "cells.json"
             commands = [f"read_verilog -sv {files}", check, "proc", f"cd {top}", *cuts, "cd", check, *flow]

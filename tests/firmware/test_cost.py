@@ -150,8 +150,11 @@ def test_a_synthesis_that_takes_too_long_is_ended_and_named(yosys: Yosys, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_part_that_is_not_there_cannot_be_left_out(yosys: Yosys, tmp_path: Path) -> None:
-    module = tmp_path / "top.sv"
+def test_a_part_that_is_not_there_cannot_be_left_out(
+    yosys: Yosys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = Path("top.sv")
     module.write_text("module top (input a, output b); assign b = ~a; endmodule\n")
     with pytest.raises(SynthesisError, match="player"):
         yosys.synthesise([module], "top", ["delete player"], flow("xcup", dsp=True), 60)
