@@ -183,11 +183,11 @@ class Server:
         self._closed = True
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
             waker.sendto(b"", self.address)
-        for connected in (self._listener, *self._connections):
-            with suppress(OSError):
-                connected.shutdown(socket.SHUT_RDWR)
+        _shut(self._listener)
         for thread in self._threads:
             thread.join()
+        for connection in tuple(self._connections):
+            _shut(connection)
         self._listener.close()
         self._socket.close()
 
@@ -210,18 +210,23 @@ class Server:
         with suppress(OSError):
             while not self._closed:
                 connection, _ = self._listener.accept()
+                self._connections.add(connection)
                 threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: socket.socket) -> None:
         target = Target(self._space)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connections.add(connection)
         with suppress(OSError), connection, connection.makefile("rb") as stream:
             while len(head := stream.read(LENGTH.size)) == LENGTH.size:
                 reply = target.reply(stream.read(*LENGTH.unpack(head)))
                 if reply is not None:
                     connection.sendall(LENGTH.pack(len(reply)) + reply)
         self._connections.discard(connection)
+
+
+def _shut(connected: socket.socket) -> None:
+    with suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def _byte_order(packet: bytes) -> str | None:

@@ -225,8 +225,11 @@ def test_close_frees_the_port(space: Space) -> None:
 
 def test_close_ends_the_connections(space: Space) -> None:
     server = Server(space)
-    with socket.create_connection(server.address) as connection:
-        connection.sendall(struct.pack("!I", 8) + packet(0, 0x2000000F)[:3])
+    with socket.create_connection(server.address, timeout=10) as connection:
+        request = packet(0, *write_request(5))
+        connection.sendall(struct.pack("!I", len(request)) + request)
+        assert connection.recv(12)[:4] == struct.pack("!I", 8)
+        connection.sendall(struct.pack("!I", 8) + request[:3])
         server.close()
         assert connection.recv(1) == b""
 
