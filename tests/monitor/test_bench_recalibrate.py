@@ -234,8 +234,8 @@ def made_up(overlap_worse: float, rate_worse: float, error: float = 0.01) -> dic
     row = {"overlap": 0.96, "rate_ratio": 0.98, "kl_after": 3e-4, "kl_floor": 2e-4, "passes": 12.0, "seconds": 2.0}
     compared = {"overlap": overlap_worse, "rate": rate_worse}
     return {
-        "engine": row | {"knob": "input_scale"},
-        "knobs": {"input_scale": row | {"seconds": 0.5}},
+        "engine": row | {"knob": "input_scale+threshold"},
+        "knobs": {"input_scale": row | {"seconds": 0.5}, "input_scale+threshold": row | {"seconds": 0.0}},
         "against_moved_cut": {name: {"worse_by": by, "error": error} for name, by in compared.items()},
         "baselines": {"retrain": {"seconds": 300.0}},
     }
