@@ -497,10 +497,8 @@ def _go_on(state: State, event: LsClosed, rules: Rules) -> Outcome:
             return _enter(state, Phase.WATCHING, reason="warmed up"), []
         case Phase.WATCHING if _to_be_fitted(state, event):
             state, commands = _collect(state, event.onset, event.text)
-            if not event.sample_ready:
-                return state, commands
-            fitting, more = _collecting(state, event, 0, rules)
-            return fitting, [*commands, *more]
+            state, more = _collecting(state, event, 0, rules)
+            return state, [*commands, *more]
         case Phase.COLLECTING:
             return _collecting(state, event, waited, rules)
         case Phase.AWAITING_APPROVAL if waited > rules.approval_max_ls:

@@ -347,3 +347,26 @@ def test_a_stream_that_holds_its_rate_names_the_cut(sliced: Reference) -> None:
     assert (drift.kind, drift.cut) in {("rate only", cut) for cut in CUTS}
     assert drift.rate == pytest.approx(1 + drift.size)
     assert "Another cut may help." in verdict.text
+
+
+def test_scores_are_alike_since_their_last_change_however_far_off_they_are(reference: Reference) -> None:
+    assert judged(reference, [1.0] * 20)[-1].alike_since == (1, 1)
+    assert judged(reference, [0.85] * 20)[-1].alike_since == (1, 1)
+    changed = judged(reference, [0.95] * 20 + [0.85] * 4)[-1]
+    assert changed.drift is not None
+    assert changed.drift.onset < (1, 5)
+    assert (1, 20) <= changed.alike_since <= (1, 21)
+
+
+def test_a_drift_of_shape_and_rate_is_told_by_its_shape_where_rates_are_held() -> None:
+    """A heavier tail shows most in a rate, which moved cuts bring back: what they cannot bring back decides."""
+    codes, pileup = scores(1, n=1_000_000), np.repeat([10.0, 30.0], 500_000)
+    reference = Reference.build([(codes, None, pileup)], cuts=CUTS, bits=12, pileup_edges=[0.0, 20.0, 40.0])
+    policy = Policy(Detect(), "rate", reference)
+    for ls in range(1, 5):
+        drawn = scores(ls, n=20_000)
+        tail = drawn[drawn >= CUTS[0]]
+        verdict = policy.assess(report(reference, np.concatenate([drawn, tail[: len(tail) // 2]]), ls))
+    assert verdict.drift is not None
+    assert verdict.ratios[0] > 1.3
+    assert verdict.drift.words.startswith("rate only: rate above cut 150"), "as a whole, not at one cut"
