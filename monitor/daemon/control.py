@@ -203,8 +203,7 @@ class StreamControl:
     def on_ls(self, report: LsReport) -> None:
         """Judge a closed lumi section and tell the loop."""
         self.ls_closed += 1
-        if len(self.boards.boards) > 1:
-            self._begin("reconcile", self._reconcile, poll=True)
+        self._begin("reconcile", self._reconcile, poll=True)
         verdict = self._policy.assess(report)
         self.reports.append((report, verdict))
         key = report.key
