@@ -77,7 +77,7 @@ def confirm(page: Page, reason: str) -> None:
 def test_a_shifter_re_calibrates_by_hand_through_the_page(site: Site, page: Page) -> None:
     """Healthy, drift, a proposal rejected, one asked for and approved, confirmed, rolled back, frozen, thawed."""
     site.board()
-    site.daemon(mode="supervised")
+    site.daemon(mode="supervised", extra="backoff_ls = 60\n")
     page.goto(site.url)
     says(page, "Healthy")
     expect(page.locator("#who")).to_contain_text("viewer")
@@ -217,7 +217,7 @@ def test_the_sums_and_sentences_of_the_page(site: Site, page: Page) -> None:
             section(2, 1, 10, [4, 6], [0.2, 0.8]),
             section(3, 1, 30, [12, 18], [0.6, 0.4]),
           ];
-          const healthy = { phase: 'watching', silent_s: 0, last: { level: 'ok', text: 'fine' } };
+          const healthy = { phase: 'watching', silent_s: 0, silent_after_s: 60, last: { level: 'ok', text: 'fine' } };
           const words = (status) => lamp({ ...healthy, ...status }).word;
           return {
             sum: summed(windows, 5),
@@ -227,7 +227,7 @@ def test_the_sums_and_sentences_of_the_page(site: Site, page: Page) -> None:
               words({ phase: 'frozen' }), words({ phase: 'armed' }), words({ last: { level: 'drift', text: 'low' } }),
               words({ last: { level: 'watch', text: 'hm' } }), words({ phase: 'awaiting_approval' }),
             ],
-            fields: grouped([{ field: 'a' }, { field: 'b' }, { field: 'a' }]).map((each) => [each.field, each.list.length]),
+            fields: grouped([{ field: 'a' }, { field: 'b' }, { field: 'a' }]).map((f) => [f.field, f.list.length]),
           };
         }"""
     )
