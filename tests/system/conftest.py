@@ -133,6 +133,7 @@ class Site:
             text=True,
             timeout=400,
             env=self.environment,
+            cwd=self.folder,
             check=False,
         )
 
