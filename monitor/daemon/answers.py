@@ -3,7 +3,7 @@
 A number that is not finite is null.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -236,14 +236,14 @@ class Summary(Answer):
 
 
 class Changes(Answer):
-    """What writing a payload would change of the active one, 200 registers at most; null while that is not known.
+    """What writing a payload would change of the active one, 200 registers at most.
 
     `n_changes` counts them all, as `fields` does by field.
     """
 
-    changes: list[Change] | None
-    n_changes: int | None
-    fields: list[Summary] | None
+    changes: list[Change]
+    n_changes: int
+    fields: list[Summary]
 
 
 class Payload(Answer):
@@ -266,6 +266,21 @@ class PayloadChanges(Payload, Changes):
 class History(Answer):
     iovs: list[Iov]
     events: list[Event]
+
+
+class LedgerEvent(Answer):
+    """What was written to the ledger: an event as in `History`, or a step of a push, or a decision.
+
+    Steps and decisions are not in `History`; their `id` is of words.
+    """
+
+    id: int | str
+    time: int
+    stream: str | None
+    kind: str
+    level: str
+    text: str
+    data: dict[str, Any]
 
 
 class Command(Answer):

@@ -19,6 +19,7 @@ from monitor.daemon import answers, orders, reading
 from monitor.daemon.audit import AuditError
 from monitor.daemon.frame import Frame
 from monitor.daemon.requests import AdmittingRoute, answers_with, told
+from monitor.daemon.views import NotRead
 
 if TYPE_CHECKING:
     from monitor.daemon.service import Service
@@ -88,6 +89,7 @@ def application(service: "Service") -> FastAPI:
             HTTPException: _refused,
             RequestValidationError: _invalid,
             AuditError: _not_written,
+            NotRead: _not_read,
         },
     )
     app.state.service = service
@@ -106,6 +108,10 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return JSONResponse({"error": told(error)}, 422)
+
+
+async def _not_read(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 409)
 
 
 async def _not_written(request: Request, error: Exception) -> Response:

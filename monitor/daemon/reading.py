@@ -97,7 +97,7 @@ async def proposal(control: Control, id: str) -> answers.Proposal:
     return answers.Proposal(**_proposal(control, id))
 
 
-@router.get("/streams/{stream}/proposals/{id}/changes", openapi_extra=VIEWER, responses=UNKNOWN)
+@router.get("/streams/{stream}/proposals/{id}/changes", openapi_extra=VIEWER, responses=answers_with(404, 409))
 async def proposal_changes(control: Control, id: str) -> answers.Changes:
     """What approving it would write."""
     return views.changes(control, control.payload(Proposal.from_dict(_proposal(control, id)).payload_id))
@@ -109,7 +109,7 @@ async def payloads(control: Control, limit: Limit = 100) -> list[answers.Payload
     return views.payloads(control, limit)
 
 
-@router.get("/streams/{stream}/payloads/{id}", openapi_extra=VIEWER, responses=UNKNOWN)
+@router.get("/streams/{stream}/payloads/{id}", openapi_extra=VIEWER, responses=answers_with(404, 409))
 async def payload(control: Control, id: str) -> answers.PayloadChanges:
     """By its name or any unique beginning of it, or `nominal`: what a rollback to it would write."""
     found = views.payload(control, id)

@@ -37,7 +37,7 @@ TEXTS = {
     403: "The caller's role is too low, or a page of another site asks.",
     404: "There is no such thing.",
     408: "The body did not come in time.",
-    409: "The command is refused in this state.",
+    409: "Not in this state.",
     413: "The body is too large.",
     415: "The body is not application/json.",
     421: "Another host's name was asked for.",

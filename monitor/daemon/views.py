@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
 from firmware.ledger import Event, LedgerError
 from firmware.payload import Change, Payload
 from firmware.records import StoredPayload
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from monitor.daemon.control import StreamControl
 
 MAX_REGISTERS = 200
-EVENT = TypeAdapter(Event)
+NOT_IN_HISTORY = ("step", "decision")
 ROLES = {
     Recalibrate: Role.SHIFTER,
     Freeze: Role.SHIFTER,
@@ -32,6 +30,10 @@ ROLES = {
     Rollback: Role.EXPERT,
 }
 """Whom an operator's command needs."""
+
+
+class NotRead(Exception):
+    """The board has not been read yet."""
 
 
 def summary(report: LsReport, verdict: Verdict) -> dict[str, Any]:
@@ -103,7 +105,10 @@ def named_window(control: StreamControl) -> str:
 
 def event(event: Event) -> str:
     """An event of the ledger, as JSON."""
-    return EVENT.dump_json(event).decode()
+    told = asdict(event)
+    if event.kind in NOT_IN_HISTORY:
+        told["id"] = f"{event.kind} {event.id}"
+    return answers.LedgerEvent(**told).model_dump_json()
 
 
 def stream(control: StreamControl, silent_s: float | None) -> answers.Stream:
@@ -184,10 +189,14 @@ def payload(control: StreamControl, name: str) -> answers.PayloadChanges | None:
 
 
 def changes(control: StreamControl, given: Payload) -> answers.Changes:
-    """What writing a payload would change of the active one."""
+    """What writing a payload would change of the active one.
+
+    Raises:
+        NotRead: what is active is not known.
+    """
     active = control.payloads.get(control.state.payload)
     if active is None:
-        return answers.Changes(changes=None, n_changes=None, fields=None)
+        raise NotRead("what the board runs is not known: it has not been read yet")
     found = active.diff(given)
     return answers.Changes(changes=found[:MAX_REGISTERS], n_changes=len(found), fields=_fields(found))
 
