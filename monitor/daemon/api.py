@@ -5,6 +5,7 @@ Who may do what is decided in `access`, a request is taken in by `requests`; wha
 """
 
 import hashlib
+from http import HTTPStatus
 from importlib.metadata import version
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -102,7 +103,11 @@ def application(service: "Service") -> FastAPI:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+    text = str(error.detail)
+    if text == HTTPStatus(error.status_code).phrase:
+        allowed = f"; it takes {error.headers['Allow']}" if error.headers else ": /openapi.json says what there is"
+        text = f"{text}: {request.method} {request.url.path[:200]}{allowed}"
+    return JSONResponse({"error": text}, error.status_code, error.headers)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -151,7 +151,9 @@ class _JsonRequest(Request):
     async def json(self) -> Any:
         try:
             text = (await self.body()).decode("utf-8")
-            return json.loads(text, object_pairs_hook=_different, parse_constant=_no_number)
+            found = json.loads(text, object_pairs_hook=_different, parse_constant=_no_number)
+            json.dumps(found, ensure_ascii=False).encode()  # no half of a surrogate pair goes any further
+            return found
         except (ValueError, RecursionError) as error:
             raise HTTPException(400, f"the body is no JSON: {error}") from None
 
@@ -171,7 +173,10 @@ class _JsonRequest(Request):
 
 def told(error: RequestValidationError) -> str:
     """What a request has wrong."""
-    return "; ".join(f"{'.'.join(map(str, item['loc'][1:])) or 'body'}: {item['msg']}" for item in error.errors())
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc'][1:])) or 'body'}: {item['msg'].removeprefix('Value error, ')}"
+        for item in error.errors()
+    )
 
 
 def _service(request: Request) -> "Service":

@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from monitor.daemon import tokens
 from monitor.daemon.demo import operate
+from monitor.daemon.tokens import Role
 from recalib.train import TrainSettings, build_package
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +26,7 @@ CONFIG = """
 state_dir = "."
 [http]
 port = {http}
+{settings}
 [boards.gt]
 uri = "ipbusudp-2.0://127.0.0.1:{ipbus}"
 deadline_s = 1.0
@@ -65,10 +68,24 @@ class Site:
         self.url = f"http://127.0.0.1:{self.ports['http']}"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def config(self, mode: str = "auto", extra: str = "") -> Path:
+    def config(self, mode: str = "auto", extra: str = "", http: str = "") -> Path:
         path = self.folder / "config.toml"
-        path.write_text(CONFIG.format(mode=mode, package=self.package, **self.ports) + extra)
+        path.write_text(CONFIG.format(mode=mode, package=self.package, settings=http, **self.ports) + extra)
         return path
+
+    def tokens(self, **days: float | None) -> dict[str, str]:
+        """A token for each role, and those of experts that are named with the days that theirs is good for."""
+        kept, told = {}, {}
+        for name in (*Role, *days):
+            role = Role(name) if name not in days else Role.EXPERT
+            told[str(name)], kept[str(name)] = tokens.issue(str(name), role, days.get(name))
+        tokens.write(self.folder / "tokens.toml", kept)
+        return told
+
+    @property
+    def operator(self) -> dict[str, str]:
+        """The headers by which the daemon knows its own user."""
+        return {"Authorization": f"Bearer {(self.folder / 'operator.token').read_text().strip()}"}
 
     def start(self, *arguments: str, name: str = "") -> subprocess.Popen[bytes]:
         with (self.folder / f"{name or arguments[0]}.log").open("ab") as log:

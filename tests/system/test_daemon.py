@@ -222,25 +222,6 @@ def test_commands_without_a_daemon_or_a_stream_say_so(site: Site) -> None:
     assert "there is axol1tl" in unknown.stderr
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
-        ("recalibrate", b"{", 400),
-        ("recalibrate", b'{"dry_run": "perhaps"}', 422),
-        ("recalibrate", b'{"surprise": 1}', 422),
-        ("freeze", b"x" * 100_000, 413),
-        ("rollback", b'{"to": "ffffffff"}', 404),
-        ("approve", b'{"proposal": "ffffffff"}', 409),
-        ("explode", b"{}", 404),
-    ],
-)
-def test_a_bad_request_is_refused_with_its_reason(quiet: Site, path: str, body: bytes, status: int) -> None:
-    answer = httpx.post(f"{quiet.url}/api/v1/streams/{STREAM}/{path}", content=body)
-    assert answer.status_code == status
-    if path != "explode":
-        assert answer.json()["error"]
-
-
 def test_malformed_messages_show_in_the_metrics_by_cause(quiet: Site) -> None:
     with zmq.Context() as context, context.socket(zmq.PUSH) as push:
         push.bind(f"tcp://127.0.0.1:{quiet.ports['scores']}")
