@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request, Security
 from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
 from monitor.daemon import access, answers, views
@@ -22,7 +23,24 @@ MAX_WINDOWS = 2000
 BEARER = Security(HTTPBearer(auto_error=False, description="A token that `driftd token add` made."))
 VIEWER, EXPERT = needs(Role.VIEWER), needs(Role.EXPERT)
 
-Limit = Annotated[int, Query(ge=1, le=MAX_WINDOWS)]
+
+class Newest(BaseModel):
+    """How many of the newest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=MAX_WINDOWS)] = 100
+
+
+class Listening(BaseModel):
+    """Of one stream only, if it is named."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stream: str = ""
+
+
+Limit = Annotated[Newest, Query()]
 
 router = APIRouter(
     prefix="/api/v1",
@@ -72,15 +90,15 @@ async def stream(request: Request, control: Control) -> answers.Stream:
 
 
 @router.get("/streams/{stream}/windows", openapi_extra=VIEWER, responses=INVALID)
-async def windows(control: Control, limit: Limit = 100) -> list[answers.Window]:
+async def windows(control: Control, newest: Limit) -> list[answers.Window]:
     """The last lumi sections with their counts, oldest first."""
-    return views.windows(control, limit)
+    return views.windows(control, newest.limit)
 
 
 @router.get("/streams/{stream}/divergences", openapi_extra=VIEWER, responses=INVALID)
-async def divergences(control: Control, limit: Limit = 100) -> list[answers.Divergences]:
+async def divergences(control: Control, newest: Limit) -> list[answers.Divergences]:
     """The same without counts."""
-    return views.divergences(control, limit)
+    return views.divergences(control, newest.limit)
 
 
 @router.get("/streams/{stream}/proposals", openapi_extra=VIEWER, responses=UNKNOWN, response_model_exclude_unset=True)
@@ -104,9 +122,9 @@ async def proposal_changes(control: Control, id: str) -> answers.Changes:
 
 
 @router.get("/streams/{stream}/payloads", openapi_extra=VIEWER, responses=INVALID)
-async def payloads(control: Control, limit: Limit = 100) -> list[answers.Payload]:
+async def payloads(control: Control, newest: Limit) -> list[answers.Payload]:
     """Those of the ledger, newest first."""
-    return views.payloads(control, limit)
+    return views.payloads(control, newest.limit)
 
 
 @router.get("/streams/{stream}/payloads/{id}", openapi_extra=VIEWER, responses=answers_with(404, 409))
@@ -130,10 +148,10 @@ async def commands(control: Control, caller: Caller) -> list[answers.Command]:
 
 
 @router.get("/audit", openapi_extra=EXPERT, responses=answers_with(422, 503))
-async def audit(request: Request, limit: Limit = 100) -> answers.Audit:
+async def audit(request: Request, newest: Limit) -> answers.Audit:
     """Newest first."""
     found = _service(request).audit
-    entries = [answers.AuditEntry(**entry) for entry in found.entries(limit)]
+    entries = [answers.AuditEntry(**entry) for entry in found.entries(newest.limit)]
     return answers.Audit(head=found.head, count=found.count, entries=entries)
 
 
@@ -166,14 +184,14 @@ class EventStream(StreamingResponse):
     },
 )
 async def events(
-    request: Request, stream: str = "", last_event_id: Annotated[str | None, Header()] = None
+    request: Request, wanted: Annotated[Listening, Query()], last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
     """Server-sent events of all streams, or of one."""
     service = _service(request)
-    if stream:
-        await control(request, stream)
+    if wanted.stream:
+        await control(request, wanted.stream)
     try:
-        listener = service.events.listen(stream, request.state.drop)
+        listener = service.events.listen(wanted.stream, request.state.drop)
     except TooManyClients as error:
         raise HTTPException(503, str(error)) from None
     missed = service.events.missed(last_event_id) if last_event_id else []

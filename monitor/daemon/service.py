@@ -26,7 +26,7 @@ from monitor.daemon.audit import Audit, AuditError
 from monitor.daemon.boards import BoardLink, StreamBoards
 from monitor.daemon.config import Board, Config, ConfigError, Grafana
 from monitor.daemon.control import StreamControl, detectors
-from monitor.daemon.events import Events, Message
+from monitor.daemon.events import Events, Message, Name
 from monitor.daemon.ingest import Receiver
 from monitor.daemon.loop import Tick
 from monitor.daemon.metrics import ServiceCollector, fit_seconds
@@ -232,20 +232,23 @@ class Service:
 
     def _noted(self, event: Event) -> None:
         """Called in whichever thread wrote to the ledger."""
-        data = views.event(event)
-        self._loop.call_soon_threadsafe(self.events.publish, "ledger", event.stream or "", data)
+        self._publish("ledger", event.stream or "", views.event(event))
 
     def _changed(self, control: StreamControl, judged: bool) -> None:
         if judged:
-            self.events.publish("window", control.name, views.named_window(control))
-        self.events.publish("status", control.name, self.stream(control).model_dump_json())
+            self._publish("window", control.name, views.named_window(control))
+        self._publish("status", control.name, self.stream(control).model_dump_json())
 
     def _tell_of_boards(self) -> None:
         for name, board in self.boards.items():
             if self._up.get(name) != board.up:
                 self._up[name] = board.up
                 said = answers.NamedBoard(name=name, **board.status())
-                self.events.publish("board", "", said.model_dump_json())
+                self._publish("board", "", said.model_dump_json())
+
+    def _publish(self, name: Name, stream: str, data: str) -> None:
+        """In the order in which things happened, whatever the thread."""
+        self._loop.call_soon_threadsafe(self.events.publish, name, stream, data)
 
     async def _judge_reports(self) -> None:
         while True:

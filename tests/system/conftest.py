@@ -67,20 +67,19 @@ class Site:
             s.close()
         self.url = f"http://127.0.0.1:{self.ports['http']}"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.told: dict[str, str] = {}
 
     def config(self, mode: str = "auto", extra: str = "", http: str = "") -> Path:
         path = self.folder / "config.toml"
         path.write_text(CONFIG.format(mode=mode, package=self.package, settings=http, **self.ports) + extra)
         return path
 
-    def tokens(self, **days: float | None) -> dict[str, str]:
-        """A token for each role, and those of experts that are named with the days that theirs is good for."""
-        kept, told = {}, {}
-        for name in (*Role, *days):
-            role = Role(name) if name not in days else Role.EXPERT
-            told[str(name)], kept[str(name)] = tokens.issue(str(name), role, days.get(name))
-        tokens.write(self.folder / "tokens.toml", kept)
-        return told
+    def tokens(self, **days: float) -> None:
+        """Make a token for each role, and one for each expert that is named with the days that it is good for."""
+        roles = {str(role): role for role in Role} | dict.fromkeys(days, Role.EXPERT)
+        made = {name: tokens.issue(name, role, days.get(name)) for name, role in roles.items()}
+        self.told = {name: text for name, (text, _) in made.items()}
+        tokens.write(self.folder / "tokens.toml", {name: kept for name, (_, kept) in made.items()})
 
     @property
     def operator(self) -> dict[str, str]:
@@ -123,7 +122,7 @@ class Site:
             return False
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.url}/api/v1/status", timeout=10).json()
+        found: dict[str, Any] = httpx.get(f"{self.url}/api/v1/status", headers=self.operator, timeout=10).json()
         return found
 
     def stream(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ JSON = {"Content-Type": "application/json"}
 def quiet(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Iterator[Site]:
     """A daemon without a board: enough to ask it badly."""
     site = Site(tmp_path_factory.mktemp("http"), package)
-    site.told = site.tokens(gone=1e-9)
+    site.tokens(gone=1e-9)
     try:
         site.daemon(http='tokens = "tokens.toml"')
         yield site
