@@ -1,7 +1,16 @@
 // The page: keeps what the daemon says, draws it, and sends what the operator confirms.
 
 import { distribution, readout, series } from "./charts.js";
-import { askApprove, askFreeze, askRecalibrate, askReject, askRollback, askToken, askUnfreeze, showKeys } from "./dialogs.js";
+import {
+  askApprove,
+  askFreeze,
+  askRecalibrate,
+  askReject,
+  askRollback,
+  askToken,
+  askUnfreeze,
+  showKeys,
+} from "./dialogs.js";
 import { byId, h, short, small, times } from "./dom.js";
 import { follow, get, token } from "./link.js";
 import { STEP_NAMES, STEPS, lamp, summed } from "./state.js";
@@ -10,13 +19,23 @@ import { lampSvg, logRows, payloadTable, proposalBody, verdict } from "./views.j
 const SPANS = [60, 240, 1000]; // lumi sections in the plots against time
 const SUMS = [1, 5, 20]; // lumi sections added for the distribution
 const LOG_LINES = 40;
+const PADDING = 34; // of a card, in CSS pixels
 const POLL_MS = 5000;
+const DRAW_MS = 100; // one drawing for all that comes within
 
 const streams = new Map();
 const choice = { stream: "", span: 240, sum: 5 };
 const link = { up: false, heard: Date.now(), who: { name: "", role: "" } };
 
-const fresh = () => ({ status: null, at: 0, points: [], windows: [], history: { iovs: [], events: [] }, proposals: [], commands: [] });
+const fresh = () => ({
+  status: null,
+  at: 0,
+  points: [],
+  windows: [],
+  history: { iovs: [], events: [] },
+  proposals: [],
+  commands: [],
+});
 const chosen = () => streams.get(choice.stream);
 
 // What the daemon says.
@@ -104,7 +123,7 @@ const listener = follow({
     if (error.status === 401 || error.status === 403) askToken(link.who, error.message, useToken);
   },
   event: (name, data) => {
-    if (name === "status") onStatus(data.stream, data).catch(report);
+    if (name === "status") onStatus(data.name, data).catch(report);
     else if (name === "window") onWindow(data);
     else if (name === "ledger") onLedger(data);
     else if (name === "board") poll();
@@ -137,12 +156,23 @@ function useToken(text) {
 
 let pending = 0;
 function draw() {
-  pending ||= requestAnimationFrame(() => {
+  pending ||= setTimeout(() => {
     pending = 0;
     drawLink();
     for (const [name, stream] of streams) drawCard(name, stream);
     if (chosen()) drawDetail(chosen());
-  });
+  }, DRAW_MS);
+}
+
+// Builds what is in a place anew only if what it shows, told by `key`, has changed: focus, selection and open parts stay.
+function show(id, key, build) {
+  const place = byId(id);
+  const known = JSON.stringify([key, place.clientWidth]);
+  if (place.dataset.key === known) return;
+  place.dataset.key = known;
+  const focused = place.contains(document.activeElement);
+  place.replaceChildren(...[build(place.clientWidth)].flat(Infinity).filter(Boolean));
+  if (focused) place.querySelector("[tabindex], button")?.focus();
 }
 
 function drawLink(why = "") {
@@ -153,13 +183,18 @@ function drawLink(why = "") {
   byId("lost").hidden = link.up;
   if (!link.up && (why || !byId("lost").textContent)) byId("lost").dataset.why = why;
   if (!link.up)
-    byId("lost").textContent = `No connection to the daemon for ${ago} s (${byId("lost").dataset.why}). What you see is old. Trying again…`;
+    byId("lost").textContent =
+      `No connection to the daemon for ${ago} s (${byId("lost").dataset.why}). What you see is old. Trying again…`;
 }
 
 function drawBoards(boards) {
   byId("boards").replaceChildren(
     ...Object.entries(boards).map(([name, board]) =>
-      h("span", { class: board.up ? "" : "bad", title: board.uri }, `board ${name} ${board.up ? "answers" : `does not answer: ${board.error}`} `),
+      h(
+        "span",
+        { class: board.up ? "" : "bad", title: board.uri },
+        `board ${name} ${board.up ? "answers" : `does not answer: ${board.error}`} `,
+      ),
     ),
   );
 }
@@ -179,7 +214,7 @@ function drawCard(name, stream) {
   if (status.silent_s !== null) status.silent_s += (Date.now() - stream.at) / 1000;
   const { lamp: kind, word, text } = lamp(status);
   const last = status.last ?? {};
-  const tolerance = status.tolerances?.rate ?? 0.1;
+  const tolerance = status.tolerances.rate;
   const figure = (label, value, off) => h("div", {}, h("dt", {}, label), h("dd", { class: off ? "off" : "" }, value));
   card.className = `stream ${kind}`;
   card.setAttribute("aria-pressed", name === choice.stream);
@@ -189,7 +224,15 @@ function drawCard(name, stream) {
     h(
       "dl",
       { class: "figures" },
-      ...(last.ratios ?? []).slice(0, 2).map((ratio, k) => figure(`rate at cut ${last.cuts[k]}`, times(ratio), Math.abs(ratio - 1) > tolerance && Math.abs(last.pulls[k]) > 3)),
+      ...(last.ratios ?? [])
+        .slice(0, 2)
+        .map((ratio, k) =>
+          figure(
+            `rate at cut ${last.cuts[k]}`,
+            times(ratio),
+            Math.abs(ratio - 1) > tolerance && Math.abs(last.pulls[k]) > 3,
+          ),
+        ),
       figure("KL", small(last.kl), last.level === "drift"),
       figure("lumi section", last.ls ?? "–"),
       figure("generation", status.generation < 0 ? "–" : status.generation),
@@ -208,22 +251,31 @@ function choose(name) {
 }
 
 const button = (name, label, key, kind = "") =>
-  h("button", { type: "button", "data-command": name, class: kind, "aria-keyshortcuts": key, onclick: () => act(name) }, label, h("kbd", {}, key));
+  h(
+    "button",
+    { type: "button", "data-command": name, class: kind, "aria-keyshortcuts": key, onclick: () => act(name) },
+    label,
+    h("kbd", {}, key),
+  );
 
 const chooser = (label, values, key) =>
   h(
     "div",
     { class: "choice", role: "group", "aria-label": label },
     values.map((value) =>
-      h("button", {
-        type: "button",
-        "data-choice": key,
-        "data-value": value,
-        onclick: () => {
-          choice[key] = value;
-          draw();
+      h(
+        "button",
+        {
+          type: "button",
+          "data-choice": key,
+          "data-value": value,
+          onclick: () => {
+            choice[key] = value;
+            draw();
+          },
         },
-      }, `${value} LS`),
+        `${value} LS`,
+      ),
     ),
   );
 
@@ -234,14 +286,29 @@ function skeleton() {
     h(
       "section",
       { class: "card" },
-      h("div", { class: "top" }, h("h2", {}, "Scores against the reference"), chooser("Lumi sections added", SUMS, "sum")),
-      h("p", { class: "legend" }, h("span", {}, h("i", { class: "swatch-live" }), h("span", { id: "live-name" })), h("span", {}, h("i", { class: "swatch-reference" }), "reference, at this pile-up")),
+      h(
+        "div",
+        { class: "top" },
+        h("h2", {}, "Scores against the reference"),
+        chooser("Lumi sections added", SUMS, "sum"),
+      ),
+      h(
+        "p",
+        { class: "legend" },
+        h("span", {}, h("i", { class: "swatch-live" }), h("span", { id: "live-name" })),
+        h("span", {}, h("i", { class: "swatch-reference" }), "reference, at this pile-up"),
+      ),
       h("div", { id: "distribution" }),
     ),
     h(
       "section",
       { class: "card" },
-      h("div", { class: "top" }, h("h2", {}, "Lumi section by lumi section"), chooser("Lumi sections shown", SPANS, "span")),
+      h(
+        "div",
+        { class: "top" },
+        h("h2", {}, "Lumi section by lumi section"),
+        chooser("Lumi sections shown", SPANS, "span"),
+      ),
       h("p", { class: "legend", id: "rate-legend" }),
       h("div", { id: "series" }),
       h("p", { class: "note", id: "readout", "aria-live": "off" }),
@@ -267,7 +334,10 @@ function skeleton() {
       h("section", { class: "card", id: "proposal", hidden: true }),
       card("What the board runs", h("div", { id: "payload" })),
     ),
-    card("What happened", h("div", { class: "scroll", tabindex: "0" }, h("table", { class: "log" }, h("tbody", { id: "log" })))),
+    card(
+      "What happened",
+      h("div", { class: "scroll", tabindex: "0" }, h("table", { class: "log" }, h("tbody", { id: "log" }))),
+    ),
     card("Earlier proposals", h("div", { id: "proposals" })),
   ];
 }
@@ -275,82 +345,71 @@ function skeleton() {
 function drawDetail(stream) {
   const detail = byId("detail");
   if (!detail.hasChildNodes()) detail.append(...skeleton());
-  const { status } = stream;
+  const { status, proposals, history, points, windows } = stream;
   for (const each of detail.querySelectorAll("[data-choice]"))
     each.setAttribute("aria-pressed", String(choice[each.dataset.choice]) === each.dataset.value);
-  drawDistribution(stream);
-  drawSeries(stream);
-  drawActions(stream);
-  replaceIfChanged("proposal", pendingProposal(stream));
-  byId("proposal").hidden = !status.proposal;
-  replaceIfChanged("payload", payloadTable(status));
-  replaceIfChanged("log", logRows(stream.history.events.slice(0, LOG_LINES)));
-  replaceIfChanged("proposals", proposalList(stream));
+  const newest = points.at(-1) ?? {};
+  const seen = [newest.run, newest.ls, newest.generation, newest.n];
+  const known = proposals.map((each) => each.id);
+  byId("proposal").hidden = !known.includes(status.proposal);
+  show("distribution", [seen, choice.sum, windows.length], (width) => distributionPlot(stream, width));
+  show("series", [seen, choice.span, history.iovs.length, points.length], (width) => seriesPlot(stream, width));
+  show("steps", [status.phase, status.mode], () => stepList(status));
+  show("proposal", [status.proposal, known.length], (width) => pendingProposal(stream, width));
+  show("payload", [status.payload, status.generation, status.registers.length], () => payloadTable(status));
+  show("log", [history.events[0]?.id], () => logRows(history.events.slice(0, LOG_LINES)));
+  show("proposals", [known, status.proposal], (width) => proposalList(stream, width));
+  drawCommands(stream);
 }
 
-// Leaves what has not changed alone, so that focus, selection and open parts stay.
-function replaceIfChanged(id, children) {
-  const box = h("div", {}, children);
-  const place = byId(id);
-  if (place.dataset.shown === box.innerHTML) return;
-  place.dataset.shown = box.innerHTML;
-  place.replaceChildren(...box.childNodes);
-}
-
-function drawDistribution(stream) {
-  const box = byId("distribution");
+function distributionPlot(stream, width) {
   const data = summed(stream.windows, choice.sum);
-  if (!data || data.n === 0) return box.replaceChildren(h("p", { class: "quiet" }, "No lumi section has been closed yet."));
+  if (!data || data.n === 0) return h("p", { class: "quiet" }, "No lumi section has been closed yet.");
   const span = data.first.ls === data.last.ls ? `LS ${data.last.ls}` : `LS ${data.first.ls} to ${data.last.ls}`;
-  byId("live-name").textContent = `${span}, generation ${data.last.generation}: ${data.n.toLocaleString("en")} crossings`;
-  box.replaceChildren(distribution(box.clientWidth, data, stream.status.tolerances?.rate ?? 0.1));
+  byId("live-name").textContent =
+    `${span}, generation ${data.last.generation}: ${data.n.toLocaleString("en")} crossings`;
+  return distribution(width, data, stream.status.tolerances.rate);
 }
 
-function drawSeries(stream) {
-  const box = byId("series");
+function seriesPlot(stream, width) {
   const points = stream.points.slice(-choice.span);
-  const { tolerances = {}, last } = stream.status;
-  const cuts = last?.cuts ?? [];
-  const kl = points.map((p) => p.kl);
-  const psi = points.map((p) => p.psi);
-  const rate = tolerances.rate ?? 0.1;
-  const psiLimit = tolerances.psi ?? 2 * (tolerances.kl ?? 0.002);
+  const { tolerances, cuts } = stream.status;
   byId("rate-legend").replaceChildren(
     ...cuts.map((cut, k) => h("span", {}, h("i", { class: `swatch${k}` }), `rate at cut ${cut}`)),
     h("span", {}, h("i", { class: "swatch-limit" }), "tolerated"),
   );
-  const focused = box.contains(document.activeElement);
-  box.replaceChildren(
-    series(
-      box.clientWidth,
-      points,
-      [
-        {
-          title: "rates over what is expected",
-          lines: cuts.map((_, k) => ({
-            values: points.map((p) => p.ratios[k]),
-            errors: points.map((p) => (p.pulls[k] ? Math.abs((p.ratios[k] - 1) / p.pulls[k]) : 0)),
-          })),
-          band: [1 - rate, 1 + rate],
-          from: [1 - 1.5 * rate, 1 + 1.5 * rate],
-        },
-        { title: "KL to the reference", lines: [{ values: kl, errors: points.map((p) => p.kl_error) }], limits: [tolerances.kl ?? 0.002], floor: 0 },
-        { title: "PSI", lines: [{ values: psi }], limits: [psiLimit], floor: 0 },
-      ],
-      marks(points, stream.history),
-      (point) => {
-        byId("readout").textContent = point ? readout(point) : "";
-      },
-    ),
-  );
-  if (focused) box.firstElementChild.focus();
+  const line = (name) => points.map((p) => p[name]);
+  const rates = cuts.map((_, k) => ({
+    values: points.map((p) => p.ratios[k]),
+    errors: points.map((p) => (p.pulls[k] ? Math.abs((p.ratios[k] - 1) / p.pulls[k]) : 0)),
+  }));
+  const [low, high] = [1 - tolerances.rate, 1 + tolerances.rate];
+  const panels = [
+    {
+      title: "rates over what is expected",
+      lines: rates,
+      band: [low, high],
+      from: [1.5 * low - 0.5, 1.5 * high - 0.5],
+    },
+    {
+      title: "KL to the reference",
+      lines: [{ values: line("kl"), errors: line("kl_error") }],
+      limits: [tolerances.kl],
+      floor: 0,
+    },
+    { title: "PSI", lines: [{ values: line("psi") }], limits: [tolerances.psi], floor: 0 },
+  ];
+  return series(width, points, panels, marks(points, stream.history), (point) => {
+    byId("readout").textContent = point ? readout(point) : "";
+  });
 }
 
 // Drifts, pushes, rollbacks and freezes, at the lumi section where each began.
 function marks(points, history) {
   const found = [];
   points.forEach((point, i) => {
-    if (i && point.level === "drift" && points[i - 1].level !== "drift") found.push({ at: i, kind: "drift", text: "drift" });
+    if (i && point.level === "drift" && points[i - 1].level !== "drift")
+      found.push({ at: i, kind: "drift", text: "drift" });
   });
   const seen = new Set();
   for (const iov of history.iovs) {
@@ -369,44 +428,75 @@ function marks(points, history) {
   return found.sort((a, b) => a.at - b.at);
 }
 
-function drawActions(stream) {
-  const now = STEPS.indexOf(stream.status.phase);
-  const shown = STEPS.filter((step) => step !== "awaiting_approval" || stream.status.mode === "supervised" || stream.status.phase === step);
-  replaceIfChanged(
-    "steps",
-    shown.map((step) => h("li", { class: now < 0 ? "" : STEPS.indexOf(step) < now ? "done" : STEPS.indexOf(step) === now ? "now" : "" }, STEP_NAMES[step])),
-  );
-  const known = new Map(stream.commands.map((command) => [command.name, command]));
+function stepList({ phase, mode }) {
+  const now = STEPS.indexOf(phase);
+  const state = (step) => (now < 0 || STEPS.indexOf(step) > now ? "" : step === phase ? "now" : "done");
+  const shown = STEPS.filter((step) => step !== "awaiting_approval" || mode === "supervised" || step === phase);
+  return shown.map((step) => h("li", { class: state(step) }, STEP_NAMES[step]));
+}
+
+const refusal = (stream, name) =>
+  link.up
+    ? (stream.commands.find((each) => each.name === name && !each.allowed)?.why_not ?? "")
+    : "there is no connection to the daemon";
+
+function drawCommands(stream) {
   for (const each of byId("detail").querySelectorAll("[data-command]")) {
-    const command = known.get(each.dataset.command);
-    const refused = !link.up ? "There is no connection to the daemon." : command && !command.allowed ? command.why_not : "";
-    each.setAttribute("aria-disabled", Boolean(refused));
-    each.title = refused;
+    each.title = refusal(stream, each.dataset.command);
+    each.setAttribute("aria-disabled", Boolean(each.title));
   }
 }
 
-function pendingProposal(stream) {
+function pendingProposal(stream, width) {
   const proposal = stream.proposals.find((each) => each.id === stream.status.proposal);
   if (!proposal) return [];
-  const buttons = h("div", { class: "actions" }, button("approve", "Approve…", "A", "primary"), button("reject", "Reject…", "X", "danger"));
-  return [h("h2", {}, `Proposal ${short(proposal.id)} waits for a decision`), proposalBody(proposal, byId("payload").clientWidth, buttons)];
+  const buttons = h(
+    "div",
+    { class: "actions" },
+    button("approve", "Approve…", "A", "primary"),
+    button("reject", "Reject…", "X", "danger"),
+  );
+  return [
+    h("h2", {}, `Proposal ${short(proposal.id)} waits for a decision`),
+    proposalBody(proposal, width - PADDING, buttons),
+  ];
 }
 
-function proposalList(stream) {
+function proposalList(stream, width) {
   const earlier = stream.proposals.filter((each) => each.id !== stream.status.proposal).slice(0, 8);
-  if (!earlier.length) return [h("p", { class: "quiet" }, "None.")];
-  return earlier.map((each) => h("details", {}, h("summary", {}, h("code", {}, short(each.id)), ` ${each.knob}: ${verdict(each)}, KL ${small(each.kl_before)} → ${small(each.kl_after)}`), proposalBody(each, byId("proposals").clientWidth)));
+  if (!earlier.length) return h("p", { class: "quiet" }, "None.");
+  return earlier.map((each) => {
+    const summary = h(
+      "summary",
+      {},
+      h("code", {}, short(each.id)),
+      ` ${each.knob}: ${verdict(each)}, KL ${small(each.kl_before)} → ${small(each.kl_after)}`,
+    );
+    const details = h("details", {}, summary);
+    details.addEventListener(
+      "toggle",
+      () => details.children.length > 1 || details.append(h("div", {}, proposalBody(each, width))),
+      { once: true },
+    );
+    return details;
+  });
 }
 
 // What the operator does.
 
-const ASK = { recalibrate: askRecalibrate, freeze: askFreeze, unfreeze: askUnfreeze, rollback: askRollback, approve: askApprove, reject: askReject };
+const ASK = {
+  recalibrate: askRecalibrate,
+  freeze: askFreeze,
+  unfreeze: askUnfreeze,
+  rollback: askRollback,
+  approve: askApprove,
+  reject: askReject,
+};
 
 function act(name) {
   const stream = chosen();
   if (!stream) return;
-  const command = stream.commands.find((each) => each.name === name);
-  const refused = !link.up ? "There is no connection to the daemon." : command && !command.allowed ? command.why_not : "";
+  const refused = refusal(stream, name);
   byId("why-not").textContent = refused ? `${name}: ${refused}` : "";
   if (!refused) ASK[name](choice.stream, stream);
 }
@@ -414,7 +504,14 @@ function act(name) {
 const KEYS = { r: "recalibrate", f: "freeze", u: "unfreeze", b: "rollback", a: "approve", x: "reject" };
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || byId("dialog").open || event.target.closest("input, textarea, select")) return;
+  if (
+    event.ctrlKey ||
+    event.metaKey ||
+    event.altKey ||
+    byId("dialog").open ||
+    event.target.closest("input, textarea, select")
+  )
+    return;
   if (event.key in KEYS) {
     event.preventDefault();
     act(KEYS[event.key]);
@@ -433,7 +530,9 @@ function setTheme(theme) {
   byId("theme").textContent = theme ? `Theme: ${theme}` : "Theme: system";
 }
 
-byId("theme").addEventListener("click", () => setTheme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme ?? "") + 1) % 3]));
+byId("theme").addEventListener("click", () =>
+  setTheme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme ?? "") + 1) % 3]),
+);
 byId("who").addEventListener("click", () => askToken(link.who, "", useToken));
 byId("keys").addEventListener("click", showKeys);
 setTheme(localStorage.getItem("driftd theme") ?? "");

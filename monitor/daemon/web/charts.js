@@ -102,7 +102,13 @@ export function distribution(width, data, tolerance) {
   const r = scale(1 - span, 1 + span, bottom, second);
   svg.append(title("ratio to the reference", second), ...axisY(r, ticks(1 - span, 1 + span, 4), right).flat());
   svg.append(
-    s("rect", { x: LEFT, width: right - LEFT, y: r(1 + tolerance), height: r(1 - tolerance) - r(1 + tolerance), class: "band" }),
+    s("rect", {
+      x: LEFT,
+      width: right - LEFT,
+      y: r(1 + tolerance),
+      height: r(1 - tolerance) - r(1 + tolerance),
+      class: "band",
+    }),
     s("line", { x1: LEFT, x2: right, y1: r(1), y2: r(1), class: "one" }),
   );
   pulls.forEach((pull, b) => {
@@ -115,7 +121,17 @@ export function distribution(width, data, tolerance) {
     svg.append(
       s("line", { x1: axis.lefts[b], x2: axis.rights[b], y1: at, y2: at, class: inside ? "live" : "live off" }),
       s("line", { x1: x, x2: x, y1: up, y2: down, class: "error" }),
-      s("rect", { x: axis.lefts[b], width: Math.max(2, axis.rights[b] - axis.lefts[b]), y: top, height: bottom - top, class: "hover" }, s("title", {}, text)),
+      s(
+        "rect",
+        {
+          x: axis.lefts[b],
+          width: Math.max(2, axis.rights[b] - axis.lefts[b]),
+          y: top,
+          height: bottom - top,
+          class: "hover",
+        },
+        s("title", {}, text),
+      ),
     );
   });
   data.cuts.forEach((cut, k) => {
@@ -124,7 +140,11 @@ export function distribution(width, data, tolerance) {
       s("text", { x: axis.at(cut) + 5, y: top + 12 + 15 * k, class: "cut-label" }, `cut ${cut}`),
     );
   });
-  svg.append(...axis.ticks.map((code) => s("text", { x: axis.at(code), y: bottom + 17, class: "tick middle" }, code.toLocaleString("en"))));
+  svg.append(
+    ...axis.ticks.map((code) =>
+      s("text", { x: axis.at(code), y: bottom + 17, class: "tick middle" }, code.toLocaleString("en")),
+    ),
+  );
   svg.append(s("text", { x: right, y: height - 2, class: "axis end" }, "score code"));
   return svg;
 }
@@ -136,7 +156,11 @@ export function series(width, points, panels, marks, tell) {
   const gap = 34;
   const height = panels.length * (each + gap) + 38;
   const right = width - RIGHT;
-  const svg = frame(width, height, `${panels.map((panel) => panel.title).join(", ")} of ${points.length} lumi sections`);
+  const svg = frame(
+    width,
+    height,
+    `${panels.map((panel) => panel.title).join(", ")} of ${points.length} lumi sections`,
+  );
   const x = scale(-0.5, Math.max(points.length - 0.5, 19.5), LEFT, right);
   panels.forEach((panel, k) => {
     const top = 24 + k * (each + gap);
@@ -146,7 +170,15 @@ export function series(width, points, panels, marks, tell) {
     const into = (value) => y(clip(value, low, high));
     svg.append(title(panel.title, top), ...axisY(y, ticks(low, high, 4), right).flat());
     if (panel.band)
-      svg.append(s("rect", { x: LEFT, width: right - LEFT, y: into(panel.band[1]), height: into(panel.band[0]) - into(panel.band[1]), class: "band" }));
+      svg.append(
+        s("rect", {
+          x: LEFT,
+          width: right - LEFT,
+          y: into(panel.band[1]),
+          height: into(panel.band[0]) - into(panel.band[1]),
+          class: "band",
+        }),
+      );
     for (const limit of panel.limits ?? [])
       svg.append(s("line", { x1: LEFT, x2: right, y1: into(limit), y2: into(limit), class: "limit" }));
     panel.lines.forEach((line, i) => {
@@ -165,7 +197,9 @@ export function series(width, points, panels, marks, tell) {
   let taken = -Infinity;
   for (const mark of marks) {
     const at = x(mark.at - 0.5);
-    svg.append(s("line", { x1: at, x2: at, y1: 24, y2: bottom, class: `mark ${mark.kind}` }, s("title", {}, mark.text)));
+    svg.append(
+      s("line", { x1: at, x2: at, y1: 24, y2: bottom, class: `mark ${mark.kind}` }, s("title", {}, mark.text)),
+    );
     if (at - 3.5 * mark.text.length > taken) {
       svg.append(s("text", { x: at, y: bottom + 12, class: `mark-label middle ${mark.kind}` }, mark.text));
       taken = at + 3.5 * mark.text.length;
@@ -230,19 +264,32 @@ export function evidence(width, proposal) {
   const [before, after] = [ratio(proposal.seen), ratio(proposal.predicted)];
   const errors = proposal.squares.map((square, b) => Math.sqrt(square) / (proposal.p_ref[b] || 1));
   const certain = (list) => list.filter((value, b) => value !== null && errors[b] < 0.3);
-  const span = clip(1.2 * Math.max(0.1, ...[...certain(before), ...certain(after)].map((v) => Math.abs(v - 1))), 0.1, 1);
+  const span = clip(
+    1.2 * Math.max(0.1, ...[...certain(before), ...certain(after)].map((v) => Math.abs(v - 1))),
+    0.1,
+    1,
+  );
   const y = scale(1 - span, 1 + span, bottom, top);
   const into = (value) => y(clip(value, 1 - span, 1 + span));
-  svg.append(title("ratio to the reference: deployed, proposed", top), ...axisY(y, ticks(1 - span, 1 + span, 4), right).flat());
+  svg.append(
+    title("ratio to the reference: deployed, proposed", top),
+    ...axisY(y, ticks(1 - span, 1 + span, 4), right).flat(),
+  );
   svg.append(s("line", { x1: LEFT, x2: right, y1: y(1), y2: y(1), class: "one" }));
   after.forEach((value, b) => {
     if (value === null) return;
     const x = (axis.lefts[b] + axis.rights[b]) / 2;
-    svg.append(s("line", { x1: x, x2: x, y1: into(value + errors[b]), y2: into(value - errors[b]), class: "error line1" }));
+    svg.append(
+      s("line", { x1: x, x2: x, y1: into(value + errors[b]), y2: into(value - errors[b]), class: "error line1" }),
+    );
   });
   svg.append(s("path", { d: steps(axis.lefts, axis.rights, before, into, 0), class: "line line0" }));
   svg.append(s("path", { d: steps(axis.lefts, axis.rights, after, into, 0), class: "line line1" }));
-  svg.append(...axis.ticks.map((code) => s("text", { x: axis.at(code), y: bottom + 17, class: "tick middle" }, code.toLocaleString("en"))));
+  svg.append(
+    ...axis.ticks.map((code) =>
+      s("text", { x: axis.at(code), y: bottom + 17, class: "tick middle" }, code.toLocaleString("en")),
+    ),
+  );
   svg.append(s("text", { x: right, y: height - 2, class: "axis end" }, "score code"));
   return svg;
 }

@@ -39,7 +39,20 @@ function confirm(stream, command, { title, label, kind = "primary", parts = [], 
       },
     },
     parts,
-    h("label", {}, "Reason, for the record", h("input", { type: "text", name: "reason", required: true, minlength: 3, maxlength: 1000, autocomplete: "off", autofocus: true })),
+    h(
+      "label",
+      {},
+      "Reason, for the record",
+      h("input", {
+        type: "text",
+        name: "reason",
+        required: true,
+        minlength: 3,
+        maxlength: 1000,
+        autocomplete: "off",
+        autofocus: true,
+      }),
+    ),
     refused,
     buttons(label, kind),
   );
@@ -54,7 +67,13 @@ function written(path) {
   get(path).then(
     ({ changes, n_changes: n }) =>
       place.replaceChildren(
-        h("p", {}, n ? `This will be written: ${n} registers of the board change, all in one clock at the start of a lumi section.` : "No register changes: the board runs this already."),
+        h(
+          "p",
+          {},
+          n
+            ? `This will be written: ${n} registers of the board change, all in one clock at the start of a lumi section.`
+            : "No register changes: the board runs this already.",
+        ),
         n ? h("div", { class: "scroll" }, changesTable(changes, "now", "then")) : "",
         n > changes.length ? h("p", { class: "quiet" }, `and ${n - changes.length} more`) : "",
       ),
@@ -74,7 +93,12 @@ export function askRecalibrate(name, { status }) {
     label: "Re-calibrate",
     parts: [
       note(`Events are collected, then the registers are fitted to them. ${after} Nothing is written before that.`),
-      h("label", { class: "inline" }, h("input", { type: "checkbox", name: "dry_run" }), "Only propose: write nothing, whatever the gates say"),
+      h(
+        "label",
+        { class: "inline" },
+        h("input", { type: "checkbox", name: "dry_run" }),
+        "Only propose: write nothing, whatever the gates say",
+      ),
     ],
     body: (form) => ({ dry_run: form.elements.dry_run.checked }),
   });
@@ -85,7 +109,9 @@ export function askFreeze(name) {
     title: `Freeze ${name}`,
     label: "Freeze",
     kind: "danger",
-    parts: [note("Nothing is written to the board until it is unfrozen; what is armed is disarmed. Monitoring goes on.")],
+    parts: [
+      note("Nothing is written to the board until it is unfrozen; what is armed is disarmed. Monitoring goes on."),
+    ],
   });
 }
 
@@ -121,12 +147,22 @@ export async function askRollback(name, { status }) {
   const place = h("div");
   const show = (id) => place.replaceChildren(written(`/streams/${name}/payloads/${id}`));
   const label = (p) =>
-    [short(p.id), p.nominal ? "nominal" : p.how, p.generation === null ? "" : `generation ${p.generation}`, p.active ? "on the board now" : ""]
+    [
+      short(p.id),
+      p.nominal ? "nominal" : p.how,
+      p.generation === null ? "" : `generation ${p.generation}`,
+      p.active ? "on the board now" : "",
+    ]
       .filter(Boolean)
       .join(", ");
   const others = payloads.filter((p) => !p.active && (p.nominal || p.generation !== null)); // that have decided before
   const first = others.find((p) => p.previous) ?? others.find((p) => p.nominal) ?? others[0];
-  if (!first) return open(`Roll ${name} back`, note("There is no other payload to go back to."), h("form", { method: "dialog" }, h("div", { class: "buttons" }, h("button", {}, "Close"))));
+  if (!first)
+    return open(
+      `Roll ${name} back`,
+      note("There is no other payload to go back to."),
+      h("form", { method: "dialog" }, h("div", { class: "buttons" }, h("button", {}, "Close"))),
+    );
   const select = h(
     "select",
     { name: "to", onchange: () => show(select.value) },
@@ -154,8 +190,18 @@ export function askToken(who, why, use) {
       },
     },
     why && h("p", { class: "refused" }, `The daemon says: ${why}.`),
-    h("p", {}, who.name ? `You are ${who.name}, role ${who.role}.` : "You have given no token.", " A token from “driftd token add” says who you are; this tab keeps it until it is closed."),
-    h("label", {}, "Token", h("input", { type: "password", name: "token", autocomplete: "off", value: token.get(), autofocus: true })),
+    h(
+      "p",
+      {},
+      who.name ? `You are ${who.name}, role ${who.role}.` : "You have given no token.",
+      " A token from “driftd token add” says who you are; this tab keeps it until it is closed.",
+    ),
+    h(
+      "label",
+      {},
+      "Token",
+      h("input", { type: "password", name: "token", autocomplete: "off", value: token.get(), autofocus: true }),
+    ),
     buttons("Use it", "primary"),
   );
   open("Who are you?", form);
@@ -173,7 +219,15 @@ export function showKeys() {
   ];
   open(
     "Keys",
-    h("table", {}, h("tbody", {}, keys.map(([key, what]) => h("tr", {}, h("td", {}, key), h("td", {}, what))))),
+    h(
+      "table",
+      {},
+      h(
+        "tbody",
+        {},
+        keys.map(([key, what]) => h("tr", {}, h("td", {}, key), h("td", {}, what))),
+      ),
+    ),
     h("form", { method: "dialog" }, h("div", { class: "buttons" }, h("button", { autofocus: true }, "Close"))),
   );
 }

@@ -19,7 +19,11 @@ export function lamp(stream) {
   if (stream.silent_s === null || stream.silent_s === undefined)
     return { lamp: "unknown", word: "No data", text: "No score has come since the daemon started." };
   if (stream.silent_s > stream.silent_after_s)
-    return { lamp: "bad", word: "Silent", text: `No score for ${Math.round(stream.silent_s)} s. ${sentence(stream.reason)}` };
+    return {
+      lamp: "bad",
+      word: "Silent",
+      text: `No score for ${Math.round(stream.silent_s)} s. ${sentence(stream.reason)}`,
+    };
   switch (stream.phase) {
     case "fault":
       return { lamp: "bad", word: "Fault", text: sentence(stream.reason) };
@@ -28,19 +32,36 @@ export function lamp(stream) {
     case "frozen":
       return { lamp: "frozen", word: "Frozen", text: `Nothing is written. ${verdict}` };
     case "warming":
-      return { lamp: "unknown", word: "Warming up", text: sentence(stream.reason || "waiting for the first lumi sections") };
+      return {
+        lamp: "unknown",
+        word: "Warming up",
+        text: sentence(stream.reason || "waiting for the first lumi sections"),
+      };
     case "rolled_back":
       return { lamp: "watch", word: "Rolled back", text: sentence(stream.reason) };
   }
   if (stream.phase in WORKING)
-    return { lamp: "work", word: "Recalibrating", text: `${sentence(WORKING[stream.phase])} ${sentence(stream.reason)}` };
+    return {
+      lamp: "work",
+      word: "Recalibrating",
+      text: `${sentence(WORKING[stream.phase])} ${sentence(stream.reason)}`,
+    };
   if (last.level === "drift") return { lamp: "bad", word: "Drift", text: verdict };
   if (last.level === "watch") return { lamp: "watch", word: "Watch", text: verdict };
   return { lamp: "ok", word: "Healthy", text: verdict || "Watching." };
 }
 
 // Steps of a recalibration, for the bar that shows how far it is.
-export const STEPS = ["collecting", "fitting", "gating", "awaiting_approval", "staging", "previewing", "armed", "confirming"];
+export const STEPS = [
+  "collecting",
+  "fitting",
+  "gating",
+  "awaiting_approval",
+  "staging",
+  "previewing",
+  "armed",
+  "confirming",
+];
 
 export const STEP_NAMES = {
   collecting: "collect",

@@ -23,32 +23,61 @@ const BODIES = {
 export function lampSvg(kind) {
   const body = BODIES[kind] ?? s.bind(null, "rect", { x: 6, y: 6, width: 88, height: 88, rx: 18, class: "body" });
   const blink = ["bad", "act"].includes(kind) ? " blink" : "";
-  return s("svg", { viewBox: "0 0 100 100", class: `lamp${blink}`, "aria-hidden": "true" }, body(), s("path", { d: SIGNS[kind], class: "sign" }));
+  return s(
+    "svg",
+    { viewBox: "0 0 100 100", class: `lamp${blink}`, "aria-hidden": "true" },
+    body(),
+    s("path", { d: SIGNS[kind], class: "sign" }),
+  );
 }
 
-const row = (...cells) => h("tr", {}, cells.map((cell) => (cell instanceof Node ? cell : h("td", {}, cell))));
+const row = (...cells) =>
+  h(
+    "tr",
+    {},
+    cells.map((cell) => (cell instanceof Node ? cell : h("td", {}, cell))),
+  );
 
 const number = (text) => h("td", { class: "number" }, text);
 
 export function payloadTable(status) {
   const since = `Generation ${status.generation}, payload `;
   const head = h("p", {}, since, h("code", { title: status.payload }, short(status.payload)));
-  if (!status.registers.length) return [head, h("p", { class: "quiet" }, "Every register is as the firmware was delivered.")];
+  if (!status.registers.length)
+    return [head, h("p", { class: "quiet" }, "Every register is as the firmware was delivered.")];
   return [head, changesTable(status.registers, "nominal", "now")];
 }
 
 export function changesTable(changes, before, after) {
   const value = (x) => String(Number(x.toPrecision(6)));
   const rows = grouped(changes).flatMap(({ field, list, few }) => {
-    if (few) return list.map((c) => row(h("td", {}, h("code", {}, `${field}[${c.index}]`)), number(value(c.old_value)), number(value(c.new_value))));
+    if (few)
+      return list.map((c) =>
+        row(h("td", {}, h("code", {}, `${field}[${c.index}]`)), number(value(c.old_value)), number(value(c.new_value))),
+      );
     const spread = (key) => {
       const all = list.map((c) => c[key]);
       const [low, high] = [Math.min(...all), Math.max(...all)].map(value);
       return low === high ? low : `${low} to ${high}`;
     };
-    return [row(h("td", {}, h("code", {}, field), ` ${list.length} registers`), number(spread("old_value")), number(spread("new_value")))];
+    return [
+      row(
+        h("td", {}, h("code", {}, field), ` ${list.length} registers`),
+        number(spread("old_value")),
+        number(spread("new_value")),
+      ),
+    ];
   });
-  return h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "register"), h("th", { class: "number" }, before), h("th", { class: "number" }, after))), h("tbody", {}, rows));
+  return h(
+    "table",
+    {},
+    h(
+      "thead",
+      {},
+      h("tr", {}, h("th", {}, "register"), h("th", { class: "number" }, before), h("th", { class: "number" }, after)),
+    ),
+    h("tbody", {}, rows),
+  );
 }
 
 export function verdict(proposal) {
@@ -57,28 +86,81 @@ export function verdict(proposal) {
 }
 
 export function proposalBody(proposal, width, buttons = null) {
-  const mark = (gate) => (gate.passed ? h("td", { class: "yes" }, "✓") : gate.advice ? h("td", { class: "advice" }, "!") : h("td", { class: "no" }, "✗"));
+  const mark = (gate) =>
+    gate.passed
+      ? h("td", { class: "yes" }, "✓")
+      : gate.advice
+        ? h("td", { class: "advice" }, "!")
+        : h("td", { class: "no" }, "✗");
   const knob = (c) => {
     const chosenOne = c.knob === proposal.knob.split("+")[0] || c.knob === proposal.knob;
     const rates = c.rates.map((rate, k) => times(rate / proposal.rates_target[k])).join(" ");
-    return h("tr", { class: chosenOne ? "chosen" : "" }, h("td", {}, c.knob), number(small(c.kl)), h("td", {}, c.kl === null ? "" : rates), h("td", {}, c.verdict));
+    return h(
+      "tr",
+      { class: chosenOne ? "chosen" : "" },
+      h("td", {}, c.knob),
+      number(small(c.kl)),
+      h("td", {}, c.kl === null ? "" : rates),
+      h("td", {}, c.verdict),
+    );
   };
   return [
     h("p", {}, h("strong", {}, verdict(proposal)), `: ${proposal.reason}`),
     proposal.attention && h("p", { class: "advice" }, proposal.attention),
     buttons,
     evidence(width, proposal),
-    h("p", { class: "legend" }, h("span", {}, h("i", { class: "swatch0" }), "deployed"), h("span", {}, h("i", { class: "swatch1" }), "proposed")),
-    h("details", { open: proposal.gates.some((g) => !g.passed) }, h("summary", {}, `Gates: ${proposal.gates.filter((g) => g.passed).length} of ${proposal.gates.length} passed`), h("table", {}, h("tbody", {}, proposal.gates.map((g) => row(mark(g), g.name, g.text))))),
-    h("details", {}, h("summary", {}, `Knobs tried: ${proposal.candidates.length}`), h("table", {}, h("thead", {}, row("knob", "KL", "rates", "verdict")), h("tbody", {}, proposal.candidates.map(knob)))),
+    h(
+      "p",
+      { class: "legend" },
+      h("span", {}, h("i", { class: "swatch0" }), "deployed"),
+      h("span", {}, h("i", { class: "swatch1" }), "proposed"),
+    ),
+    h(
+      "details",
+      { open: proposal.gates.some((g) => !g.passed) },
+      h("summary", {}, `Gates: ${proposal.gates.filter((g) => g.passed).length} of ${proposal.gates.length} passed`),
+      h(
+        "table",
+        {},
+        h(
+          "tbody",
+          {},
+          proposal.gates.map((g) => row(mark(g), g.name, g.text)),
+        ),
+      ),
+    ),
+    h(
+      "details",
+      {},
+      h("summary", {}, `Knobs tried: ${proposal.candidates.length}`),
+      h(
+        "table",
+        {},
+        h("thead", {}, row("knob", "KL", "rates", "verdict")),
+        h("tbody", {}, proposal.candidates.map(knob)),
+      ),
+    ),
   ];
 }
 
 // Newest first; what says the same as its neighbour is left out.
 export function logRows(events) {
-  const told = events.filter((event, i) => event.kind !== "announcement" || ![events[i - 1], events[i + 1]].some((other) => other?.data.reason === event.text));
+  const told = events.filter(
+    (event, i) =>
+      event.kind !== "announcement" ||
+      ![events[i - 1], events[i + 1]].some((other) => other?.data.reason === event.text),
+  );
   return told.map((event) => {
-    const reason = event.data.reason && event.data.reason !== event.text ? h("span", { class: "quiet" }, ` – ${event.data.reason}`) : "";
-    return h("tr", { class: event.level }, h("td", {}, clock(event.time / 1e9)), h("td", {}, event.kind), h("td", {}, event.text, reason));
+    const reason =
+      event.data.reason && event.data.reason !== event.text
+        ? h("span", { class: "quiet" }, ` – ${event.data.reason}`)
+        : "";
+    return h(
+      "tr",
+      { class: event.level },
+      h("td", {}, clock(event.time / 1e9)),
+      h("td", {}, event.kind),
+      h("td", {}, event.text, reason),
+    );
   });
 }
