@@ -15,12 +15,12 @@ _fixed = Fixed.parse
 
 INPUT = _fixed("fixed<16,13,RND_CONV,SAT>")
 """An eighth of a code, so that a scale moves a small energy too."""
-VALUE = _fixed("fixed<16,9,RND_CONV,SAT>")
+VALUE = _fixed("fixed<16,10,RND_CONV,SAT>")
 CODE = _fixed("ufixed<12,8,RND,SAT>")
 
 SHAPE = Shape(64, 64, 5, len(axol1tl.FEATURES), INPUT, VALUE)
 
-LATENT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<16,9>"), VALUE)
+LATENT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<16,10>"), VALUE)
 SCORE = Score("linear", None, CODE, CODE)
 OUTPUT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<16,10>"), CODE)
 
