@@ -97,11 +97,8 @@ def as_scales(model: Model, payload: Payload) -> Payload:
         on = old.inner & np.isin(old.feature, columns)
         if (total := new.value[on].sum()) > 0:
             scale[columns] *= old.value[on].sum() / total
-    return payload.replace_values(
-        input_scale=np.clip(
-            scale, 0, payload.layout["input_scale"].type.value(payload.layout["input_scale"].type.max_raw)
-        )
-    )
+    kind = payload.layout["input_scale"].type
+    return payload.replace_values(input_scale=np.minimum(scale, kind.value(kind.max_raw)))
 
 
 def move(model: Model, base: Payload, payload: Payload) -> float:
