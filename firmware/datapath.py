@@ -1,8 +1,9 @@
-"""The C++ source around the hls4ml core."""
+"""The C++ source around the core: hls4ml's, or conifer's Forest Processing Unit behind what hls4ml makes of inputs."""
 
 from string import Template
 
 from firmware.fixed import Fixed
+from firmware.forest import CHILD_AT, CHILD_BITS, FEATURE_AT, FEATURE_BITS, Shape
 from firmware.model import Model
 
 TERMS = {
@@ -27,11 +28,55 @@ RING = Template("""
             effective_scale[r.energy] = scale;
         }""")
 
+DENSE = Template("""
+        $project(event, latent, $arguments);
+""")
+
+FOREST_INCLUDE = """
+#include <memory>
+#include "firmware/fpu.h"
+"""
+
+FOREST_PORTS = Template("""
+    typedef $threshold_t threshold_t;
+    typedef $score_t score_t;
+    typedef DecisionNode<threshold_t, score_t, $feature_bits, $address_bits, 1> Node;
+    auto nodes = std::make_unique<Node[][$n_nodes]>($n_trees);
+    auto roots = std::make_unique<ap_int<$address_bits>[][2]>($n_trees);
+    for (int tree = 0; tree < $n_trees; tree++) {
+        roots[tree][0] = 1;
+        roots[tree][1] = 0;
+        for (int node = 0; node < $n_nodes; node++) {
+            uint32_t word = words[$forest + tree * $n_nodes + node];
+            int value = int16_t(word), left = word >> $child_at & $child_mask;
+            int feature = word >> $feature_at & $feature_mask, leaf = !(word >> 31);
+            nodes[tree][node].fromInterfaceNode({value, value, feature, left, left + 1, 0, leaf});
+        }
+    }
+    $latent_scale_t latent_scale[1];
+    $latent_offset_t latent_offset[1];
+    load(latent_scale, words + $latent_scale, 1);
+    load(latent_offset, words + $latent_offset, 1);""")
+
+FOREST = Template("""
+        $normalised_t normalised[$n_features];
+        $project(event, normalised, $arguments);
+        threshold_t x[$n_features];
+        for (int j = 0; j < $n_features; j++)
+            x[j].range() = normalised[j].range();
+        score_t sum;
+        FPU_df<threshold_t, score_t, $feature_bits, $address_bits, 1, $n_features, $n_nodes, $n_trees, 1>(
+            x, sum, roots.get(), nodes.get());
+        $core_t value;
+        value.range() = sum.range();
+        latent[0] = value * latent_scale[0] + latent_offset[0];
+""")
+
 SOURCE = Template("""\
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include "firmware/$project.cpp"
+#include "firmware/$project.cpp"$include
 
 typedef $latent_t latent_t;
 typedef $latent_raw_t latent_raw_t;
@@ -61,7 +106,7 @@ template <class T> static void load(T *to, const uint32_t *from, int size) {
 extern "C" __attribute__((visibility("default"))) void
 driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *codes, uint32_t *core_codes,
            int64_t *latents, uint8_t *accepts) {
-    $ports$ring_ports
+    $ports$ring_ports$forest_ports
     output_scale_t output_scale = from_raw<output_scale_t>(words[$output_scale]);
     output_offset_t output_offset = from_raw<output_offset_t>(int32_t(words[$output_offset]));
     const uint32_t *cuts = words + $cuts, *lut = words + $lut;
@@ -70,9 +115,7 @@ driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *cod
         $input_t event[$n_features];
         for (int j = 0; j < $n_features; j++)
             event[j] = events[i * $n_features + j];$rings
-        latent_t latent[$n_latent];
-        $project(event, latent, $arguments);
-
+        latent_t latent[$n_latent];$core
         sum_t score = 0;
         for (int j = 0; j < $n_latent; j++) {
             $term
@@ -100,6 +143,12 @@ def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
     if model.rings:
         ring_ports, rings = _rings(model)
         names = ["effective_scale" if field == "input_scale" else field for field in names]
+    arguments = ", ".join(names)
+    include = forest_ports = ""
+    core = DENSE.substitute(project=project, arguments=arguments)
+    if model.forest is not None:
+        include = FOREST_INCLUDE
+        forest_ports, core = _forest(model, model.forest.shape, project, arguments)
     return SOURCE.substitute(
         project=project,
         input_t=spelling(model.input_type),
@@ -123,7 +172,9 @@ def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
         ),
         ring_ports=ring_ports,
         rings=rings,
-        arguments=", ".join(names),
+        include=include,
+        forest_ports=forest_ports,
+        core=core,
         **{name: layout[name].address for name in ("output_scale", "output_offset", "cuts", "lut")},
     )
 
@@ -138,6 +189,36 @@ def _rings(model: Model) -> tuple[str, str]:
         **{name: model.layout[name].address for name in ("ring_scale", "input_scale")},
     )
     return ports, RING.substitute(size, effective_t=spelling(model.input.effective_type))
+
+
+def _forest(model: Model, shape: Shape, project: str, arguments: str) -> tuple[str, str]:
+    """How the words become conifer's nodes, and what its unit makes of an event."""
+    names = {
+        "project": project,
+        "arguments": arguments,
+        "n_features": shape.n_features,
+        "n_trees": shape.n_trees,
+        "n_nodes": shape.n_nodes,
+        "feature_bits": (shape.n_features - 1).bit_length() + 1,
+        "address_bits": (shape.n_nodes - 1).bit_length() + 1,
+        "threshold_t": _whole(shape.threshold_type),
+        "score_t": _whole(shape.score_type),
+        "normalised_t": spelling(model.normalisation.result_type),
+        "core_t": spelling(model.core_type),
+        "latent_scale_t": spelling(model.latent.scale_type),
+        "latent_offset_t": spelling(model.latent.offset_type),
+        "child_at": CHILD_AT,
+        "child_mask": (1 << CHILD_BITS) - 1,
+        "feature_at": FEATURE_AT,
+        "feature_mask": (1 << FEATURE_BITS) - 1,
+        **{name: model.layout[name].address for name in ("forest", "latent_scale", "latent_offset")},
+    }
+    return FOREST_PORTS.substitute(names), FOREST.substitute(names)
+
+
+def _whole(type: Fixed) -> str:
+    """As conifer spells the integers of that width."""
+    return f"ap_fixed<{type.width},{type.width}>"
 
 
 def spelling(type: Fixed) -> str:

@@ -1,6 +1,6 @@
 """The datapath in NumPy integers, word for word what the firmware computes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from firmware.errors import PayloadError
 from firmware.fixed import Fixed, Integers
+from firmware.forest import Walker
 from firmware.model import Dense, Model, Normalisation, Registers
 from firmware.payload import Payload
+
+Step = Callable[[Integers], Integers]
 
 CHUNK = 2048
 EXACT_DOUBLE = 1 << 53
@@ -39,7 +42,7 @@ class Emulator:
     def __init__(self, model: Model) -> None:
         self.model = model
         given = model.normalisation.result_type
-        self._layers: list[Callable[[Integers], Integers]] = []
+        self._layers: list[Step] = []
         for layer in model.layers:
             self._layers.append(_dense(layer, given))
             given = layer.result_type
@@ -56,6 +59,9 @@ class Emulator:
         model = self.model
         check_payload(model, payload)
         raws = {field.name: payload.raw(field.name) for field in payload.layout.fields}
+        core = self._layers
+        if model.forest is not None:
+            core = [_forest(Walker(model.forest.shape, raws["forest"]))]
         n = len(events)
         words = Words(
             np.empty(n, np.uint32),
@@ -66,24 +72,23 @@ class Emulator:
         for start in range(0, n, CHUNK):
             part = slice(start, start + CHUNK)
             model.check_events(events[part])
-            latent = self._latent(events[part].astype(np.int64), raws)
-            core = self._score(latent)
-            codes = self._codes(core, raws)
-            words.latent[part], words.core_codes[part], words.codes[part] = latent, core, codes
+            latent = self._latent(events[part].astype(np.int64), raws, core)
+            score = self._score(latent)
+            codes = self._codes(score, raws)
+            words.latent[part], words.core_codes[part], words.codes[part] = latent, score, codes
             words.accepts[part] = codes[:, None] >= raws["cuts"]
         return words
 
     def codes(self, events: NDArray[Any], payload: Payload) -> NDArray[np.uint32]:
         return self.run(events, payload).codes
 
-    def _latent(self, events: Integers, raws: dict[str, Integers]) -> Integers:
+    def _latent(self, events: Integers, raws: dict[str, Integers], core: Sequence[Step]) -> Integers:
         model = self.model
         x = _calibrate(events, 0, model.input, self._input_scale(events, raws), raws["input_offset"])
         x = _normalise(x, model.input.result_type.frac, model.normalisation)
-        for layer in self._layers:
-            x = layer(x)
-        frac = model.layers[-1].result_type.frac
-        return _calibrate(x, frac, model.latent, raws["latent_scale"], raws["latent_offset"])
+        for step in core:
+            x = step(x)
+        return _calibrate(x, model.core_type.frac, model.latent, raws["latent_scale"], raws["latent_offset"])
 
     def _input_scale(self, events: Integers, raws: dict[str, Integers]) -> Integers:
         """The effective scale of each feature: (n_features,), or (n, n_features) where the rings differ from one."""
@@ -143,13 +148,18 @@ def _normalise(x: Integers, frac: int, n: Normalisation) -> Integers:
     return n.result_type.cast(u, n.shift_type.frac)
 
 
+def _forest(walk: Walker) -> Step:
+    """Raws (n, n_features) to the one value (n, 1) of a forest."""
+    return lambda x: walk(x)[:, None]
+
+
 def _add(total: Integers, type: Fixed, term: Integers, frac: int) -> Integers:
     """total + term, as `type`, of which total is."""
     common = max(type.frac, frac)
     return type.cast((total << (common - type.frac)) + (term << (common - frac)), common)
 
 
-def _dense(layer: Dense, given: Fixed) -> Callable[[Integers], Integers]:
+def _dense(layer: Dense, given: Fixed) -> Step:
     """One layer as a function of raws (n, n_in): one matrix product where that is exact."""
     accum, frac = layer.accum_type, given.frac + layer.weight_type.frac
     up = accum.frac - frac

@@ -17,6 +17,10 @@ class PayloadError(FirmwareError):
     """Register words that do not fit their layout."""
 
 
+class ForestError(PayloadError):
+    """Nodes of decision trees that are no forest, or one that is not to be walked: a walk might not end."""
+
+
 class PackageError(FirmwareError):
     """A model package that is damaged, incomplete or of an unknown format."""
 
@@ -43,6 +47,10 @@ class VerilatorMissing(FirmwareError):
 
 class YosysMissing(FirmwareError):
     """No Yosys to synthesise the RTL with."""
+
+
+class RtlMissing(FirmwareError):
+    """A model of which there is no RTL."""
 
 
 class SynthesisError(FirmwareError):

@@ -104,6 +104,8 @@ clean:
 def export(package: Package, folder: Path) -> list[Path]:
     """Write sources, Makefile, nominal payload, golden vectors, address table and RTL into `folder`; the files.
 
+    Of a forest there is no RTL, but its nodes as conifer's runtime loads them, and the unit's source under its licence.
+
     The golden vectors are little-endian arrays: events int32 [n][features], codes uint32 [n]. The C++ brings hls4ml's
     headers along and needs none that are installed.
 
@@ -125,9 +127,16 @@ def export(package: Package, folder: Path) -> list[Path]:
     (folder / "nominal.bin").write_bytes(package.nominal.to_bytes())
     (folder / "golden_events.bin").write_bytes(package.golden_events.astype("<i4").tobytes())
     (folder / "golden_codes.bin").write_bytes(package.golden_codes.astype("<u4").tobytes())
+    if model.forest is not None:
+        (folder / "nodes.json").write_text(model.forest.to_json())
+        return _files(folder)
     (folder / "rtl").mkdir(exist_ok=True)
     for part in rtl.write(model, folder / "rtl"):
         (folder / "rtl" / part.name).write_text(part.read_text())
+    return _files(folder)
+
+
+def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

@@ -1,8 +1,9 @@
-"""The datapath in C++: the hls4ml core with registers, score, LUT and cuts on `ap_types` around it."""
+"""The datapath in C++: hls4ml's core, or conifer's, with registers, score, LUT and cuts on `ap_types` around it."""
 
 import ctypes
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -95,8 +96,9 @@ def _pointer(array: Any) -> ctypes.c_void_p:
 
 
 def _recipe() -> str:
-    """What a library depends on besides its model: hls4ml, the processor and our code."""
-    digest = hashlib.sha256(f"{importlib.metadata.version('hls4ml')} {processor()}".encode())
+    """What a library depends on besides its model: hls4ml, conifer, the processor and our code."""
+    versions = [importlib.metadata.version(package) for package in ("hls4ml", "conifer")]
+    digest = hashlib.sha256(f"{versions} {processor()}".encode())
     for source_file in (__file__, datapath.__file__):
         digest.update(Path(source_file).read_bytes())
     return digest.hexdigest()[:16]
@@ -123,7 +125,10 @@ def _build(model: Model, library: Path) -> None:
 
 
 def write_core(model: Model, project: Path) -> list[tuple[str, str]]:
-    """Let hls4ml write the core; its ports as (layout field, C++ type), in the order of its arguments."""
+    """Let hls4ml write the core; its ports as (layout field, C++ type), in the order of its arguments.
+
+    Of a forest that is what comes before it; conifer's unit is laid beside it.
+    """
     import hls4ml
 
     layers = list(_layers(model))
@@ -139,14 +144,24 @@ def write_core(model: Model, project: Path) -> list[tuple[str, str]]:
     }
     core = hls4ml.model.ModelGraph.from_layer_list(config, layers)
     ports = {}
-    for layer in ("input", "latent"):
+    for layer in ("input", "latent") if model.forest is None else ("input",):
         for weight, field in (("scale", "scale"), ("bias", "offset")):
             variable = core.graph[f"{layer}_registers"].weights[weight]
             hls4ml.backends.fpga.fpga_types.BramWeightVariableConverter.convert(variable)
             ports[variable.name] = (f"{layer}_{field}", variable.type.name)
     core.write()
     _keep_numbers_in_registers(project / "firmware/ap_types/etc/ap_private.h")
+    if model.forest is not None:
+        shutil.copy(_conifer() / "backends/fpu/src/fpu.h", project / "firmware")
     return [ports[w.name] for w in core.get_weight_variables() if w.storage.lower() == "bram"]
+
+
+def _conifer() -> Path:
+    """Where conifer is installed, which is not imported."""
+    found = importlib.util.find_spec("conifer")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
 
 
 def _keep_numbers_in_registers(header: Path) -> None:
@@ -168,6 +183,8 @@ def _layers(model: Model) -> Iterator[dict[str, Any]]:
     yield _affine("subtract", np.ones(n), -norm.offset, Fixed(2, 2), norm.offset_type, norm.subtract_type)
     yield _affine("shift", 2.0**-norm.shift, np.zeros(n), norm.scale_type, Fixed(1, 1), norm.shift_type)
     yield _activation("normalise", "linear", n, norm.result_type)
+    if model.forest is not None:
+        return
     for i, layer in enumerate(model.layers):
         n_in, n_out = layer.weight.shape
         activation = "relu" if layer.relu else "linear" if layer.sum_type else None

@@ -1,4 +1,4 @@
-"""A frozen network and the registers around it, all in firmware integers."""
+"""A frozen network, or a forest that is written like a register, and the registers around it, in firmware integers."""
 
 import hashlib
 import json
@@ -11,14 +11,16 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firmware import axol1tl, cicada
-from firmware.errors import FixedPointError, ModelError
+from firmware import axol1tl, cicada, fpu
+from firmware.errors import FixedPointError, ForestError, ModelError
 from firmware.fixed import WORD_BITS, Fixed, Integers
+from firmware.forest import Forest, Shape
 from firmware.parts import ENERGIES, Dense, Feature, Normalisation, Registers, Rings, Score
 from firmware.payload import Layout
 
 __all__ = ["Dense", "Feature", "Model", "Normalisation", "Registers", "Rings", "Score"]
 
+WORD = Fixed(WORD_BITS, WORD_BITS, signed=False)
 SCORES = ("sum_of_squares", "squared_distance", "linear")
 
 
@@ -41,6 +43,8 @@ class Model:
 
     input registers → normalisation → dense layers → latent registers → score → output registers
     → LUT (codes below 2^lut_bits) → cuts (accept when code >= cut).
+    In place of dense layers there may be a forest, whose one value is the sum of its trees' scores; it is the nominal
+    one, and as many registers hold it as it has nodes.
     An energy's input scale is multiplied by the `ring_scale` of the η ring that its object is in, where the
     object has rings; the product is held as a scale register would hold it, rounded and saturating.
     With scales of 1, offsets of 0 and LUT entry i = i the registers change nothing.
@@ -60,11 +64,12 @@ class Model:
     output: Registers
     lut_bits: int
     n_cuts: int
+    forest: Forest | None = None
 
     def __post_init__(self) -> None:
         _check_input(self)
         _check_rings(self)
-        _check_layers(self)
+        _check_core(self)
         _check_score(self)
 
     @property
@@ -73,7 +78,12 @@ class Model:
 
     @property
     def n_latent(self) -> int:
-        return int(self.layers[-1].weight.shape[1])
+        return 1 if self.forest is not None else int(self.layers[-1].weight.shape[1])
+
+    @property
+    def core_type(self) -> Fixed:
+        """Of what comes to the latent registers."""
+        return self.layers[-1].result_type if self.forest is None else self.forest.shape.score_type
 
     @property
     def n_rings(self) -> int:
@@ -111,7 +121,9 @@ class Model:
                 ("output_offset", 1, self.output.offset_type),
                 ("cuts", self.n_cuts, code),
                 ("lut", 1 << self.lut_bits, code),
-            ]
+                *([] if self.forest is None else [("forest", self.forest.shape.size, WORD)]),
+            ],
+            None if self.forest is None else self.forest.shape,
         )
 
     @cached_property
@@ -204,6 +216,10 @@ class Model:
             arrays |= {f"layers.{i}.weight": layer.weight, f"layers.{i}.bias": layer.bias}
         description = _describe(self)
         assert isinstance(description, dict)
+        if self.forest is None:
+            del description["forest"]
+        else:
+            arrays["forest.words"] = self.forest.words
         return description, arrays
 
     @classmethod
@@ -233,8 +249,13 @@ class Model:
                 output=Registers(**_types(description["output"])),
                 lut_bits=description["lut_bits"],
                 n_cuts=description["n_cuts"],
+                forest=(
+                    Forest(Shape(**_types(description["forest"]["shape"])), arrays["forest.words"])
+                    if "forest" in description
+                    else None
+                ),
             )
-        except (KeyError, TypeError, AttributeError, FixedPointError) as error:
+        except (KeyError, TypeError, AttributeError, FixedPointError, ForestError) as error:
             raise ModelError(f"no description of a model: {error!r}") from error
 
     @classmethod
@@ -294,6 +315,24 @@ class Model:
             cicada.OUTPUT,
             lut_bits,
             n_cuts,
+        )
+
+    @classmethod
+    def fpu(cls, name: str, forest: Forest, lut_bits: int = 12, n_cuts: int = 2) -> Self:
+        """A forest on the inputs of AXOL1TL, of the types of `firmware.fpu`."""
+        return cls(
+            name,
+            axol1tl.FEATURES,
+            axol1tl.RINGS,
+            axol1tl.INPUT,
+            fpu.normalisation(),
+            (),
+            fpu.LATENT,
+            fpu.SCORE,
+            fpu.OUTPUT,
+            lut_bits,
+            n_cuts,
+            forest,
         )
 
 
@@ -364,9 +403,18 @@ def _energies_and_etas(model: Model, name: str) -> tuple[list[int], list[int]]:
     return [i for i, kind in own if kind in ENERGIES], [i for i, kind in own if kind == "eta"]
 
 
-def _check_layers(model: Model) -> None:
-    if not model.layers:
-        raise ModelError("a model needs at least one dense layer")
+def _check_core(model: Model) -> None:
+    if bool(model.layers) == (model.forest is not None):
+        raise ModelError("a model needs at least one dense layer, or a forest")
+    if model.forest is not None:
+        shape, given = model.forest.shape, model.normalisation.result_type
+        if (shape.n_features, shape.threshold_type) != (model.n_features, given):
+            raise ModelError(
+                f"forest: it cuts on {shape.n_features} inputs of {shape.threshold_type}, "
+                f"but gets {model.n_features} of {given}"
+            )
+        if given.overflow != "SAT":
+            raise ModelError(f"forest: inputs of {given} wrap where they are out of range: expected AP_SAT")
     given, n_in = model.normalisation.result_type, model.n_features
     for i, layer in enumerate(model.layers):
         n_out = layer.bias.size
@@ -377,7 +425,7 @@ def _check_layers(model: Model) -> None:
             layer.bias_type.pack(layer.bias)
             _ = given * layer.weight_type + layer.accum_type, layer.linear_type + layer.result_type
         given, n_in = layer.result_type, n_out
-    _check_registers("latent", model.latent, given)
+    _check_registers("latent", model.latent, model.core_type)
 
 
 def _check_score(model: Model) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from firmware.errors import PayloadError
+from firmware.errors import ForestError, PayloadError
 from firmware.fixed import Fixed, Floats, Integers
+from firmware.forest import Shape
 
 if TYPE_CHECKING:
     from firmware.model import Model
@@ -35,18 +36,19 @@ class Field:
 
 @dataclass(frozen=True)
 class Layout:
-    """The fields of a bank, one after the other without gaps."""
+    """The fields of a bank, one after the other without gaps; `forest` is the shape of the field of that name."""
 
     fields: tuple[Field, ...]
+    forest: Shape | None = None
 
     @classmethod
-    def build(cls, fields: Iterable[tuple[str, int, Fixed]]) -> Self:
+    def build(cls, fields: Iterable[tuple[str, int, Fixed]], forest: Shape | None = None) -> Self:
         placed: list[Field] = []
         address = 0
         for name, size, type in fields:
             placed.append(Field(name, size, type, address))
             address += size
-        return cls(tuple(placed))
+        return cls(tuple(placed), forest)
 
     @property
     def n_words(self) -> int:
@@ -79,6 +81,7 @@ class Payload:
 
     Raises:
         PayloadError: if the words do not fill the layout, or one is not a number of its field's type.
+        ForestError: if those of a forest are none that every walk through ends.
     """
 
     model_id: str
@@ -98,10 +101,20 @@ class Payload:
                 raise PayloadError(
                     f"{field.name}[{wrong[0]}]: word {given[wrong[0]]:#010x} is no number of {field.type}"
                 )
+        self.prove()
+
+    def prove(self) -> None:
+        """Show that every walk through the forest ends, where there is one.
+
+        Raises:
+            ForestError: naming tree, node and fault.
+        """
+        if self.layout.forest is not None:
+            self.layout.forest.prove(self.words[self.layout["forest"].words])
 
     @classmethod
     def nominal(cls, model: "Model", cuts: ArrayLike) -> Self:
-        """The identity: every scale 1, every offset 0, LUT entry i = i, with the given cuts (score codes)."""
+        """The identity: every scale 1, every offset 0, LUT entry i = i, the model's forest, the given cuts (codes)."""
         layout = model.layout
         empty = cls(model.id, layout, np.zeros(layout.n_words, dtype=np.uint32))
         ones = {
@@ -109,7 +122,8 @@ class Payload:
             for field in layout.fields
             if field.name.endswith("_scale")
         }
-        return empty.replace(**ones, cuts=cuts, lut=np.arange(layout["lut"].size))
+        forest = {} if model.forest is None else {"forest": model.forest.words}
+        return empty.replace(**ones, **forest, cuts=cuts, lut=np.arange(layout["lut"].size))
 
     @classmethod
     def from_bytes(cls, layout: Layout, model_id: str, data: bytes) -> Self:
@@ -119,9 +133,18 @@ class Payload:
 
     @classmethod
     def from_registers(cls, layout: Layout, model_id: str, words: Words32) -> Self:
-        """The payload that the registers make of bank words: bits above a register's width are not there."""
-        kept = [field.type.pack(field.type.unpack(words[field.words])) for field in layout.fields]
-        return cls(model_id, layout, np.concatenate(kept))
+        """The payload that the registers make of bank words: bits above a register's width are not there.
+
+        Words that are no forest count as one whose every score is 0.
+        """
+        kept = np.concatenate([field.type.pack(field.type.unpack(words[field.words])) for field in layout.fields])
+        if layout.forest is not None:
+            nodes = kept[layout["forest"].words]
+            try:
+                layout.forest.prove(nodes)
+            except ForestError:
+                nodes[:] = 0
+        return cls(model_id, layout, kept)
 
     def to_bytes(self) -> bytes:
         return self.words.astype("<u4").tobytes()

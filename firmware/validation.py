@@ -57,7 +57,9 @@ class Validation:
         Raises:
             ValidationError: if two executions differ; it names the event and what each gives.
             PayloadError: if the payload is for another model.
+            ForestError: if a walk through its forest might not end.
         """
+        payload.prove()
         emulator = Emulator(self.model)
         ranked = self._golden[np.argsort(emulator.codes(self._golden, payload), kind="stable")]
         above = np.searchsorted(emulator.codes(ranked, payload), payload.raw("cuts"))

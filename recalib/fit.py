@@ -17,6 +17,7 @@ from monitor.stats.reference import Reference
 from recalib.choice import Task, Trial, believed, choose, is_off, no_candidate
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target, quantile_map
+from recalib.forest import as_scales
 from recalib.gates import Subject, verdicts, vetoes
 from recalib.inputs import InputReference, Tell
 from recalib.knobs import mapped_lut, moved_cuts, scale_knob
@@ -137,7 +138,7 @@ class Engine:
             inputs=inputs,
             told=told,
             seen=seen,
-            mismatch=inputs.mismatch(seen, base),
+            mismatch=inputs.mismatch(seen, as_scales(self.package.model, base)),
             delta=settings.delta or self._delta(fit, target),
             locality=locality(
                 self.package.model, self.reference, near, sample, base, target.p, target.rates, request.pileup
@@ -207,7 +208,8 @@ class Engine:
         known = self.evidence(trial.payload, task.known, task.target)
         explained = 0.0
         if trial.turns_inputs and task.mismatch > 0:
-            explained = 1 - task.inputs.mismatch(task.seen, trial.payload) / task.mismatch
+            scaled = as_scales(self.package.model, trial.payload)
+            explained = 1 - task.inputs.mismatch(task.seen, scaled) / task.mismatch
         return replace(trial, known=known, evidence=known.take(slice(len(task.fit.codes), None)), explained=explained)
 
     def _with_cuts(self, trial: Trial, task: Task) -> Trial:
@@ -375,7 +377,8 @@ class _Parts:
     def tell(self, name: str) -> Tell:
         """What the energies of an object type alone say of its scale."""
         if name not in self._told:
-            self._told[name] = self._task.inputs.tell(self._task.told, self._task.base, name)
+            base = as_scales(self._surrogate.model, self._task.base)
+            self._told[name] = self._task.inputs.tell(self._task.told, base, name)
         return self._told[name]
 
     @cached_property

@@ -9,8 +9,10 @@ import torch
 
 from firmware.emulator import Emulator
 from firmware.hls import CompiledDatapath
+from firmware.model import Model
 from firmware.package import Package
 from firmware.payload import Payload
+from recalib import forest
 from recalib.evidence import SIGMAS, Evidence
 from recalib.lipschitz import rise
 from recalib.locality import Locality
@@ -62,7 +64,7 @@ class Subject:
     @cached_property
     def move(self) -> float:
         """The largest |ln| of a scale's or cut's step, or the largest relative step of the LUT."""
-        return max(_moves(self.base, self.payload).values())
+        return max(_moves(self.package.model, self.base, self.payload).values())
 
 
 def verdicts(subject: Subject) -> tuple[Gate, ...]:
@@ -138,7 +140,7 @@ def _rates(s: Subject) -> Iterator[Gate]:
 
 def _steps(s: Subject) -> Iterator[Gate]:
     wanted, nominal = s.settings, s.package.nominal
-    step, total = _moves(s.base, s.payload), _moves(nominal, s.payload)
+    step, total = (_moves(s.package.model, base, s.payload) for base in (s.base, nominal))
     largest = max(step.values())
     text = f"the largest relative step is {largest:.4f}, at least {wanted.min_move:g}"
     yield Gate("minimal move", largest, wanted.min_move, largest >= wanted.min_move, text)
@@ -185,13 +187,15 @@ def _differences(s: Subject, events: "np.typing.NDArray[np.integer]", payload: P
     return int(np.count_nonzero((ours.codes != theirs.codes) | (ours.accepts != theirs.accepts).any(axis=1)))
 
 
-def _moves(base: Payload, payload: Payload) -> dict[str, float]:
-    """The largest |ln| of the steps in each field of scales, in the cuts, and the LUT's largest step over its size."""
+def _moves(model: Model, base: Payload, payload: Payload) -> dict[str, float]:
+    """The largest |ln| of the steps in each field of scales, cuts and forest, and the LUT's largest over its size."""
     moves = {}
     for part in base.layout.fields:
         if part.name.endswith("_scale") or part.name == CUT:
             old, new = base.value(part.name), payload.value(part.name)
             moves[part.name] = float(np.abs(np.log(np.maximum(new, 1e-9) / np.maximum(old, 1e-9))).max())
+    if model.forest is not None:
+        moves[forest.NAME] = forest.move(model, base, payload)
     lut = base.raw("lut")
     if lut.size:
         moves["lut"] = float(np.abs(payload.raw("lut") - lut).max() / lut.size)

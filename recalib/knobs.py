@@ -11,6 +11,8 @@ from firmware.parts import ENERGIES
 from firmware.payload import Payload
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
+from recalib.forest import NAME as FOREST
+from recalib.forest import ForestKnob, forest_knob
 from recalib.inputs import Tell
 
 Floats = NDArray[np.float64]
@@ -76,7 +78,7 @@ class ScaleKnob:
         return dict(zip(self.labels, theta.tolist(), strict=True))
 
 
-def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: float) -> ScaleKnob:
+def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: float) -> ScaleKnob | ForestKnob:
     """The knob of that name on a model.
 
     Args:
@@ -102,6 +104,8 @@ def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: f
     labels = tuple(objects)
     if name == "input_scale":
         return ScaleKnob(name, {name: tied}, labels, spread, centre, max_move, inputs=True)
+    if name == FOREST:
+        return forest_knob(model, tied, labels, spread, centre, max_move)
     if name == "input_scale_ring":
         patterns = _patterns(model, dict(zip(objects, told, strict=True)))
         sizes = np.array([np.sqrt(np.mean(p[p != 0] ** 2)) for p in patterns.values()])

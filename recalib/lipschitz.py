@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 from firmware.fixed import Fixed
 from firmware.model import Dense, Model
 from firmware.payload import Payload
+from recalib.forest import forest_of
 
 Floats = NDArray[np.float64]
+
+STEP = 1 / 64
+"""Of an input's range: over so far the jumps of a forest count together."""
 
 
 class Slopes(NamedTuple):
@@ -28,10 +32,11 @@ def bounds(model: Model, payload: Payload) -> Floats:
     datapath: a neuron that is never active passes no slope on, one that may be passes any between none
     and all, and a number that always saturates has none. It bounds the datapath without its roundings,
     its wraps and what jumps to zero (SAT_ZERO). With rings, the slope in an energy is the steepest of
-    all rings of its object, and the object is taken to stay in its ring. After S. Gowal et al.,
+    all rings of its object, and the object is taken to stay in its ring. Of a forest, which has no slope, it is the
+    largest change over `STEP` of an input's range, over that distance. After S. Gowal et al.,
     arXiv:1810.12715, and, for the slopes, L. Weng et al., arXiv:1804.09699.
     """
-    state = _inputs(model, payload)
+    state = _inputs(model, payload) if model.forest is None else _forest(model, payload)
     for layer in model.layers:
         state = _dense(state, layer)
     state = _scaled(state, payload, "latent", model.latent.result_type)
@@ -82,6 +87,30 @@ def _dense(state: Slopes, layer: Dense) -> Slopes:
     if layer.relu:
         state = _clamped(state, 0.0, np.inf)
     return _cast(state, layer.result_type)
+
+
+def _forest(model: Model, payload: Payload) -> Slopes:
+    """One value; in a distance each threshold on an input counts by what the leaves on its sides differ at most."""
+    forest = forest_of(model, payload)
+    shape, nodes = forest.shape, forest.nodes
+    low, high = shape.reach(nodes)
+    tree, node = np.nonzero(nodes.inner)
+    left = nodes.left[tree, node]
+    change = np.maximum(high[tree, left + 1] - low[tree, left], high[tree, left] - low[tree, left + 1])
+    threshold = shape.threshold_type.value(nodes.value[tree, node])
+    first, last = model.limits
+    distance = (last - first + 1) * STEP
+    reached = distance * _scales(model, payload)[1] * np.ldexp(1.0, -model.normalisation.shift)
+    steepest = np.zeros(model.n_features)
+    for j in np.unique(nodes.feature[tree, node]):
+        on = np.flatnonzero(nodes.feature[tree, node] == j)
+        on = on[np.argsort(threshold[on])]
+        size = np.append(0, np.cumsum(change[on]))
+        end = np.searchsorted(threshold[on], threshold[on] + reached[j])
+        steepest[j] = (size[end] - size[:-1]).max()
+    slopes = (shape.score_type.value(steepest) / distance)[None, :]
+    least, most = (shape.score_type.value(total.sum(keepdims=True)) for total in shape.ends(nodes))
+    return Slopes(least, most, -slopes, slopes)
 
 
 def _product(weight: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:

@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 
 from recalib.sample import EventSample
 
-KNOBS = ("threshold", "output_scale", "latent_scale", "input_scale", "input_scale_ring", "input_scale_feature", "lut")
+KNOBS = (
+    "threshold",
+    "output_scale",
+    "latent_scale",
+    "input_scale",
+    "input_scale_ring",
+    "input_scale_feature",
+    "lut",
+    "forest",
+)
 FORMS = ("signed", "absolute", "huber")
 ANCHORS = ("deployed", "nominal")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from firmware.payload import Payload
 from recalib.errors import Unfit
+from recalib.forest import ForestKnob
 from recalib.knobs import ScaleKnob
 from recalib.objective import Bins, Objective, kl
 from recalib.surrogate import CHUNK, Surrogate
@@ -25,6 +26,9 @@ EMPTY = 1e-3
 
 HARDER, STUCK = 30.0, 1e3
 """By which the damping grows at every step that does not help, and from where on none will."""
+
+NEARER = 0.9
+"""By which a start that moves too many events is drawn back to where nothing moves."""
 
 STEPS = 12
 PATIENCE = 1
@@ -86,7 +90,7 @@ class Problem:
 
     surrogate: Surrogate
     base: Payload
-    knob: ScaleKnob
+    knob: ScaleKnob | ForestKnob
     fit: Part
     choice: Part
     p_ref: Tensor
@@ -105,11 +109,31 @@ class Problem:
         with torch.no_grad():
             return torch.cat([self._run(x, rings, registers) for x, rings in part.chunks()])
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether the knob turns what a forest is given, or the forest: no slope at a point tells anything then."""
+        return self.surrogate.model.forest is not None and not self.behind_core
+
+    @property
+    def linear_passes(self) -> float:
+        """What `linear` takes, in forward-backward passes."""
+        return (2 * len(self.knob.spread) + 1) / 3 if self.has_steps else 1.0
+
     def linear(self, theta: Floats) -> Linear:
+        """The scores at θ and their slopes; where there are steps, over the prior's spread to both sides."""
+        if isinstance(self.knob, ScaleKnob) and not self.has_steps:
+            return self._tangent(self.knob, theta)
+        slopes = [
+            (self.scores(theta + step, self.fit) - self.scores(theta - step, self.fit)) / (2 * step.sum())
+            for step in np.diag(self.knob.spread)
+        ]
+        return Linear(self.scores(theta, self.fit), torch.stack(slopes, dim=1))
+
+    def _tangent(self, knob: ScaleKnob, theta: Floats) -> Linear:
         """One forward-backward pass: each event's own slope, as the registers are repeated per event."""
-        values = self.surrogate.registers(self.knob.values(theta, self.base))
+        values = self.surrogate.registers(knob.values(theta, self.base))
         registers = self._registers() | values
-        ties = self.surrogate.registers(self.knob.ties)
+        ties = self.surrogate.registers(knob.ties)
         scores, slopes = [], []
         for x, rings in self.fit.chunks():
             if self.behind_core:
@@ -160,8 +184,9 @@ def solve(problem: Problem, progress: Callable[[str], None] = lambda text: None)
     that of the smooth histogram; whether a step helps is told by the ordinary histogram of exact scores.
     Bounds on |θ| and on the share of events that move by more than δ hold at every step.
 
-    It starts at the prior's centre. Without a given β it is the smallest for which the pull of ρ there costs
-    a tenth of the KL's floor: β² = gᵀH⁻¹g/(2·0.1·floor), g = ∂ mean ρ/∂θ and H the KL's Hessian.
+    It starts at the prior's centre, or as far on the way there as the bounds allow. Without a given β it is the
+    smallest for which the pull of ρ there costs a tenth of the KL's floor: β² = gᵀH⁻¹g/(2·0.1·floor), g = ∂ mean ρ/∂θ
+    and H the KL's Hessian.
 
     Raises:
         Unfit: if the scores do not depend on the knob, or a gradient is not a number.
@@ -171,9 +196,12 @@ def solve(problem: Problem, progress: Callable[[str], None] = lambda text: None)
     ridge = np.diag(1 / k.spread**2) / problem.n_eff
     theta = np.clip(k.centre, -bound, bound)
     now = problem.linear(theta)
+    passes = problem.linear_passes
     if problem.share_moved(now.scores) > problem.max_share_moved:
-        theta = np.zeros_like(theta)
+        while problem.share_moved(problem.scores(theta, problem.fit)) > problem.max_share_moved:
+            theta, passes = NEARER * theta, passes + 1 / 3
         now = problem.linear(theta)
+        passes += problem.linear_passes
     beta = problem.beta or _beta(problem, now, ridge)
     fit = problem.fit
     objective = Objective(problem.sharp, problem.p_ref, fit.anchor, fit.weights, beta, problem.delta, problem.form)
@@ -181,7 +209,7 @@ def solve(problem: Problem, progress: Callable[[str], None] = lambda text: None)
     best, best_kl = np.zeros_like(theta), problem.divergence(problem.choice.deployed, problem.choice)
     if (start := problem.divergence(problem.scores(theta, problem.choice), problem.choice)) < best_kl:
         best, best_kl = theta, start
-    damping, passes, stale = 1e-3, 1.0, 0
+    damping, stale = 1e-3, 0
     for number in range(1, STEPS + 1):
         progress(f"step {number}, KL {best_kl:.5f}")
         gradient, hessian = _model(problem, now, objective.pull(now.scores), beta, ridge, theta)
@@ -206,7 +234,7 @@ def solve(problem: Problem, progress: Callable[[str], None] = lambda text: None)
         if stale >= PATIENCE or gain < GAIN * beta * problem.floor:
             break
         now = problem.linear(theta)
-        passes += 1
+        passes += problem.linear_passes
     return Solution(best, errors, beta, passes)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from firmware.fixed import Fixed
+from firmware.forest import Walker
 from firmware.model import Dense, Model
 from firmware.payload import Payload
 
@@ -160,8 +161,8 @@ class Surrogate:
     """The datapath of a model, split where the registers stand.
 
     With `exact` the forward values are those of the integer emulator (code · lsb), the gradients
-    straight-through; without, both are of the unrounded function. Casts that cannot change a value are left
-    out, and the network runs in single precision where that is exact.
+    straight-through; without, both are of the unrounded function. There is no gradient through a forest, which has
+    steps. Casts that cannot change a value are left out, and the network runs in single precision where that is exact.
 
     Args:
         device: where its tensors are.
@@ -197,6 +198,9 @@ class Surrogate:
             self._layers.append(_Layer(layer, span, lsb, self))
             span, lsb = self._layers[-1].span, self._layers[-1].lsb
             bits = max(bits, self._layers[-1].bits)
+        if model.forest is not None:
+            span = _Span.of(model.core_type)
+        self._walked: tuple[Tensor, Walker] | None = None
         self._inside = torch.float32 if exact and bits <= EXACT_BITS[torch.float32] else torch.float64
         self._score(span)
 
@@ -293,7 +297,16 @@ class Surrogate:
         x = self._normalised(x * self._to_normalised)
         for layer in self._layers:
             x = layer(x)
-        return x.double() * self._layers[-1].lsb
+        if self.model.forest is not None:
+            x = self._walk(x, registers["forest"])
+        return x.double() * self.model.core_type.lsb
+
+    def _walk(self, x: Tensor, words: Tensor) -> Tensor:
+        """The forest's value (n, 1) in units of its lsb; the last one is kept ready."""
+        assert self.model.forest is not None
+        if self._walked is None or self._walked[0] is not words:
+            self._walked = words, Walker(self.model.forest.shape, words.cpu().numpy())
+        return self.tensor(self._walked[1](x.detach().cpu().numpy())[:, None])
 
     def score(self, latent: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
         """Latent registers, score function, output registers and LUT."""

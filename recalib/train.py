@@ -20,7 +20,7 @@ from firmware.package import Package
 from firmware.payload import Payload
 from firmware.sim.events import SIGNALS, VIEWS, Generator, View
 from monitor.stats.reference import Reference
-from recalib import encoder, student
+from recalib import boosted, encoder, student
 from recalib.errors import TrainingError
 from recalib.norms import gain
 from recalib.quantised import Events, Progress
@@ -33,8 +33,8 @@ SIGNAL_PILEUP = 40.0
 STORED_EVENTS, STORED_INPUTS = 200_000, 12_000_000
 """Of a reference, at most: where there are many inputs, fewer events tell as much of them."""
 
-Kind = Literal["axol1tl", "cicada"]
-_FEATURES = {"axol1tl": axol1tl.FEATURES, "cicada": cicada.FEATURES}
+Kind = Literal["axol1tl", "cicada", "forest"]
+_FEATURES = {"axol1tl": axol1tl.FEATURES, "cicada": cicada.FEATURES, "forest": axol1tl.FEATURES}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class TrainSettings:
     """What a package is made from; the same settings give the same package.
 
     Args:
-        kind: "axol1tl", an encoder of the objects (`encoder.py`), or "cicada", a student of the regions (`student.py`).
+        kind: "axol1tl", an encoder of the objects (`encoder.py`), "cicada", a student of the regions (`student.py`), or
+            "forest", boosted trees that have learnt the encoder's score (`boosted.py`).
         target_rates: of the cuts, over the whole range of pile-up.
         training_pileup: lowest and highest of the training events.
         reference_events: shared evenly by the pile-up slices between `pileup_edges`.
@@ -62,7 +63,7 @@ class TrainSettings:
 
 
 CICADA = TrainSettings(kind="cicada", name="cicada", training_events=150_000, epochs=8)
-SETTINGS = {"axol1tl": TrainSettings(), "cicada": CICADA}
+SETTINGS = {"axol1tl": TrainSettings(), "cicada": CICADA, "forest": TrainSettings(kind="forest", name="forest")}
 """Of the project's own models."""
 
 
@@ -109,7 +110,7 @@ def build_package(
         lineage={
             "recipe": recipe,
             "settings": asdict(settings),
-            "gain": gain(model),
+            **({"gain": gain(model)} if model.layers else {}),
             "rates": reference.target_rates.tolist(),
             "signal_efficiency": {kind: bits.mean(axis=0).tolist() for kind, bits in accepts.items()},
         },
@@ -126,7 +127,7 @@ def _trained(settings: TrainSettings, drawn: Events, progress: Progress) -> Mode
         return encoder.train(*common, settings.lipschitz)
     if settings.lipschitz is not None:
         raise TrainingError(f"lipschitz is {settings.lipschitz:g} for a {settings.kind}: only an axol1tl is bounded")
-    return student.train(*common)
+    return student.train(*common) if settings.kind == "cicada" else boosted.train(*common)
 
 
 def _generated(

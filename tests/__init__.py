@@ -1,1 +1,1 @@
-"""The tests; a package, since others of that name lie in site-packages."""
+"""A package of its own: others install one of the same name."""

@@ -8,6 +8,7 @@ from string import Template
 import numpy as np
 from numpy.typing import ArrayLike
 
+from firmware.errors import RtlMissing
 from firmware.fixed import WORD_BITS, Fixed
 from firmware.model import Dense, Model, Registers, RingedFeature
 
@@ -132,6 +133,8 @@ class _Pipeline:
         self.statements: list[str] = []
         self.clock = 0
         self._model = model
+        if model.forest is not None:
+            raise RtlMissing(f"{model.name} is a forest: there is no RTL of it, take NumPy integers or C++")
         x, given = self._inputs(), model.normalisation.result_type
         for i, layer in enumerate(model.layers):
             x, given = self._layer(f"layer{i}", x, layer, given), layer.result_type

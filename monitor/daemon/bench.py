@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from firmware.emulator import Emulator, Words
-from firmware.errors import CompilerMissing, VerilatorMissing
+from firmware.errors import CompilerMissing, RtlMissing, VerilatorMissing
 from firmware.hls import CompiledDatapath
 from firmware.package import Package
 from firmware.payload import Payload
@@ -22,8 +22,8 @@ PAYLOADS = 21
 
 
 def random_payload(package: Package, random: np.random.Generator) -> Payload:
-    """Every register somewhere else: scales within 20 %, small offsets, a monotone table, other cuts."""
-    nominal = package.nominal
+    """Every register somewhere else: scales and thresholds within 20 %, small offsets, a monotone table, other cuts."""
+    nominal, forest = package.nominal, package.model.forest
     scales = {
         field.name: nominal.value(field.name) * np.exp(random.uniform(-0.2, 0.2, field.size))
         for field in nominal.layout.fields
@@ -35,6 +35,10 @@ def random_payload(package: Package, random: np.random.Generator) -> Payload:
     }
     lut = np.sort(random.integers(0, nominal.layout["lut"].size, nominal.layout["lut"].size))
     cuts = np.sort(random.integers(1, nominal.layout["lut"].size, package.model.n_cuts))
+    if forest is not None:
+        nominal = nominal.replace(
+            forest=forest.scaled(np.exp(random.uniform(-0.2, 0.2, forest.shape.n_features)), 1).words
+        )
     return nominal.replace_values(**scales, **offsets).replace(lut=lut, cuts=cuts)
 
 
@@ -45,7 +49,7 @@ def executions(package: Package, cache: Path) -> tuple[dict[str, Callable[..., W
     for name, datapath in (("compiled", CompiledDatapath), ("verilated", VerilatedDatapath)):
         try:
             runs[name] = datapath(package.model, cache).run
-        except (CompilerMissing, VerilatorMissing) as error:
+        except (CompilerMissing, RtlMissing, VerilatorMissing) as error:
             lacking[name] = str(error)
     return runs, lacking
 

@@ -121,7 +121,8 @@ def baselines(case: Case) -> dict[str, Fit]:
     if base.raw("lut").size:
         began = time.monotonic()
         found["lut_map"] = Fit(case.trigger(mapped_lut(seen, base, target)), time.monotonic() - began)
-    if case.scenario.name in RETRAINED and case.engine.package.model.n_features == encoder.SIZES[0]:
+    model = case.engine.package.model
+    if case.scenario.name in RETRAINED and model.layers and model.n_features == encoder.SIZES[0]:
         found["retrain"] = retrained(case)
     return found
 

@@ -35,18 +35,20 @@ Progress = Callable[[str], None]
 
 
 def models(names: Collection[str], own: Path, progress: Progress = print) -> dict[str, Model]:
-    """Those of the names: the project's own two, and AXOL1TL v4 where its weights are at hand.
+    """Those of the names: the project's own three, and AXOL1TL v4 where its weights are at hand.
 
     Args:
-        own: the package of the project's encoder; that of its student is beside it. They are made if need be.
+        own: the package of the project's encoder; those of student and forest are beside it. They are made if need be.
     """
     found = {}
     if "own" in names:
         found["own"] = train.build_package(own, train.SETTINGS["axol1tl"], progress).model
     if "v4" in names and WEIGHTS.exists():
         found["v4"] = axol1tl_v4()
-    if "cicada" in names:
-        found["cicada"] = train.build_package(own.with_name("cicada.driftd"), train.SETTINGS["cicada"], progress).model
+    for name in ("cicada", "forest"):
+        if name in names:
+            path = own.with_name(f"{name}.driftd")
+            found[name] = train.build_package(path, train.SETTINGS[name], progress).model
     return found
 
 

@@ -67,7 +67,9 @@ def model() -> None:
 
 
 @model.command(cls=ModelCommand)
-@click.option("--model", "kind", type=click.Choice(["axol1tl", "cicada"]), default="axol1tl", show_default=True)
+@click.option(
+    "--model", "kind", type=click.Choice(["axol1tl", "cicada", "forest"]), default="axol1tl", show_default=True
+)
 @click.option("--out", type=File, default=None, help="The package to write; var/MODEL.driftd without it.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option(
@@ -80,7 +82,8 @@ def model() -> None:
 def train(kind: str, out: Path | None, seed: int, lipschitz: float | None) -> None:
     """Train one of the project's own models on generated events and pack it; instant if it is there already.
 
-    axol1tl sees the global trigger's objects, cicada the calorimeter's regions.
+    axol1tl sees the global trigger's objects, cicada the calorimeter's regions; forest is trees that have learnt
+    axol1tl's score, for conifer's Forest Processing Unit.
     """
     from recalib.errors import TrainingError
     from recalib.train import SETTINGS, build_package
@@ -90,7 +93,8 @@ def train(kind: str, out: Path | None, seed: int, lipschitz: float | None) -> No
         package = build_package(path, replace(SETTINGS[kind], seed=seed, lipschitz=lipschitz), progress=_progress)
     except TrainingError as error:
         raise click.UsageError(str(error)) from None
-    click.echo(f"{path}: model {package.model.id[:12]}, gain of its network at most {package.lineage['gain']:.2f}")
+    gain = f", gain of its network at most {package.lineage['gain']:.2f}" if package.model.layers else ""
+    click.echo(f"{path}: model {package.model.id[:12]}{gain}")
 
 
 @model.command(name="import", cls=ModelCommand)
@@ -172,11 +176,14 @@ def _given(
 def inspect(path: Path) -> None:
     """Say what is in a package, after checking every hash."""
     package, reference = _load(path)
-    layers = " → ".join(str(len(layer.weight)) for layer in package.model.layers)
+    forest = package.model.forest
+    core = " → ".join(str(len(layer.weight)) for layer in package.model.layers)
+    if forest is not None:
+        core = f"{forest.shape.n_trees} trees of {forest.shape.n_nodes} nodes on {forest.shape.n_features} inputs"
     click.echo(f"stream     {package.model.name}")
     click.echo(f"package    {package.id}")
     click.echo(f"model      {package.model.id}")
-    click.echo(f"network    {layers} → {package.model.n_latent}, {package.model.score.kind}")
+    click.echo(f"network    {core} → {package.model.n_latent}, {package.model.score.kind}")
     click.echo(f"registers  {package.model.layout.n_words} words")
     click.echo(f"payload    {package.nominal.id}, cuts {package.nominal.raw('cuts').tolist()}")
     click.echo(f"reference  {reference.m:,.0f} events, target rates {reference.target_rates.tolist()}")

@@ -11,6 +11,7 @@ from firmware.hls import compiler
 from firmware.model import Model
 from firmware.payload import Payload
 from firmware.verilator import Verilator
+from tests.firmware.forests import random_forest
 
 Events = NDArray[np.int64]
 CUTS = (346, 389, 415, 456, 557)
@@ -83,6 +84,8 @@ def random_payload() -> Callable[[Model, int], Payload]:
             near = nominal.raw(field.name) + rng.normal(0, 0.02 * high, field.size).astype(np.int64)
             anywhere = rng.integers(low, high + 1, field.size)
             raws[field.name] = np.clip(near, low, high) if rng.random() < 0.7 else anywhere
+        if model.forest is not None:
+            raws["forest"] = random_forest(model.forest.shape, seed).words
         return nominal.replace(**raws)
 
     return draw

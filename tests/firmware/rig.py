@@ -67,7 +67,7 @@ class Rig:
     def __init__(self, model: Model | None = None) -> None:
         self.model = model or small_model()
         self.nominal = Payload.nominal(self.model, [100, 200])
-        self.payload = self.nominal.replace(cuts=[90, 190], latent_offset=np.arange(8) - 4)
+        self.payload = self.nominal.replace(cuts=[90, 190], latent_offset=np.arange(self.model.n_latent) - 4)
         self.validation = validation(self.model)
         self.table = address_table([(STREAM, self.model.layout, self.model.n_cuts)])
         self.before_read: Callable[[], object]

@@ -101,16 +101,16 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return _lab(tmp_path_factory.mktemp("model") / "small.driftd", SMALL)
+    return lab_of(tmp_path_factory.mktemp("model") / "small.driftd", SMALL)
 
 
 @pytest.fixture(scope="session")
 def calorimeter(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """With the student that sees the regions."""
-    return _lab(tmp_path_factory.mktemp("model") / "cicada.driftd", SMALL_CICADA)
+    return lab_of(tmp_path_factory.mktemp("model") / "cicada.driftd", SMALL_CICADA)
 
 
-def _lab(path: Path, settings: TrainSettings) -> Lab:
+def lab_of(path: Path, settings: TrainSettings) -> Lab:
     package = build_package(path, settings)
     engine = Engine(package)
     return Lab(path, package, engine, engine.emulator, engine.reference)
