@@ -166,11 +166,16 @@ def bench() -> None:
 @click.option("--events", type=int, default=100_000, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def emulate(package: Path, events: int, as_json: bool) -> None:
-    """Run the datapath's executions against each other, for the nominal and 20 random payloads."""
+    """Run the datapath's executions against each other, for the nominal and 20 random payloads.
+
+    The model is that of the package, or the project's own, trained, where there is none.
+    """
+    from firmware.package import Package
     from monitor.daemon import bench as figures
     from recalib.train import TrainSettings, build_package
 
-    found = figures.emulate(build_package(package, TrainSettings()), package.parent / "build", events)
+    model = Package.load(package) if package.exists() else build_package(package, TrainSettings(), _progress)
+    found = figures.emulate(model, package.parent / "build", events)
     if as_json:
         click.echo(json.dumps(found))
         return
