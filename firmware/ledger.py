@@ -36,15 +36,22 @@ class Ledger:
     """An SQLite file that several threads and processes may share. Times are UTC in Unix nanoseconds.
 
     Everything but events can only be added to: a rollback or a correction is a new interval.
-    What a method has returned from is on disk.
+    What a method has returned from is on disk. `watch` is told, in the caller's thread, of every event, step
+    (an event of kind `step`) and decision (`decision`) that was written here; their ids count by kind.
 
     Raises:
         LedgerError: if the file is damaged, no ledger, or of another schema version.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], int] = time.time_ns,
+        watch: Callable[[Event], None] = lambda event: None,
+    ) -> None:
         self.path = path
         self._clock = clock
+        self._watch = watch
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
@@ -119,6 +126,11 @@ class Ledger:
             for row in self._run("SELECT * FROM payloads WHERE stream = ? ORDER BY rowid", (stream,))
         ]
 
+    def newest_payloads(self, stream: str, limit: int) -> list[StoredPayload]:
+        """The newest payloads of a stream, newest first."""
+        rows = self._run("SELECT * FROM payloads WHERE stream = ? ORDER BY rowid DESC LIMIT ?", (stream, limit))
+        return [StoredPayload(**row) for row in rows]
+
     def record_iov(
         self, stream: str, run: int, ls: int, payload_id: str, generation: int, epoch: int, tag: str = ONLINE
     ) -> Iov:
@@ -165,10 +177,14 @@ class Ledger:
         now = self._clock()
         rows = [(stream, generation, payload_id, step, status, _json(detail), now) for step, status, detail in steps]
         marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(rows))
-        self._run(
-            f"INSERT INTO steps (stream, generation, payload_id, step, status, detail, time) VALUES {marks}",
-            tuple(value for row in rows for value in row),
+        columns = "stream, generation, payload_id, step, status, detail, time"
+        written = self._run(
+            f"INSERT INTO steps ({columns}) VALUES {marks} RETURNING id", tuple(value for row in rows for value in row)
         )
+        for (id,), (step, status, detail) in zip(written, steps, strict=True):
+            level = "error" if status == "failed" else "info"
+            data = {"generation": generation, "payload_id": payload_id, "detail": dict(detail)}
+            self._watch(Event(id, now, stream, "step", level, f"{step} {status}", data))
 
     def steps(self, stream: str, generation: int) -> list[Step]:
         rows = self._run("SELECT * FROM steps WHERE stream = ? AND generation = ? ORDER BY id", (stream, generation))
@@ -209,18 +225,24 @@ class Ledger:
         return [self._proposal(row) for row in rows]
 
     def decide(self, proposal_id: str, decision: str, by: str, reason: str = "") -> None:
-        self._run(
-            "INSERT INTO decisions (proposal_id, decision, by, reason, time) VALUES (?, ?, ?, ?, ?)",
-            (proposal_id, decision, by, reason, self._clock()),
+        now = self._clock()
+        rows = self._run(
+            "INSERT INTO decisions (proposal_id, decision, by, reason, time) VALUES (?, ?, ?, ?, ?) RETURNING id",
+            (proposal_id, decision, by, reason, now),
         )
+        data = {"proposal": proposal_id, "by": by, "reason": reason}
+        stream = self.proposal(proposal_id).stream
+        self._watch(Event(rows[0]["id"], now, stream, "decision", "info", decision, data))
 
     def add_event(
         self, stream: str | None, kind: str, level: str, text: str, data: Mapping[str, Any] | None = None
     ) -> None:
-        self._run(
-            "INSERT INTO events (time, stream, kind, level, text, data) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._clock(), stream, kind, level, text, _json(data)),
+        now = self._clock()
+        rows = self._run(
+            "INSERT INTO events (time, stream, kind, level, text, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+            (now, stream, kind, level, text, _json(data)),
         )
+        self._watch(Event(rows[0]["id"], now, stream, kind, level, text, dict(data or {})))
 
     def events(self, since: int = 0, limit: int = 100, stream: str | None = None) -> list[Event]:
         """The newest `limit` events later than `since`, newest first."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import ssl
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,13 +26,14 @@ from firmware.package import Package
 from firmware.readback import check_identity
 from monitor.daemon import config as configuration
 from monitor.daemon import health, references
+from monitor.daemon.access import Access
 from monitor.daemon.boards import board_link
 from monitor.daemon.config import EX_CONFIG, Config, ConfigError, Stream
 from monitor.daemon.control import detectors
+from monitor.daemon.exits import EX_UNAVAILABLE
 from monitor.stats.binning import StatsError
 from monitor.stats.reference import Reference
 
-EX_UNAVAILABLE = 69
 LITTLE_BYTES, TOO_LITTLE_BYTES = 1 << 30, 1 << 26
 """Free space in state_dir: below the one to be watched, below the other no place for a ledger."""
 SCORES_PER_LS = 7e7
@@ -76,6 +78,7 @@ def findings(path: Path, offline: bool) -> Iterator[Finding]:
     yield from _state_dir(config.state_dir)
     yield from _ledger(config.state_dir / "ledger.sqlite", models)
     yield from _addresses(config)
+    yield from _http(config)
     yield _port(config)
     yield from _grafana(config)
     yield _compiler()
@@ -215,6 +218,19 @@ def _addresses(config: Config) -> Iterator[Finding]:
                 socket.getaddrinfo(parts.hostname, parts.port)
             except (OSError, ValueError) as error:
                 yield Finding("doubtful", f"streams.{name}.addresses", f"{address}: {error}")
+
+
+def _http(config: Config) -> Iterator[Finding]:
+    """Only what is wrong with tokens, certificate and key."""
+    http = config.http
+    try:
+        Access(http)
+        if http.certificate:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(http.certificate, http.key)
+    except ConfigError as error:
+        yield from (Finding("bad", "http", fault) for fault in error.faults)
+    except OSError as error:
+        yield Finding("bad", "http", f"certificate {http.certificate}, key {http.key}: {error}")
 
 
 def _port(config: Config) -> Finding:

@@ -6,53 +6,23 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
-import httpx
 
+from monitor.daemon import (
+    audit_commands,
+    cost_command,
+    grafana_commands,
+    log,
+    model_commands,
+    operator_commands,
+    reference_commands,
+    replay_commands,
+    token_commands,
+)
 from monitor.daemon import config as configuration
-from monitor.daemon import cost_command, grafana_commands, log, model_commands, reference_commands, replay_commands
-
-EX_USAGE = 64
-EX_NO_STREAM = 66
-EX_UNAVAILABLE = 69
-EX_REFUSED = 75
-EX_FAILED = 1
-
-POLL_S = 0.3
-
-
-class Client:
-    """The daemon's HTTP interface, with its refusals turned into exit codes."""
-
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=10)
-
-    def get(self, path: str) -> Any:
-        return self._send("GET", path)
-
-    def post(self, path: str, **body: Any) -> Any:
-        return self._send("POST", path, json=body)
-
-    def _send(self, method: str, path: str, **rest: Any) -> Any:
-        try:
-            response = self._http.request(method, path, **rest)
-        except httpx.HTTPError as error:
-            _exit(EX_UNAVAILABLE, f"no daemon at {self._http.base_url}: {error}")
-        if response.is_success:
-            return response.json()
-        codes = {404: EX_NO_STREAM, 409: EX_REFUSED, 422: EX_USAGE, 400: EX_USAGE}
-        try:
-            text = response.json()["error"]
-        except (ValueError, KeyError, TypeError):
-            text = response.text[:200]
-        _exit(codes.get(response.status_code, EX_FAILED), text)
-
-
-def _exit(code: int, text: str) -> NoReturn:
-    click.echo(f"driftd: {text}", err=True)
-    sys.exit(code)
+from monitor.daemon.exits import EX_FAILED, EX_UNAVAILABLE, EX_USAGE, fail
 
 
 def _progress(text: str) -> None:
@@ -69,29 +39,12 @@ def _load(path: Path) -> configuration.Config:
     try:
         return configuration.load(path)
     except configuration.ConfigError as error:
-        _exit(configuration.EX_CONFIG, str(error))
+        fail(configuration.EX_CONFIG, str(error))
 
 
 def _config_option(function: Any) -> Any:
     path = click.Path(dir_okay=False, path_type=Path)
     return click.option("--config", "config_path", type=path, default="config.toml", show_default=True)(function)
-
-
-def _url_option(function: Any) -> Any:
-    return click.option(
-        "--url", envvar="DRIFTD_URL", default="http://127.0.0.1:8765", show_default=True, help="The daemon."
-    )(function)
-
-
-def _plot_option(function: Any) -> Any:
-    path = click.Path(dir_okay=False, writable=True, path_type=Path)
-    return click.option("--plot", type=path, help="Draw the proposal into this PNG, PDF or SVG, once it is there.")(
-        function
-    )
-
-
-def _reason_option(function: Any) -> Any:
-    return click.option("--reason", default="", help="Why; it is kept in the ledger.")(function)
 
 
 @click.group()
@@ -105,7 +58,7 @@ def main() -> None:
 @_config_option
 def run(config_path: Path) -> None:
     """Run the daemon until SIGTERM; SIGHUP reads the configuration again."""
-    from monitor.daemon.service import run as run_service
+    from monitor.daemon.http_server import run as run_service
 
     sys.exit(run_service(_load(config_path), config_path))
 
@@ -137,190 +90,7 @@ def health(config_path: Path) -> None:
 
     http = _load(config_path).http
     if not own.alive(http):
-        _exit(EX_UNAVAILABLE, f"no daemon answers on {own.url(http)}")
-
-
-@main.command()
-@_url_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def status(url: str, as_json: bool) -> None:
-    """Say how every stream is doing."""
-    found = Client(url).get("/api/v1/status")
-    if as_json:
-        click.echo(json.dumps(found))
-        return
-    for name, board in found["boards"].items():
-        said = "answers" if board["up"] else f"does not answer: {board['error']}"
-        click.echo(f"board {name} ({board['uri']}) {said}")
-    for name, stream in found["streams"].items():
-        last = stream["last"]
-        click.echo(f"{name}: {stream['phase']} ({stream['mode']}), {stream['reason'] or 'nothing to say'}")
-        if last:
-            click.echo(f"  lumi section {last['ls']} of run {last['run']}: {last['text']}")
-            if last["details"]:
-                click.echo(f"    {last['details']}")
-        payload = stream["payload"][:12] or "unknown"
-        click.echo(f"  generation {stream['generation']}, payload {payload}; {stream['datapath']}")
-        if stream["proposal"]:
-            click.echo(f"  proposal {stream['proposal'][:12]} waits for approval")
-
-
-@main.command()
-@click.argument("stream")
-@click.option("--dry-run", is_flag=True, help="Fit and judge, but write nothing.")
-@click.option("--wait", is_flag=True, help="Wait for the end; exit 0 only if it was confirmed.")
-@_plot_option
-@_reason_option
-@_url_option
-def recalibrate(stream: str, dry_run: bool, wait: bool, plot: Path | None, reason: str, url: str) -> None:
-    """Collect events and re-calibrate STREAM now."""
-    client = Client(url)
-    before = client.get(f"/api/v1/streams/{stream}")
-    known = _newest(client, stream)
-    client.post(f"/api/v1/streams/{stream}/recalibrate", dry_run=dry_run, reason=reason)
-    if not (wait or plot):
-        click.echo(f"{stream}: collecting events")
-        return
-    said = ""
-    while True:
-        time.sleep(POLL_S)
-        now = client.get(f"/api/v1/streams/{stream}")
-        if now["phase"] != said:
-            said = now["phase"]
-            click.echo(f"{stream}: {said}")
-        if said in ("watching", "awaiting_approval", "rolled_back", "frozen", "fault"):
-            break
-    click.echo(now["reason"])
-    proposal = _newest(client, stream)
-    if proposal == known:
-        proposal = None
-    if proposal is not None:
-        _show(proposal, plot)
-    elif plot:
-        click.echo(f"driftd: no proposal was made, {plot} is not written", err=True)
-    if dry_run:
-        sys.exit(0 if proposal is not None and proposal["accepted"] else EX_FAILED)
-    done = said == "watching" and now["generation"] > before["generation"]
-    sys.exit(0 if done or said == "awaiting_approval" else EX_FAILED)
-
-
-def _newest(client: Client, stream: str) -> dict[str, Any] | None:
-    found: list[dict[str, Any]] = client.get(f"/api/v1/streams/{stream}/proposals")
-    return found[0] if found else None
-
-
-def _show(data: dict[str, Any], plot: Path | None, as_json: bool = False) -> None:
-    """Print a proposal, and draw it if that is wanted."""
-    from monitor.daemon.proposal_plot import proposal_figure
-    from monitor.daemon.proposal_rows import lines
-    from recalib.proposal import Proposal
-
-    proposal = Proposal.from_dict(data)
-    for line in [json.dumps(data)] if as_json else lines(proposal):
-        click.echo(line)
-    if plot is None:
-        return
-    try:
-        proposal_figure(plot, proposal)
-    except (ValueError, OSError) as error:
-        _exit(EX_FAILED, f"no plot: {error}")
-    click.echo(f"plot: {plot}", err=True)
-
-
-@main.group()
-def proposal() -> None:
-    """Look at what the engine proposed."""
-
-
-@proposal.command()
-@click.argument("name")
-@_plot_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, as it is stored.")
-@_url_option
-def show(name: str, plot: Path | None, as_json: bool, url: str) -> None:
-    """Print the proposal NAME: 4 characters of its name or more, or a file that --json wrote."""
-    _show(_read(Path(name)) if Path(name).is_file() else _stored(Client(url), name), plot, as_json)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The proposal in a file, checked."""
-    from recalib.proposal import Proposal
-
-    try:
-        data: dict[str, Any] = json.loads(path.read_text())
-        Proposal.from_dict(data)
-    except (ValueError, KeyError, TypeError) as error:
-        _exit(EX_USAGE, f"{path} holds no proposal: {error!r}")
-    return data
-
-
-def _stored(client: Client, name: str) -> dict[str, Any]:
-    for stream in client.get("/api/v1/status")["streams"]:
-        found: list[dict[str, Any]] = client.get(f"/api/v1/streams/{stream}/proposals")
-        for data in found:
-            if len(name) >= 4 and data["id"].startswith(name):
-                return data
-    _exit(EX_NO_STREAM, f"no stream has a proposal {name!r}")
-
-
-def _decide(word: str, proposal: str, reason: str, url: str) -> None:
-    client = Client(url)
-    streams = client.get("/api/v1/status")["streams"]
-    for name, stream in streams.items():
-        if len(proposal) >= 4 and stream["proposal"].startswith(proposal):
-            now = client.post(f"/api/v1/streams/{name}/{word}", proposal=proposal, reason=reason)
-            click.echo(f"{name}: {now['phase']}")
-            return
-    _exit(EX_REFUSED, f"no stream waits for a decision on proposal {proposal!r}")
-
-
-@main.command()
-@click.argument("proposal")
-@_reason_option
-@_url_option
-def approve(proposal: str, reason: str, url: str) -> None:
-    """Let the waiting PROPOSAL (4 characters of its name or more) go to the board."""
-    _decide("approve", proposal, reason, url)
-
-
-@main.command()
-@click.argument("proposal")
-@_reason_option
-@_url_option
-def reject(proposal: str, reason: str, url: str) -> None:
-    """Turn the waiting PROPOSAL (4 characters of its name or more) down."""
-    _decide("reject", proposal, reason, url)
-
-
-@main.command()
-@click.argument("stream")
-@click.option("--to", default="nominal", show_default=True, help="A payload of the ledger, or nominal.")
-@_reason_option
-@_url_option
-def rollback(stream: str, to: str, reason: str, url: str) -> None:
-    """Put an earlier payload of STREAM back, as a new generation."""
-    now = Client(url).post(f"/api/v1/streams/{stream}/rollback", to=to, reason=reason)
-    click.echo(f"{stream}: {now['phase']}")
-
-
-@main.command()
-@click.argument("stream")
-@_reason_option
-@_url_option
-def freeze(stream: str, reason: str, url: str) -> None:
-    """Write nothing to STREAM's board until it is unfrozen; monitoring goes on."""
-    now = Client(url).post(f"/api/v1/streams/{stream}/freeze", reason=reason)
-    click.echo(f"{stream}: {now['phase']}")
-
-
-@main.command()
-@click.argument("stream")
-@_reason_option
-@_url_option
-def unfreeze(stream: str, reason: str, url: str) -> None:
-    """Let the loop of STREAM act again."""
-    now = Client(url).post(f"/api/v1/streams/{stream}/unfreeze", reason=reason)
-    click.echo(f"{stream}: {now['phase']}")
+        fail(EX_UNAVAILABLE, f"no daemon answers on {own.url(http)}")
 
 
 @main.command()
@@ -360,7 +130,7 @@ def board(
             ready=lambda status: click.echo(json.dumps(status)),
         )
     except FirmwareError as error:
-        _exit(EX_FAILED, str(error))
+        fail(EX_FAILED, str(error))
 
 
 @main.command()
@@ -374,7 +144,7 @@ def condition(text: str, control: str) -> None:
     try:
         click.echo(json.dumps(operate(control, **order)))
     except DemoFailed as error:
-        _exit(EX_FAILED, str(error))
+        fail(EX_FAILED, str(error))
 
 
 @main.command()
@@ -388,6 +158,10 @@ def demo(folder: Path, serve: bool, as_json: bool) -> None:
     sys.exit(run_demo(folder, serve, as_json))
 
 
+for command in operator_commands.COMMANDS:
+    main.add_command(command)
+main.add_command(audit_commands.audit)
+main.add_command(token_commands.token)
 main.add_command(model_commands.model)
 model_commands.model.add_command(cost_command.cost)
 main.add_command(grafana_commands.grafana)
@@ -550,10 +324,10 @@ def bench_recalibrate(
     from monitor.daemon.bench_scenarios import NAMES
 
     if unknown := set(names) - set(NAMES):
-        _exit(EX_USAGE, f"no scenario {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
+        fail(EX_USAGE, f"no scenario {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
     models = bench_models.models(chosen, package, _progress)
     if not models:
-        _exit(EX_FAILED, f"no weights of AXOL1TL v4 at {bench_models.WEIGHTS}")
+        fail(EX_FAILED, f"no weights of AXOL1TL v4 at {bench_models.WEIGHTS}")
     packages = {
         name: bench_models.bench_package(model, package.parent / "bench", progress=_progress)
         for name, model in models.items()
@@ -592,7 +366,7 @@ def bench_lipschitz(bounds: tuple[float, ...], trainings: int, events: int, seed
     try:
         found = measured.lipschitz(settings, _progress)
     except StatsError as error:
-        _exit(EX_FAILED, f"a bound is so low that the scores hardly differ: {error}")
+        fail(EX_FAILED, f"a bound is so low that the scores hardly differ: {error}")
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -629,7 +403,7 @@ def bench_loop(
     from recalib.train import TrainSettings, build_package
 
     if unknown := set(controllers) - set(figures.NAMES):
-        _exit(EX_USAGE, f"no controller {', '.join(sorted(unknown))}: there are {', '.join(figures.NAMES)}")
+        fail(EX_USAGE, f"no controller {', '.join(sorted(unknown))}: there are {', '.join(figures.NAMES)}")
     build_package(package, TrainSettings(), _progress)
     seed = _drawn(seed)
     settings = figures.Settings(chunks, events, controllers or figures.NAMES, seed, workers)

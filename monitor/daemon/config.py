@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -76,8 +77,41 @@ class _Section(BaseModel):
 
 
 class Http(_Section):
+    """Who can reach the interface, and who may do what there.
+
+    ``tokens``: the file that `driftd token` writes. ``anonymous``: the role of a caller on this host without a token.
+    ``names``: of this host, beside localhost, that a request may ask for. ``certificate`` and ``key``: PEM files.
+    ``behind_proxy``: something else ends the TLS, on this host or in this pod, and passes Host on; what it sends
+    needs a token.
+    """
+
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    names: tuple[str, ...] = ()
+    tokens: Path | None = None
+    anonymous: Literal["none", "viewer", "shifter", "expert"] = "viewer"
+    certificate: Path | None = None
+    key: Path | None = None
+    behind_proxy: bool = False
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this host can connect."""
+        try:
+            return self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @model_validator(mode="after")
+    def _private(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together: give both, or neither")
+        if not (self.on_loopback or self.certificate or self.behind_proxy):
+            raise ValueError(
+                f"host {self.host!r} is reached from elsewhere, and tokens would go there in clear text: give "
+                "certificate and key, or set behind_proxy where something else ends the TLS"
+            )
+        return self
 
 
 class Ingest(_Section):
@@ -211,14 +245,15 @@ class Config(_Section):
         return self
 
 
+PATHS = frozenset({"state_dir", "package", "address_table", "token_file", "tokens", "certificate", "key"})
+
+
 def _rooted(data: Any, folder: Path) -> Any:
     """Make the paths of a raw configuration absolute; anything malformed is left to the validation."""
     if not isinstance(data, dict):
         return data
     rooted = {
-        key: str(folder / value)
-        if key in {"state_dir", "package", "address_table", "token_file"} and isinstance(value, str)
-        else _rooted(value, folder)
+        key: str(folder / value) if key in PATHS and isinstance(value, str) else _rooted(value, folder)
         for key, value in data.items()
     }
     return rooted
@@ -241,6 +276,16 @@ def load(path: Path) -> Config:
         return Config.model_validate(_rooted(data, path.resolve().parent))
     except ValidationError as error:
         raise ConfigError(path, [_fault(item) for item in error.errors()]) from None
+
+
+def state_dir(path: Path) -> Path:
+    """The folder of a configuration's ledger, whatever else the file says.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or is none.
+    """
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    return path.resolve().parent / str(data.get("state_dir", Config.model_fields["state_dir"].default))
 
 
 def _fault(item: Any) -> str:

@@ -68,6 +68,11 @@ def detectors(detect: Detect, reference: Reference, streams: int = 1) -> dict[st
     }
 
 
+def _shown(state: loop.State) -> tuple[Phase, int, str]:
+    """What people are told of at once when it changes."""
+    return state.phase, state.generation, state.proposal
+
+
 class StreamControl:
     """Runs the loop of one stream. Everything but the counting happens in the event loop's thread."""
 
@@ -86,6 +91,7 @@ class StreamControl:
         close: Callable[[str, LsReport], None],
         streams: int = 1,
         annotate: Callable[[str, str, str], None] = lambda stream, kind, text: None,
+        changed: Callable[[StreamControl, bool], None] = lambda control, judged: None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -107,6 +113,7 @@ class StreamControl:
         self._streams = streams
         self._fit_seconds = fit_seconds
         self._annotate = annotate
+        self._changed = changed
         self._policy = Policy(settings.detect, settings.hold, reference)
         self._steering: Steering | None = None
         if settings.hold == "rate":
@@ -217,9 +224,11 @@ class StreamControl:
             self._log.info("phase", run=run, ls=ls, **phases, why=self.state.reason)
             data = {"was": before.phase, "event": type(event).__name__, "reason": self.state.reason}
             self.ledger.add_event(self.name, "phase", "info", str(self.state.phase), data)
-        if self.state.generation != before.generation:
+        if self.state.generation != before.generation and not before.steering:
             kind = {Phase.ROLLED_BACK: "rollback", Phase.WARMING: "found"}.get(self.state.phase, "push")
             self._annotate(self.name, kind, self.state.reason)
+        if _shown(self.state) != _shown(before):
+            self._changed(self, False)
         refused = ""
         for command in commands:
             if isinstance(command, loop.Refuse):
@@ -228,23 +237,27 @@ class StreamControl:
                 self._carry_out(command)
         return refused
 
-    def order(self, event: loop.Operator, reason: str) -> str:
+    def why_not(self, event: loop.Operator) -> str:
+        """Why an operator's command would be refused now; nothing if it would not."""
+        _, commands = loop.step(self.state, event, self.rules)
+        return next((command.reason for command in commands if isinstance(command, loop.Refuse)), "")
+
+    def order(self, event: loop.Operator, reason: str, by: str) -> str:
         """An operator's command; the reason if it is refused, else nothing."""
         proposal = self.state.proposal
         refused = self.feed(event)
         word = type(event).__name__.lower()
         level = "warning" if refused else "info"
         text = f"{word} refused: {refused}" if refused else word
-        self.ledger.add_event(self.name, f"order {word}", level, text, {"reason": reason, **asdict(event)})
+        self.ledger.add_event(self.name, f"order {word}", level, text, {"reason": reason, "by": by, **asdict(event)})
         if isinstance(event, loop.Approve | loop.Reject) and not refused:
-            self.ledger.decide(proposal, word, "operator", reason)
+            self.ledger.decide(proposal, word, by, reason)
         return refused
 
     def on_ls(self, report: LsReport) -> None:
         """Judge a closed lumi section and tell the loop."""
         self.ls_closed += 1
-        if len(self.boards.boards) > 1:
-            self._begin("reconcile", self._reconcile, poll=True)
+        self._begin("reconcile", self._reconcile, poll=True)
         verdict = self._policy.assess(report)
         self.reports.append((report, verdict))
         key = report.key
@@ -274,6 +287,7 @@ class StreamControl:
                 by_cuts=self._steering is not None and verdict.drift is not None and verdict.drift.kind == "rate only",
             )
         )
+        self._changed(self, True)
 
     def _targets(self, report: LsReport) -> np.ndarray[Any, np.dtype[np.float64]]:
         """(n_cuts,) the rates that are to be held."""
@@ -292,7 +306,7 @@ class StreamControl:
         pileup = self._pileup_ahead()
         if not self.reference.covers(pileup) or self.state.phase not in loop.STEERED:
             return ""
-        payload = self._payload(self.state.payload)
+        payload = self.payload(self.state.payload)
         cuts = self._steering.cuts(self._expected.on(self.reference.expected(pileup)), payload.raw("cuts"))
         moved = payload.replace(cuts=cuts)
         if moved.id == payload.id:
@@ -419,7 +433,7 @@ class StreamControl:
             case loop.Judge():
                 return await self._judge(command)
             case loop.Stage():
-                payload = self._payload(command.payload)
+                payload = self.payload(command.payload)
                 return await self.push.stage(command.task, payload, self.state.generation)
             case loop.StartPreview():
                 return await self.push.start_preview(command.task)
@@ -447,7 +461,7 @@ class StreamControl:
         self.feed(loop.BoardSeen(state.epoch, state.generation, payload.id, since))
 
     def _adopt(self, command: loop.Adopt) -> None:
-        payload = self._payload(command.payload)
+        payload = self.payload(command.payload)
         run, ls = command.since
         steered = command.steered and replace(self._expected, cuts=tuple(payload.raw("cuts").tolist()))
         self._expected = steered or replace(self._expectation(payload), scores_since=command.generation)
@@ -467,7 +481,8 @@ class StreamControl:
                 return Expectation(cuts, proposal.predicted / proposal.p_ref, proposal.n_eff)
         return Expectation(cuts)
 
-    def _payload(self, name: str) -> Payload:
+    def payload(self, name: str) -> Payload:
+        """The words of a payload of the ledger, by its whole id."""
         if name not in self.payloads:
             self.payloads[name] = self.ledger.payload(name, self.name).unpack(self.package.model.layout)
         return self.payloads[name]
@@ -505,7 +520,7 @@ class StreamControl:
     async def _fit(self, command: loop.Fit) -> loop.Event:
         since = self._collected_since(self.state.onset)
         p_ref, m, rates, pileup = self._reference_for(since)
-        active = self._payload(self.state.payload)
+        active = self.payload(self.state.payload)
         if self._steering is not None and pileup is not None:
             now, then = (self.reference.expected(mu) for mu in (pileup, self._pileup_ahead()))
             rates = rates / self._steering.change(now, then, active.raw("cuts"))
@@ -550,8 +565,8 @@ class StreamControl:
         p_ref, m, rates, pileup = self._reference_for(command.since)
         steered = self._steering is not None and pileup is not None and self.state.mode is loop.Mode.AUTO
         request = JudgeRequest(
-            old=self._payload(command.old).words,
-            new=self._payload(command.new).words,
+            old=self.payload(command.old).words,
+            new=self.payload(command.new).words,
             sample=self._sample(command.since),
             p_ref=p_ref,
             m_ref=m,

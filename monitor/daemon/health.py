@@ -13,7 +13,7 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 def url(http: Http) -> str:
     """Where a process of the same machine reaches it."""
     host = ANYWHERE.get(http.host, http.host)
-    scheme = "https" if getattr(http, "certificate", None) else "http"
+    scheme = "https" if http.certificate else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{http.port}"
 
 

@@ -155,6 +155,16 @@ class ServiceCollector(Collector):
             ["board"],
             (([name], link.errors) for name, link in boards),
         )
+        yield counter(
+            "driftd_http_requests",
+            "Requests by the route that took them; of no route, `other`.",
+            ["method", "route", "status"],
+            ((key, n) for key, n in service.requests.copy().items()),
+        )
+        yield gauge(
+            "driftd_event_listeners", "Clients that listen to events.", [], [([], len(service.events.listeners))]
+        )
+        yield counter("driftd_audit_entries", "Entries of the audit.", [], [([], service.audit.count)])
         if service.annotator:
             yield counter(
                 "driftd_annotations",

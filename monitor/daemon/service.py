@@ -8,26 +8,27 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import structlog
-import uvicorn
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from firmware.errors import FirmwareError
-from firmware.ledger import Ledger
+from firmware.ledger import Event, Ledger
 from firmware.package import Package
 from firmware.process import Remote
+from monitor.daemon import answers, tokens, views
 from monitor.daemon import log as logging
-from monitor.daemon import views
-from monitor.daemon.api import application
+from monitor.daemon.access import Access
+from monitor.daemon.audit import Audit, AuditError
 from monitor.daemon.boards import StreamBoards, board_link
 from monitor.daemon.config import Config, ConfigError, Grafana
 from monitor.daemon.control import StreamControl, detectors
+from monitor.daemon.events import Events, Message, Name
 from monitor.daemon.ingest import Receiver
 from monitor.daemon.loop import Tick
 from monitor.daemon.metrics import ServiceCollector, fit_seconds
@@ -40,6 +41,7 @@ from recalib.worker import FitWorker
 
 if TYPE_CHECKING:
     from monitor.daemon.grafana_annotations import Annotator
+    from monitor.daemon.http_server import HttpServer
 
 log = structlog.get_logger()
 
@@ -84,14 +86,6 @@ def annotator(settings: Grafana | None) -> Annotator | None:
         raise ConfigError("grafana", [str(error)]) from None
 
 
-class _Http(uvicorn.Server):
-    """uvicorn without signal handlers of its own: the daemon has them."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Service:
     """Holds the parts together; every decision is the loops'."""
 
@@ -100,8 +94,13 @@ class Service:
         self.started_at = time.time()
         streams = load_streams(config)
         self.annotator = annotator(config.grafana)
+        self._operator_token, operator = tokens.issue(tokens.OPERATOR, tokens.Role.EXPERT)
+        self.access = Access(config.http, operator)
         config.state_dir.mkdir(parents=True, exist_ok=True)
-        self.ledger = Ledger(config.state_dir / "ledger.sqlite")
+        self.ledger = Ledger(config.state_dir / "ledger.sqlite", watch=self._noted)
+        self.audit = Audit(config.state_dir / "audit.sqlite")
+        self.events = Events()
+        self.requests: Counter[tuple[str, str, str]] = Counter()
         models = {name: package.model for name, (package, _) in streams.items()}
         self.boards = {name: board_link(config, name, models) for name in config.boards}
         self.registry = CollectorRegistry()
@@ -113,6 +112,7 @@ class Service:
         self._stop = asyncio.Event()
         self.notifier = Notifier()
         self.reloads = Reloads(self, path, annotator)
+        self._up: dict[str, bool] = {}
         for name, (package, reference) in streams.items():
             settings = config.streams[name]
             worker = self.workers[name] = Remote(
@@ -132,6 +132,7 @@ class Service:
                 close=self._closed,
                 streams=len(streams),
                 annotate=self._annotate,
+                changed=self._changed,
             )
         self.receiver = Receiver(
             {name: control.monitor for name, control in self.controls.items()},
@@ -152,20 +153,28 @@ class Service:
         seen = self.receiver.last_message
         return all(now - seen.get(name, 0) < self.config.ingest.silent_s for name in self.controls)
 
-    def status(self) -> dict[str, Any]:
+    def stream(self, control: StreamControl) -> answers.Stream:
+        """All about one stream."""
+        last = self.receiver.last_message.get(control.name)
+        silent = None if last is None else round(time.monotonic() - last, 1)
+        return views.stream(control, silent, self.config.ingest.silent_s)
+
+    def status(self) -> answers.Status:
         """What `driftd status` shows."""
-        now = time.monotonic()
-        streams = {}
-        for name, control in self.controls.items():
-            last = self.receiver.last_message.get(name)
-            streams[name] = views.status(control) | {"silent_s": None if last is None else round(now - last, 1)}
-        return {
-            "streams": streams,
-            "boards": {name: board.status() for name, board in self.boards.items()},
-            "memory_bytes": {"daemon": psutil.Process().memory_info().rss} | self.memory(),
-            "malformed": {f"{source}/{cause}": n for (cause, source), n in self.receiver.malformed.copy().items()},
-            "started": self.started_at,
-        }
+        return answers.Status(
+            streams={name: self.stream(control) for name, control in self.controls.items()},
+            boards={name: answers.Board(**board.status()) for name, board in self.boards.items()},
+            memory_bytes={"daemon": psutil.Process().memory_info().rss} | self.memory(),
+            malformed={f"{source}/{cause}": n for (cause, source), n in self.receiver.malformed.copy().items()},
+            started=self.started_at,
+        )
+
+    def now(self) -> list[Message]:
+        """How all streams are, for who begins to listen."""
+        return [
+            self.events.now("status", name, self.stream(control).model_dump_json())
+            for name, control in self.controls.items()
+        ]
 
     def memory(self) -> dict[str, int]:
         """Resident bytes of the processes beside the daemon, by name."""
@@ -173,15 +182,15 @@ class Service:
             f"board-{name}": board.rss_bytes for name, board in self.boards.items()
         }
 
-    async def serve(self) -> None:
+    async def serve(self, http: HttpServer) -> None:
         """Run until a signal or `stop`."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, number)
         loop.add_signal_handler(signal.SIGHUP, self.reloads.ask)
         listener = socket.create_server((self.config.http.host, self.config.http.port))
-        http = _Http(uvicorn.Config(application(self, self.registry), log_config=None, access_log=False))
         self._loop = loop
+        tokens.private(self._operator_file, self._operator_token + "\n")
         self.receiver.start()
         judging = loop.create_task(self._judge_reports())
         tasks = [
@@ -192,12 +201,15 @@ class Service:
             loop.create_task(self._beat(http, judging)),
             *(loop.create_task(control.startup()) for control in self.controls.values()),
         ]
-        log.info("started", http=f"http://{self.config.http.host}:{listener.getsockname()[1]}")
+        scheme = "https" if self.config.http.certificate else "http"
+        log.info("started", http=f"{scheme}://{self.config.http.host}:{listener.getsockname()[1]}")
+        log.info("audit", head=self.audit.head, entries=self.audit.count)
         try:
             await self._stop.wait()
         finally:
             self.notifier.tell(STOPPING=1, STATUS="stopping: counting what has arrived, disarming boards")
             http.should_exit = True
+            self.events.close()
             await self._shutdown(tasks)
             listener.close()
 
@@ -216,7 +228,7 @@ class Service:
         signal.signal(number, lambda *_: os._exit(128 + number))
         self.stop()
 
-    async def _beat(self, http: uvicorn.Server, judging: asyncio.Task[None]) -> None:
+    async def _beat(self, http: HttpServer, judging: asyncio.Task[None]) -> None:
         """Tell systemd when all serves, and then again and again that it goes on."""
         while not http.started:
             await asyncio.sleep(0.01)
@@ -234,6 +246,10 @@ class Service:
                 self.notifier.tell(STATUS=f"no progress: {', '.join(stuck)}")
             said = stuck
 
+    @property
+    def _operator_file(self) -> Path:
+        return self.config.state_dir / "operator.token"
+
     def _annotate(self, stream: str, kind: str, text: str) -> None:
         if self.annotator:
             self.annotator.note(stream, kind, text)
@@ -241,6 +257,26 @@ class Service:
     def _closed(self, stream: str, report: LsReport) -> None:
         """Called in the receiver thread."""
         self._loop.call_soon_threadsafe(self._reports.put_nowait, (stream, report))
+
+    def _noted(self, event: Event) -> None:
+        """Called in whichever thread wrote to the ledger."""
+        self._publish("ledger", event.stream or "", views.event(event))
+
+    def _changed(self, control: StreamControl, judged: bool) -> None:
+        if judged:
+            self._publish("window", control.name, views.named_window(control))
+        self._publish("status", control.name, self.stream(control).model_dump_json())
+
+    def _tell_of_boards(self) -> None:
+        for name, board in self.boards.items():
+            if self._up.get(name) != board.up:
+                self._up[name] = board.up
+                said = answers.NamedBoard(name=name, **board.status())
+                self._publish("board", "", said.model_dump_json())
+
+    def _publish(self, name: Name, stream: str, data: str) -> None:
+        """In the order in which things happened, whatever the thread."""
+        self._loop.call_soon_threadsafe(self.events.publish, name, stream, data)
 
     async def _judge_reports(self) -> None:
         while True:
@@ -256,6 +292,11 @@ class Service:
             await asyncio.sleep(TICK_S)
             for control in self.controls.values():
                 control.feed(Tick())
+            self._tell_of_boards()
+            try:
+                self.audit.settle()
+            except AuditError:
+                log.exception("attempts not written")
 
     async def _shutdown(self, tasks: list[asyncio.Task[Any]]) -> None:
         """Count what has arrived, leave no swap armed, end the processes."""
@@ -273,20 +314,6 @@ class Service:
         if self.annotator:
             self.annotator.close()
         self.ledger.close()
-        log.info("stopped", messages=self.receiver.messages)
-
-
-def run(config: Config, path: Path) -> int:
-    """Serve until a signal; the exit code. The file at ``path`` is read again at a SIGHUP."""
-    logging.configure(config.log_level)
-    logging.take_over()
-
-    async def main() -> None:
-        await Service(config, path).serve()
-
-    try:
-        asyncio.run(main())
-    except ConfigError as error:
-        log.error(str(error))
-        return 78
-    return 0
+        self.audit.close()
+        self._operator_file.unlink(missing_ok=True)
+        log.info("stopped", messages=self.receiver.messages, audit_head=self.audit.head, audit_entries=self.audit.count)

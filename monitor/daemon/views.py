@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from firmware.ledger import LedgerError
-from monitor.daemon.loop import Phase
+from firmware.ledger import Event, LedgerError
+from firmware.payload import Change, Payload
+from firmware.records import StoredPayload
+from monitor.daemon import answers
+from monitor.daemon.loop import Approve, Freeze, Operator, Phase, Recalibrate, Reject, Rollback, Unfreeze
 from monitor.daemon.policy import Verdict
 from monitor.daemon.stream import LsReport
+from monitor.daemon.tokens import Role
 from monitor.stats.distance import distance
 from monitor.stats.reference import Reference
 
@@ -16,6 +20,20 @@ if TYPE_CHECKING:
     from monitor.daemon.control import StreamControl
 
 MAX_REGISTERS = 200
+NOT_IN_HISTORY = ("step", "decision")
+ROLES = {
+    Recalibrate: Role.SHIFTER,
+    Freeze: Role.SHIFTER,
+    Unfreeze: Role.SHIFTER,
+    Approve: Role.EXPERT,
+    Reject: Role.EXPERT,
+    Rollback: Role.EXPERT,
+}
+"""Whom an operator's command needs."""
+
+
+class NotRead(Exception):
+    """The board has not been read yet."""
 
 
 def summary(report: LsReport, verdict: Verdict) -> dict[str, Any]:
@@ -30,7 +48,7 @@ def summary(report: LsReport, verdict: Verdict) -> dict[str, Any]:
         "level": verdict.level,
         "text": verdict.text,
         "details": verdict.details,
-        "drift": None if verdict.drift is None else asdict(verdict.drift),
+        "drift": verdict.drift,
         "pileup_only": verdict.pileup_only,
         "kl": report.to_reference.kl_corrected,
         "kl_error": report.to_reference.kl_error,
@@ -60,39 +78,74 @@ def distances(report: LsReport, reference: Reference) -> dict[str, Any]:
     }
 
 
-def windows(control: StreamControl, limit: int) -> list[dict[str, Any]]:
+def divergences(control: StreamControl, limit: int) -> list[answers.Divergences]:
+    """The last lumi sections, oldest first."""
+    return [answers.Divergences(**summary(*judged)) for judged in list(control.reports)[-limit:]]
+
+
+def windows(control: StreamControl, limit: int) -> list[answers.Window]:
     """The last lumi sections, oldest first, with their counts per bin."""
     edges = control.reference.binning.edges.tolist()
     return [
-        summary(report, verdict)
-        | {"counts": report.counts.tolist(), "expected": report.expected.p.tolist(), "edges": edges}
+        answers.Window(
+            **summary(report, verdict),
+            counts=report.counts.tolist(),
+            expected=report.expected.p.tolist(),
+            edges=edges,
+        )
         for report, verdict in list(control.reports)[-limit:]
     ]
 
 
-def status(control: StreamControl) -> dict[str, Any]:
+def named_window(control: StreamControl) -> str:
+    """The last of `windows` with the stream's name, as JSON."""
+    (last,) = windows(control, 1)
+    return answers.NamedWindow(stream=control.name, **dict(last)).model_dump_json()
+
+
+def event(event: Event) -> str:
+    """An event of the ledger, as JSON."""
+    told = asdict(event)
+    if event.kind in NOT_IN_HISTORY:
+        told["id"] = f"{event.kind} {event.id}"
+    return answers.LedgerEvent(**told).model_dump_json()
+
+
+def stream(control: StreamControl, silent_s: float | None, silent_after_s: float) -> answers.Stream:
     """Where the loop stands, the last lumi section, and the registers that differ from the nominal ones."""
-    state = control.state
+    state, detect, nominal = control.state, control.settings.detect, control.package.nominal
     active = control.payloads.get(state.payload)
-    changes = control.package.nominal.diff(active) if active is not None else []
-    return {
-        "phase": state.phase,
-        "mode": state.mode,
-        "hold": control.settings.hold,
-        "reason": state.reason,
-        "generation": state.generation,
-        "epoch": state.epoch,
-        "payload": state.payload,
-        "previous": state.previous,
-        "proposal": state.proposal if state.phase is Phase.AWAITING_APPROVAL else "",
-        "target_ls": state.target_ls,
-        "ls_closed": control.ls_closed,
-        "last": control.last,
-        "registers": [asdict(change) for change in changes[:MAX_REGISTERS]],
-        "datapath": control.datapath,
-        "board": control.boards.name,
-        "outcomes": {f"{operation} {outcome}": n for (operation, outcome), n in control.outcomes.items()},
-    }
+    changes = nominal.diff(active) if active is not None else []
+    return answers.Stream(
+        name=control.name,
+        phase=state.phase,
+        mode=state.mode,
+        hold=control.settings.hold,
+        reason=state.reason,
+        generation=state.generation,
+        epoch=state.epoch,
+        payload=state.payload,
+        previous=state.previous,
+        proposal=_waiting(control),
+        target_ls=state.target_ls,
+        ls_closed=control.ls_closed,
+        last=answers.Last(**control.last) if control.last else answers.Nothing(),
+        registers=changes[:MAX_REGISTERS],
+        cuts=(active or nominal).raw("cuts").tolist(),
+        target_rates=control.reference.target_rates.tolist(),
+        tolerances=answers.Tolerances(kl=detect.tolerated_kl, psi=2 * detect.tolerated_kl, rate=detect.rate_tolerance),
+        lsb=control.reference.lsb,
+        datapath=control.datapath,
+        board=control.boards.name,
+        outcomes={f"{operation} {outcome}": n for (operation, outcome), n in control.outcomes.items()},
+        silent_s=silent_s,
+        silent_after_s=silent_after_s,
+    )
+
+
+def brief(control: StreamControl) -> answers.Brief:
+    state = control.state
+    return answers.Brief(name=control.name, phase=state.phase, mode=state.mode, level=control.last.get("level"))
 
 
 def proposals(control: StreamControl) -> list[dict[str, Any]]:
@@ -109,9 +162,93 @@ def proposal(control: StreamControl, name: str) -> dict[str, Any] | None:
     return stored.data if stored.stream == control.name else None
 
 
-def history(control: StreamControl) -> dict[str, Any]:
+def history(control: StreamControl) -> answers.History:
     """Which payload decided since when, and what happened lately."""
-    return {
-        "iovs": [asdict(iov) for iov in control.ledger.history(control.name)],
-        "events": [asdict(event) for event in control.ledger.events(stream=control.name)],
-    }
+    return answers.History(iovs=control.ledger.history(control.name), events=control.ledger.events(stream=control.name))
+
+
+def payloads(control: StreamControl, limit: int) -> list[answers.Payload]:
+    """The newest of the ledger, newest first."""
+    generations = _generations(control)
+    return [_payload(control, stored, generations) for stored in control.ledger.newest_payloads(control.name, limit)]
+
+
+def payload(control: StreamControl, name: str) -> answers.PayloadChanges | None:
+    """The payload whose id begins with ``name``, or ``nominal``, and what writing it would change."""
+    found = control.find_payload(name)
+    if found is None:
+        return None
+    told = _payload(control, control.ledger.payload(found, control.name), _generations(control))
+    given = control.payload(found)
+    against_nominal = control.package.nominal.diff(given)
+    return answers.PayloadChanges(
+        **dict(told),
+        **dict(changes(control, given)),
+        against_nominal=against_nominal[:MAX_REGISTERS],
+        n_against_nominal=len(against_nominal),
+    )
+
+
+def changes(control: StreamControl, given: Payload) -> answers.Changes:
+    """What writing a payload would change of the active one.
+
+    Raises:
+        NotRead: what is active is not known.
+    """
+    active = control.payloads.get(control.state.payload)
+    if active is None:
+        raise NotRead("what the board runs is not known: it has not been read yet")
+    found = active.diff(given)
+    return answers.Changes(changes=found[:MAX_REGISTERS], n_changes=len(found), fields=_fields(found))
+
+
+def commands(control: StreamControl, role: Role) -> list[answers.Command]:
+    """Every command, and whether the loop would take it now from a caller of this role."""
+    waiting = _waiting(control)
+    events = (Recalibrate(), Approve(waiting), Reject(waiting), Rollback("another"), Freeze(), Unfreeze())
+    return [_command(control, event, role) for event in events]
+
+
+def word(event: Operator) -> str:
+    """The name of a command."""
+    return type(event).__name__.lower()
+
+
+def _command(control: StreamControl, event: Operator, role: Role) -> answers.Command:
+    needed = ROLES[type(event)]
+    refused = control.why_not(event)
+    if not role.includes(needed):
+        refused = f"needs the role {needed}, not {role}"
+    return answers.Command(name=word(event), role=needed, allowed=not refused, why_not=refused)
+
+
+def _waiting(control: StreamControl) -> str:
+    """The proposal that waits for approval."""
+    return control.state.proposal if control.state.phase is Phase.AWAITING_APPROVAL else ""
+
+
+def _generations(control: StreamControl) -> dict[str, int]:
+    """The last generation of each payload that was ever active."""
+    return {iov.payload_id: iov.generation for iov in control.ledger.history(control.name)}
+
+
+def _payload(control: StreamControl, stored: StoredPayload, generations: dict[str, int]) -> answers.Payload:
+    return answers.Payload(
+        id=stored.id,
+        how=stored.origin,
+        created_ns=stored.created,
+        generation=generations.get(stored.id),
+        active=stored.id == control.state.payload,
+        previous=stored.id == control.state.previous,
+        nominal=stored.id == control.package.nominal.id,
+    )
+
+
+def _fields(found: list[Change]) -> list[answers.Summary]:
+    values: dict[str, list[float]] = {}
+    for change in found:
+        values.setdefault(change.field, []).append(change.new_value)
+    return [
+        answers.Summary(field=name, changed=len(given), min=min(given), max=max(given))
+        for name, given in values.items()
+    ]

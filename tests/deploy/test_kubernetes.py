@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dashboards.build import prometheus_rule
-from monitor.daemon.config import Http, load
+from monitor.daemon.config import load
 from tests.monitor.grafana_stub import SCHEMAS
 
 ROOT = Path(__file__).parents[2]
@@ -194,7 +194,6 @@ def test_no_secret_is_in_the_repository(overlay: str) -> None:
     assert secrets == {"driftd-tls", "driftd-tokens"}
 
 
-@pytest.mark.skipif("certificate" not in Http.model_fields, reason="needs [http] certificate")
 @overlays
 def test_the_config_is_valid_and_names_only_what_is_mounted(overlay: str, tmp_path: Path) -> None:
     objects = rendered(overlay)

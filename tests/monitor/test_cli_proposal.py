@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from monitor.daemon import cli
+from monitor.daemon import cli, exits, operator_commands
 from tests.monitor.test_plots import proposal
 
 STREAM = "/api/v1/streams/axol1tl"
@@ -35,8 +35,8 @@ class Api:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, api: Api, *arguments: str) -> Any:
-    monkeypatch.setattr(cli, "Client", lambda url: api)
-    monkeypatch.setattr(cli, "POLL_S", 0)
+    monkeypatch.setattr(operator_commands, "Client", lambda url, token, ca: api)
+    monkeypatch.setattr(operator_commands, "POLL_S", 0)
     return CliRunner().invoke(cli.main, arguments)
 
 
@@ -74,6 +74,6 @@ def test_a_stored_proposal_is_shown_by_its_name_or_from_a_file(monkeypatch: pyte
     shown = run(monkeypatch, api, "proposal", "show", str(path), "--plot", str(plot))
     assert name[:12] in shown.output
     assert plot.read_bytes().startswith(b"%PDF")
-    assert run(monkeypatch, api, "proposal", "show", "ffff").exit_code == cli.EX_NO_STREAM
+    assert run(monkeypatch, api, "proposal", "show", "ffff").exit_code == exits.EX_NO_STREAM
     path.write_text("[1]")
-    assert run(monkeypatch, api, "proposal", "show", str(path)).exit_code == cli.EX_USAGE
+    assert run(monkeypatch, api, "proposal", "show", str(path)).exit_code == exits.EX_USAGE

@@ -17,7 +17,7 @@ from monitor.daemon import loop
 from monitor.daemon.config import Ingest, Stream
 from monitor.daemon.control import StreamControl
 from monitor.daemon.loop import Phase
-from monitor.daemon.views import status
+from monitor.daemon.views import stream
 from monitor.stats.reference import Reference
 from recalib.proposal import Step
 from recalib.train import TrainSettings, build_package
@@ -88,9 +88,9 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 def test_the_status_says_where_the_fit_is(control: StreamControl) -> None:
     async def scene() -> None:
         work = asyncio.create_task(control._work(loop.Fit(1, (0, 0))))
-        await until(lambda: "step 3" in status(control)["reason"])
-        assert status(control)["phase"] == "fitting"
-        control.order(loop.Freeze(), "enough seen")
+        await until(lambda: "step 3" in stream(control, None).reason)
+        assert stream(control, None).phase == "fitting"
+        control.order(loop.Freeze(), "enough seen", "ada")
         await work
 
     asyncio.run(scene())
@@ -106,7 +106,7 @@ def test_a_freeze_ends_a_fit_at_its_next_step_and_the_worker_is_there_for_the_ne
         await until(lambda: "step 2" in control.state.reason)
         busy = remote.pid
         assert busy is not None
-        assert not control.order(loop.Freeze(), "maintenance")
+        assert not control.order(loop.Freeze(), "maintenance", "ada")
         await asyncio.wait_for(work, 5)
         assert not psutil.pid_exists(busy)
         await until(lambda: control.datapath == "warm")

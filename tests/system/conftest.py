@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from monitor.daemon import tokens
 from monitor.daemon.demo import operate
+from monitor.daemon.tokens import Role
 from recalib.train import TrainSettings, build_package
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +26,7 @@ CONFIG = """
 state_dir = "."
 [http]
 port = {http}
+{settings}
 [boards.gt]
 uri = "ipbusudp-2.0://127.0.0.1:{ipbus}"
 deadline_s = 1.0
@@ -64,11 +67,24 @@ class Site:
             s.close()
         self.url = f"http://127.0.0.1:{self.ports['http']}"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.told: dict[str, str] = {}
 
-    def config(self, mode: str = "auto", extra: str = "") -> Path:
+    def config(self, mode: str = "auto", extra: str = "", http: str = "") -> Path:
         path = self.folder / "config.toml"
-        path.write_text(CONFIG.format(mode=mode, package=self.package, **self.ports) + extra)
+        path.write_text(CONFIG.format(mode=mode, package=self.package, settings=http, **self.ports) + extra)
         return path
+
+    def tokens(self, **days: float) -> None:
+        """Make a token for each role, and one for each expert that is named with the days that it is good for."""
+        roles = {str(role): role for role in Role} | dict.fromkeys(days, Role.EXPERT)
+        made = {name: tokens.issue(name, role, days.get(name)) for name, role in roles.items()}
+        self.told = {name: text for name, (text, _) in made.items()}
+        tokens.write(self.folder / "tokens.toml", {name: kept for name, (_, kept) in made.items()})
+
+    @property
+    def operator(self) -> dict[str, str]:
+        """The headers by which the daemon knows its own user."""
+        return {"Authorization": f"Bearer {(self.folder / 'operator.token').read_text().strip()}"}
 
     def start(self, *arguments: str, name: str = "") -> subprocess.Popen[bytes]:
         with (self.folder / f"{name or arguments[0]}.log").open("ab") as log:
@@ -106,7 +122,7 @@ class Site:
             return False
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.url}/api/v1/status", timeout=10).json()
+        found: dict[str, Any] = httpx.get(f"{self.url}/api/v1/status", headers=self.operator, timeout=10).json()
         return found
 
     def stream(self) -> dict[str, Any]:
@@ -133,6 +149,7 @@ class Site:
             text=True,
             timeout=400,
             env=self.environment,
+            cwd=self.folder,
             check=False,
         )
 

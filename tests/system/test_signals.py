@@ -31,7 +31,7 @@ WATCHDOG_S = 1.2
 STUCK = """
 import asyncio, sys, time
 from pathlib import Path
-from monitor.daemon import config, service
+from monitor.daemon import config, http_server, service
 
 class Stuck(service.Service):
     async def _tick(self):
@@ -47,8 +47,8 @@ class Stuck(service.Service):
                     task.cancel()
         await asyncio.sleep(600)
 
-service.Service = Stuck
-sys.exit(service.run(config.load(Path(sys.argv[1])), Path(sys.argv[1])))
+http_server.Service = Stuck
+sys.exit(http_server.run(config.load(Path(sys.argv[1])), Path(sys.argv[1])))
 """
 
 

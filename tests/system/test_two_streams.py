@@ -62,7 +62,7 @@ def test_both_are_recalibrated_and_a_frozen_one_leaves_the_other_alone(site: Sit
     board = UhalBoard(f"ipbusudp-2.0://127.0.0.1:{site.ports['ipbus']}", _table(site.package, cicada))
     assert (board.read_bank(OTHER, "active") == nominal.words).all()
 
-    assert site.driftd("unfreeze", OTHER).returncode == 0
+    assert site.driftd("unfreeze", OTHER, "--reason", "by hand").returncode == 0
     site.until(lambda: streams(site)[OTHER]["generation"] == 1, 400)
     site.until(lambda: streams(site)[OTHER]["last"]["level"] == "ok", 240)
     both = streams(site)

@@ -27,8 +27,6 @@ export function small(value, digits = 2) {
   return size < 0.1 ? value.toFixed(4) : size < 100 ? value.toFixed(digits) : Math.round(value).toLocaleString("en");
 }
 
-export const percent = (value, digits = 0) => (Number.isFinite(value) ? `${(100 * value).toFixed(digits)} %` : "–");
-
 export const times = (value) => (Number.isFinite(value) ? `× ${value.toFixed(2)}` : "–");
 
 export const short = (id) => (id ? id.slice(0, 12) : "unknown");
