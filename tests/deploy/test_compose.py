@@ -28,10 +28,10 @@ def mounts(name: str) -> list[list[str]]:
 
 def test_the_specification_takes_it_and_would_not_take_a_slip() -> None:
     assert set(PyCompose.from_json(json.dumps(COMPOSE)).service_names()) == set(SERVICES)
-    for wrong in ({"comand": ["run"]}, {"restart": "sometimes"}, {"depends_on": 3}):
+    for key, value in {"comand": ["run"], "restart": "sometimes", "depends_on": 3}.items():
         damaged = copy.deepcopy(COMPOSE)
-        damaged["services"]["driftd"] |= wrong
-        with pytest.raises(ValueError):  # noqa: PT011
+        damaged["services"]["driftd"][key] = value
+        with pytest.raises(ValueError, match=r"comand|sometimes|`3`"):
             PyCompose.from_json(json.dumps(damaged))
 
 
