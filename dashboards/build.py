@@ -42,6 +42,8 @@ from dashboards.panels import (
 )
 
 HERE = Path(__file__).parent
+DEPLOY = HERE.parent / "deploy"
+WRITTEN = "# Written by python -m dashboards.build"
 
 
 def _dashboard(name: str, title: str, text: str, several: bool, panels: Sequence[Panel]) -> dashboard.Dashboard:
@@ -404,10 +406,24 @@ def files() -> dict[str, str]:
     written = {f"grafana/{name}.json": encoded(build().build()) for name, build in DASHBOARDS.items()}
     written["rules.json"] = encoded(rules().build())
     written["provisioning/alerting/driftd.yml"] = (
-        "# Written by python -m dashboards.build. The policies of such a file take the place of all that Grafana has.\n"
+        f"{WRITTEN}. The policies of such a file take the place of all that Grafana has.\n"
         + yaml.safe_dump(provisioning(), sort_keys=False, width=120)
     )
+    written["../deploy/kubernetes/base/prometheusrule.yaml"] = (
+        f"{WRITTEN} out of deploy/prometheus.\n" + yaml.safe_dump(prometheus_rule(), sort_keys=False, width=120)
+    )
     return written
+
+
+def prometheus_rule() -> dict[str, object]:
+    """The rules of Prometheus as Kubernetes' operator of it takes them."""
+    groups = [yaml.safe_load((DEPLOY / "prometheus" / f"{name}.yml").read_text()) for name in ("recording", "alerts")]
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "driftd", "labels": {"app.kubernetes.io/name": "driftd"}},
+        "spec": {"groups": [group for file in groups for group in file["groups"]]},
+    }
 
 
 def main() -> None:

@@ -190,6 +190,12 @@ class Sampler:
                     key = _Key(epoch, generation, run, ls, stratum)
                     self._offer(key, events[rows], inclusion[rows], codes[rows])
 
+    def resize(self, capacity: int) -> None:
+        """Keep as many events from now on; the oldest lumi sections go if that is fewer."""
+        with self._lock:
+            self.capacity = capacity
+            self._trim()
+
     def sample(self, generations: range, epoch: int, since: tuple[int, int] = (0, 0)) -> EventSample:
         """What is kept of generations whose scores mean the same, from (run, LS) `since` on."""
         generation = generations[-1]
@@ -232,6 +238,9 @@ class Sampler:
             codes.astype(np.uint32, copy=False),
         )
         self._size += len(part) - before
+        self._trim()
+
+    def _trim(self) -> None:
         while self._size > self.capacity:
             oldest = next(iter(self._parts))
             for tail in (False, True):

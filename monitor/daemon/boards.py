@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from firmware.addresses import address_table, check
 from firmware.board import Board, RemoteBoard
 from firmware.boards import driver
+from firmware.errors import FirmwareError
+from firmware.model import Model
+from monitor.daemon.config import Config, ConfigError
+from monitor.daemon.log import logged
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +32,7 @@ class BoardLink:
         self.name = name
         self.uri = uri
         arguments = (uri, address_table, int(1000 * TIMEOUT_SHARE * deadline), folder)
-        self.board = RemoteBoard(driver(uri), *arguments, name=f"board-{name}", deadline=deadline)
+        self.board = RemoteBoard(partial(logged, driver(uri)), *arguments, name=f"board-{name}", deadline=deadline)
         self.turn = asyncio.Lock()
         self.errors = 0
 
@@ -44,6 +50,30 @@ class BoardLink:
 
     def close(self) -> None:
         self.board.close()
+
+
+def board_link(config: Config, name: str, models: Mapping[str, Model]) -> BoardLink:
+    """The link to a board on which streams of these models run.
+
+    Raises:
+        ConfigError: its address table cannot be read, or lacks what the models need.
+    """
+    board = config.boards[name]
+    own = [
+        (stream, models[stream].layout, models[stream].n_cuts)
+        for stream, settings in config.streams.items()
+        if name in settings.board and stream in models
+    ]
+    if board.address_table is None:
+        return BoardLink(name, board.uri, address_table(own), None, board.deadline_s)
+    folder = board.address_table.parent
+    try:
+        table = board.address_table.read_text()
+        playback = any(config.streams[stream].push.require_playback for stream, _, _ in own)
+        check(table, own, folder, playback=playback)
+    except (OSError, FirmwareError) as error:
+        raise ConfigError("address tables", [f"boards.{name}.address_table: {error}"]) from None
+    return BoardLink(name, board.uri, table, folder, board.deadline_s)
 
 
 class StreamBoards:

@@ -22,7 +22,7 @@ from monitor.daemon import (
     token_commands,
 )
 from monitor.daemon import config as configuration
-from monitor.daemon.exits import EX_FAILED, EX_USAGE, fail
+from monitor.daemon.exits import EX_FAILED, EX_UNAVAILABLE, EX_USAGE, fail
 
 
 def _progress(text: str) -> None:
@@ -57,27 +57,40 @@ def main() -> None:
 @main.command()
 @_config_option
 def run(config_path: Path) -> None:
-    """Run the daemon until SIGTERM."""
+    """Run the daemon until SIGTERM; SIGHUP reads the configuration again."""
     from monitor.daemon.http_server import run as run_service
 
-    sys.exit(run_service(_load(config_path)))
+    sys.exit(run_service(_load(config_path), config_path))
 
 
 @main.command()
 @_config_option
-def check(config_path: Path) -> None:
-    """Validate the configuration and the model packages it names."""
-    from monitor.daemon.access import Access
-    from monitor.daemon.service import load_streams
+@click.option("--offline", is_flag=True, help="Ask no board.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def check(config_path: Path, offline: bool, as_json: bool) -> None:
+    """See whether all that the daemon needs is there and sound: 78 if not, 69 if only a board does not answer."""
+    from monitor.daemon import check as checks
 
-    config = _load(config_path)
-    try:
-        loaded = load_streams(config)
-        Access(config.http)
-    except configuration.ConfigError as error:
-        fail(configuration.EX_CONFIG, str(error))
-    for name, (package, reference) in loaded.items():
-        click.echo(f"{name}: model {package.model.id[:12]}, reference of {reference.m:,.0f} events")
+    found = []
+    for finding in checks.findings(config_path, offline):
+        found.append(finding)
+        if not as_json:
+            click.echo(str(finding))
+    code = checks.exit_code(found)
+    if as_json:
+        click.echo(json.dumps({"exit_code": code, "findings": [vars(finding) for finding in found]}))
+    sys.exit(code)
+
+
+@main.command()
+@_config_option
+def health(config_path: Path) -> None:
+    """Ask the daemon of this configuration whether it lives: 69 if not."""
+    from monitor.daemon import health as own
+
+    http = _load(config_path).http
+    if not own.alive(http):
+        fail(EX_UNAVAILABLE, f"no daemon answers on {own.url(http)}")
 
 
 @main.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from firmware.wire import Batch
 from monitor.daemon import loop
 from monitor.daemon.boards import StreamBoards
 from monitor.daemon.config import Detect, Ingest, Stream
+from monitor.daemon.ingest import Receiver
 from monitor.daemon.loop import Moment, Phase
 from monitor.daemon.policy import Policy, Verdict
 from monitor.daemon.push import Push
@@ -45,20 +46,25 @@ STEER_LS = 1
 """Lumi sections after the swap for which the cuts are made."""
 
 
-def detectors(detect: Detect, reference: Reference, streams: int = 1) -> dict[str, Detector]:
-    """The configured detectors of one of so many streams; all their e-detectors share the promised run length.
-
-    Raises:
-        StatsError: an unknown detector, or settings it does not take.
-    """
+def detector_settings(detect: Detect, streams: int) -> dict[str, dict[str, float]]:
+    """All settings, by name, of the detectors of one of so many streams; all e-detectors share the run length."""
     promising = [name for name in detect.detectors if name.startswith("e_")]
     run_length = detect.target_run_length_h * 3600 * detect.colliding_hz * len(promising) * streams
     shape = {"target_run_length": run_length, "tolerated": detect.tolerated_kl}
     rate = {"target_run_length": run_length, "tolerated_change": detect.rate_tolerance}
     defaults = {"e_mixture": shape, "e_cusum": shape, "glr": shape, "e_rate": rate}
+    return {name: defaults.get(name, {}) | settings for name, settings in detect.detectors.items()}
+
+
+def detectors(detect: Detect, reference: Reference, streams: int = 1) -> dict[str, Detector]:
+    """The configured detectors.
+
+    Raises:
+        StatsError: an unknown detector, or settings it does not take.
+    """
     return {
-        name: make_detector(name, reference, **defaults.get(name, {}) | settings)
-        for name, settings in detect.detectors.items()
+        name: make_detector(name, reference, **settings)
+        for name, settings in detector_settings(detect, streams).items()
     }
 
 
@@ -104,6 +110,7 @@ class StreamControl:
         self._worker = worker
         self.ledger = ledger
         self._cache = cache
+        self._streams = streams
         self._fit_seconds = fit_seconds
         self._annotate = annotate
         self._changed = changed
@@ -118,7 +125,7 @@ class StreamControl:
         self.payloads: dict[str, Payload] = {package.nominal.id: package.nominal}
         self.push = Push(
             name,
-            Validation(package.model, package.golden_events, cache, require_playback=settings.push.require_playback),
+            self._validation(settings),
             boards,
             ledger,
             settings.push,
@@ -126,7 +133,7 @@ class StreamControl:
             frozen=lambda: self.state.phase is Phase.FROZEN,
         )
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._log = log.bind(stream=name)
+        self._log = structlog.get_logger(stream=name)
         ledger.add_payload(name, package.nominal, "nominal")
         self.monitor = StreamMonitor(
             name,
@@ -151,6 +158,37 @@ class StreamControl:
             self._log.error("unfinished transaction not taken back", why=str(error))
         self._begin("reconcile", self._reconcile, poll=True)
         await self._warm_up()
+
+    def detectors_for(self, settings: Stream) -> dict[str, Detector]:
+        """Those of other settings: the running ones where nothing changes, new ones elsewhere.
+
+        Raises:
+            StatsError: an unknown detector, or settings it does not take.
+        """
+        old, new = (detector_settings(each.detect, self._streams) for each in (self.settings, settings))
+        return {
+            name: self.monitor.detectors[name]
+            if old.get(name) == wanted
+            else make_detector(name, self.reference, **wanted)
+            for name, wanted in new.items()
+        }
+
+    def turn(self, settings: Stream, detectors: Mapping[str, Detector], receiver: Receiver) -> None:
+        """Go by other settings from now on, as far as they may change in a running daemon."""
+        pileup_error = settings.detect.pileup_error
+        receiver.between_messages(lambda: self.monitor.turn(detectors, pileup_error))
+        self.settings = settings
+        self.rules = settings.waits.rules()
+        self._policy.turn(settings.detect)
+        self.push.turn(self._validation(settings), settings.push, settings.detect.rate_tolerance)
+        self._sampler.resize(settings.recalibrate.memory_events)
+        if self._steering is not None:
+            self._steering.band = settings.recalibrate.steer_band
+        self.feed(loop.ModeSet(settings.mode))
+
+    def _validation(self, settings: Stream) -> Validation:
+        playback = settings.push.require_playback
+        return Validation(self.package.model, self.package.golden_events, self._cache, require_playback=playback)
 
     async def _warm_up(self) -> None:
         """Have the fit's worker start, with the compiled datapath in hand."""
@@ -181,7 +219,9 @@ class StreamControl:
         if self.state.phase is not before.phase:
             self.entered_at = time.time()
             self.entries[self.state.phase] += 1
-            self._log.info("phase", phase=str(self.state.phase), was=str(before.phase), why=self.state.reason)
+            run, ls = self.state.at
+            phases = {"phase": str(self.state.phase), "was": str(before.phase)}
+            self._log.info("phase", run=run, ls=ls, **phases, why=self.state.reason)
             data = {"was": before.phase, "event": type(event).__name__, "reason": self.state.reason}
             self.ledger.add_event(self.name, "phase", "info", str(self.state.phase), data)
         if self.state.generation != before.generation and not before.steering:
@@ -228,7 +268,7 @@ class StreamControl:
         self.last["targets"] = self._targets(report).tolist()
         self.judged_at = time.time()
         if verdict.level in ("watch", "drift"):
-            self._log.warning(verdict.text, ls=key.ls, level=verdict.level, details=verdict.details)
+            self._log.warning(verdict.text, run=key.run, ls=key.ls, verdict=verdict.level, details=verdict.details)
         if verdict.level != "thin":
             self._alike_since = verdict.alike_since
         onset = verdict.onset if self.state.phase is Phase.WATCHING else self.state.onset
@@ -329,7 +369,8 @@ class StreamControl:
     def _carry_out(self, command: loop.Command) -> None:
         match command:
             case loop.Announce():
-                getattr(self._log, command.level)(command.text)
+                run, ls = self.state.at
+                getattr(self._log, command.level)(command.text, run=run, ls=ls)
                 self.ledger.add_event(self.name, "announcement", command.level, command.text)
             case loop.Adopt():
                 self._adopt(command)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import h11
 import structlog
@@ -89,12 +90,13 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def run(config: Config) -> int:
-    """Run the daemon until a signal; the exit code."""
+def run(config: Config, path: Path) -> int:
+    """Run the daemon until a signal; the exit code. The file at ``path`` is read again at a SIGHUP."""
     logging.configure(config.log_level)
+    logging.take_over()
 
     async def main() -> None:
-        service = Service(config)
+        service = Service(config, path)
         await service.serve(HttpServer(config, application(service)))
 
     try:

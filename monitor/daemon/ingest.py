@@ -5,9 +5,10 @@ All counting is done in this one thread; what others read of it are totals that 
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import structlog
@@ -19,6 +20,8 @@ from monitor.daemon.stream import StreamMonitor
 
 log = structlog.get_logger()
 NOBLOCK = int(zmq.NOBLOCK)
+DRAIN_S = 1.0
+"""How long `Receiver.stop` lets it count what still comes."""
 SOURCES_KEPT = 256
 """Sources named in the counts of malformed messages; a sender cannot make the daemon grow without bound."""
 
@@ -44,9 +47,11 @@ class Receiver:
         self.malformed: dict[tuple[str, str], int] = {}
         self.last_message: dict[str, float] = {}
         self.messages = 0
+        self.rounds = 0
         self._decoder = Decoder(widths)
         self._context = zmq.Context()
         self._sockets = self._open(sockets, high_water_mark)
+        self._between: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
 
@@ -54,10 +59,14 @@ class Receiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Count what has arrived, then end; at most a few seconds."""
+        """Count what has arrived, then end; a sender that never pauses is left after `DRAIN_S`."""
         self._stop.set()
-        self._thread.join(timeout=4)
+        self._thread.join(DRAIN_S + 1)
         self._context.destroy(linger=0)
+
+    def between_messages(self, change: Callable[[], None]) -> None:
+        """Make a change to the monitors in their own thread, when no message is half counted."""
+        self._between.put(change)
 
     def _open(
         self, subscriptions: list[tuple[str, Literal["pull", "sub"], str]], high_water_mark: int
@@ -78,12 +87,18 @@ class Receiver:
         poller = zmq.Poller()
         for socket in self._sockets:
             poller.register(socket, zmq.POLLIN)
+        due = float("inf")
         while True:
             ready = poller.poll(50)
             for socket, _ in ready:
                 self._drain(socket)
-            if self._stop.is_set() and not ready:
-                return
+            while not self._between.empty():
+                self._between.get()()
+            self.rounds += 1
+            if self._stop.is_set():
+                due = min(due, time.monotonic() + DRAIN_S)
+                if not ready or time.monotonic() > due:
+                    return
 
     def _drain(self, socket: zmq.Socket[bytes]) -> None:
         """Take what waits, up to a bound, so that no socket starves."""

@@ -215,6 +215,13 @@ class BoardSeen:
 
 
 @dataclass(frozen=True)
+class ModeSet:
+    """The configuration names a mode; it may be the one in force."""
+
+    mode: Mode
+
+
+@dataclass(frozen=True)
 class Recalibrate:
     dry_run: bool = False
 
@@ -257,6 +264,7 @@ Event = (
     | Judged
     | Failed
     | BoardSeen
+    | ModeSet
     | Operator
 )
 
@@ -399,6 +407,8 @@ def step(state: State, event: Event, rules: Rules) -> Outcome:
             return _failed(state, event, rules)
         case BoardSeen():
             return _board_seen(state, event, rules)
+        case ModeSet() if event.mode is not state.mode:
+            return _mode_set(state, event.mode)
         case Recalibrate() | Approve() | Reject() | Rollback() | Freeze() | Unfreeze():
             return _operator(state, event, rules)
         case _:
@@ -431,7 +441,7 @@ def _let_go(state: State, phase: Phase, reason: str) -> State:
 def _resume(state: State, reason: str) -> State:
     """Go on with what was set aside to move the cuts."""
     assert state.aside is not None
-    return replace(
+    resumed = replace(
         state,
         **vars(state.aside),
         task=state.task + 1,
@@ -441,6 +451,7 @@ def _resume(state: State, reason: str) -> State:
         aside=None,
         reason=reason,
     )
+    return _unasked(resumed, reason)
 
 
 def _rest(state: State, wait: int) -> State:
@@ -609,6 +620,9 @@ def _confirming(state: State, event: LsClosed, waited: int, rules: Rules) -> Out
 def _judged(state: State, event: Judged, rules: Rules) -> Outcome:
     if event.outcome == "undecided":
         return state, []
+    if event.outcome == "harmful" and state.mode is Mode.SHADOW:
+        text = f"generation {state.generation} does harm: {event.reason}; shadow mode, nothing is written"
+        return _let_go(_back_off(state, rules), Phase.WATCHING, text), [Announce("error", text)]
     if event.outcome == "harmful":
         after, commands = _stage(state, state.previous, f"rolling back: {event.reason}", rolling_back=True)
         return after, [Announce("error", after.reason), *commands]
@@ -653,6 +667,24 @@ def _board_seen(state: State, event: BoardSeen, rules: Rules) -> Outcome:
     )
     adopt = Adopt(event.payload, "", event.generation, event.epoch, event.since)
     return state, [*aborts, adopt, Announce("warning", text)]
+
+
+def _mode_set(state: State, mode: Mode) -> Outcome:
+    """What is on its way to the board goes on only if it might be under the new mode."""
+    text = f"mode {mode}, was {state.mode}"
+    state = replace(state, mode=mode)
+    told = Announce("warning", text)
+    if state.phase in WRITING and mode is not Mode.AUTO and (mode is Mode.SHADOW or not state.rolling_back):
+        after = _resume(state, text) if state.steering else _let_go(state, Phase.WATCHING, text)
+        return after, [Abort(), told]
+    return _unasked(state, text), [told]
+
+
+def _unasked(state: State, reason: str) -> State:
+    """In shadow mode nobody is asked about a proposal."""
+    if state.mode is Mode.SHADOW and state.phase is Phase.AWAITING_APPROVAL:
+        return _let_go(state, Phase.WATCHING, reason)
+    return state
 
 
 def _operator(state: State, event: Operator, rules: Rules) -> Outcome:

@@ -81,12 +81,22 @@ class Policy:
         self._hold = hold
         self._reference = reference
         self._asks_shape = hold == "distribution" or reference.pileup_means is not None
-        self._watch = sqrt(detect.p_value)
         self._past = Dyadic[Stretch]()
         self._recent: deque[Stretch] = deque()
         self._before = Dyadic[Stretch]()
         self._identity: tuple[int, int] | None = None
         self._begin(settle_ls=0)
+
+    def turn(self, detect: Detect) -> None:
+        """Judge by other settings from now on; what was seen stays, unless it stands on another pile-up error."""
+        anew = detect.pileup_error != self._detect.pileup_error
+        self._detect = detect
+        if anew:
+            self._begin(settle_ls=0)
+
+    @property
+    def _watch(self) -> float:
+        return sqrt(self._detect.p_value)
 
     def _begin(self, settle_ls: int) -> None:
         """Forget all lumi sections."""

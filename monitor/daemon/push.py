@@ -52,6 +52,12 @@ class Push:
         self._transaction: Transaction | None = None
         self._catch_up: Transaction | None = None
 
+    def turn(self, validation: Validation, settings: Settings, rate_tolerance: float) -> None:
+        """Go by other settings from the next step on; an open transaction keeps its validation."""
+        self._validation = validation
+        self._settings = settings
+        self._rate_tolerance = rate_tolerance
+
     async def read(self) -> tuple[BoardState, Payload]:
         """What the first board runs. A swap that no transaction here has armed is taken back.
 

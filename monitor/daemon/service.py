@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +17,23 @@ import psutil
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from firmware.addresses import address_table, check
 from firmware.errors import FirmwareError
 from firmware.ledger import Event, Ledger
 from firmware.package import Package
 from firmware.process import Remote
 from monitor.daemon import answers, tokens, views
+from monitor.daemon import log as logging
 from monitor.daemon.access import Access
 from monitor.daemon.audit import Audit, AuditError
-from monitor.daemon.boards import BoardLink, StreamBoards
-from monitor.daemon.config import Board, Config, ConfigError, Grafana
+from monitor.daemon.boards import StreamBoards, board_link
+from monitor.daemon.config import Config, ConfigError, Grafana
 from monitor.daemon.control import StreamControl, detectors
 from monitor.daemon.events import Events, Message, Name
 from monitor.daemon.ingest import Receiver
 from monitor.daemon.loop import Tick
 from monitor.daemon.metrics import ServiceCollector, fit_seconds
+from monitor.daemon.notify import Notifier
+from monitor.daemon.reload import Reloads
 from monitor.daemon.stream import LsReport
 from monitor.stats.binning import StatsError
 from monitor.stats.reference import Reference
@@ -42,7 +46,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 TICK_S = 2.0
-SHUTDOWN_S = 4.0
+DISARM_S = 2.5
+"""How long the end waits for boards to be disarmed."""
 
 
 def load_streams(config: Config) -> dict[str, tuple[Package, Reference]]:
@@ -84,7 +89,7 @@ def annotator(settings: Grafana | None) -> Annotator | None:
 class Service:
     """Holds the parts together; every decision is the loops'."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path) -> None:
         self.config = config
         self.started_at = time.time()
         streams = load_streams(config)
@@ -96,7 +101,8 @@ class Service:
         self.audit = Audit(config.state_dir / "audit.sqlite")
         self.events = Events()
         self.requests: Counter[tuple[str, str, str]] = Counter()
-        self.boards = {name: self._board(name, board, streams) for name, board in config.boards.items()}
+        models = {name: package.model for name, (package, _) in streams.items()}
+        self.boards = {name: board_link(config, name, models) for name in config.boards}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         seconds = fit_seconds(self.registry)
@@ -104,10 +110,14 @@ class Service:
         self.controls: dict[str, StreamControl] = {}
         self._reports: asyncio.Queue[tuple[str, LsReport]] = asyncio.Queue()
         self._stop = asyncio.Event()
+        self.notifier = Notifier()
+        self.reloads = Reloads(self, path, annotator)
         self._up: dict[str, bool] = {}
         for name, (package, reference) in streams.items():
             settings = config.streams[name]
-            worker = self.workers[name] = Remote(FitWorker, settings.package, name=f"fit-{name}")
+            worker = self.workers[name] = Remote(
+                partial(logging.logged, FitWorker), settings.package, name=f"fit-{name}"
+            )
             self.controls[name] = StreamControl(
                 name=name,
                 settings=settings,
@@ -176,15 +186,19 @@ class Service:
         """Run until a signal or `stop`."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+            loop.add_signal_handler(number, self._end, number)
+        loop.add_signal_handler(signal.SIGHUP, self.reloads.ask)
         listener = socket.create_server((self.config.http.host, self.config.http.port))
         self._loop = loop
         tokens.private(self._operator_file, self._operator_token + "\n")
         self.receiver.start()
+        judging = loop.create_task(self._judge_reports())
         tasks = [
             loop.create_task(http.serve(sockets=[listener])),
-            loop.create_task(self._judge_reports()),
+            judging,
             loop.create_task(self._tick()),
+            loop.create_task(self.reloads.run()),
+            loop.create_task(self._beat(http, judging)),
             *(loop.create_task(control.startup()) for control in self.controls.values()),
         ]
         scheme = "https" if self.config.http.certificate else "http"
@@ -193,6 +207,7 @@ class Service:
         try:
             await self._stop.wait()
         finally:
+            self.notifier.tell(STOPPING=1, STATUS="stopping: counting what has arrived, disarming boards")
             http.should_exit = True
             self.events.close()
             await self._shutdown(tasks)
@@ -201,27 +216,39 @@ class Service:
     def stop(self) -> None:
         self._stop.set()
 
+    def sentence(self) -> str:
+        """What `systemctl status` shows."""
+        streams = ", ".join(f"{name} {control.state.phase}" for name, control in self.controls.items())
+        silent = ", ".join(name for name, board in self.boards.items() if not board.up)
+        return "; ".join(filter(None, (streams, silent and f"boards silent: {silent}", self.reloads.fault)))
+
+    def _end(self, number: int) -> None:
+        """Stop in order; the same signal once more ends at once."""
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, lambda *_: os._exit(128 + number))
+        self.stop()
+
+    async def _beat(self, http: HttpServer, judging: asyncio.Task[None]) -> None:
+        """Tell systemd when all serves, and then again and again that it goes on."""
+        while not http.started:
+            await asyncio.sleep(0.01)
+        self.notifier.tell(READY=1, STATUS=self.sentence())
+        rounds, said = -1, list[str]()
+        while True:
+            await asyncio.sleep(min(TICK_S, (self.notifier.watchdog_s or TICK_S) / 4))
+            moving = {"receiver": self.receiver.rounds != rounds, "judging": not judging.done()}
+            rounds = self.receiver.rounds
+            stuck = [name for name, moves in moving.items() if not moves]
+            if not stuck:
+                self.notifier.tell(WATCHDOG=1, STATUS=self.sentence())
+            elif stuck != said:
+                log.error("no progress", parts=stuck)
+                self.notifier.tell(STATUS=f"no progress: {', '.join(stuck)}")
+            said = stuck
+
     @property
     def _operator_file(self) -> Path:
         return self.config.state_dir / "operator.token"
-
-    def _board(self, name: str, board: Board, streams: dict[str, tuple[Package, Reference]]) -> BoardLink:
-        settings = self.config.streams
-        own = [
-            (stream, package.model.layout, package.model.n_cuts)
-            for stream, (package, _) in streams.items()
-            if name in settings[stream].board
-        ]
-        if board.address_table is None:
-            return BoardLink(name, board.uri, address_table(own), None, board.deadline_s)
-        folder = board.address_table.parent
-        try:
-            table = board.address_table.read_text()
-            playback = any(settings[stream].push.require_playback for stream, _, _ in own)
-            check(table, own, folder, playback=playback)
-        except (OSError, FirmwareError) as error:
-            raise ConfigError("address tables", [f"boards.{name}.address_table: {error}"]) from None
-        return BoardLink(name, board.uri, table, folder, board.deadline_s)
 
     def _annotate(self, stream: str, kind: str, text: str) -> None:
         if self.annotator:
@@ -257,7 +284,8 @@ class Service:
             try:
                 self.controls[stream].on_ls(report)
             except Exception:
-                log.exception("lumi section not judged", stream=stream, ls=report.key.ls)
+                log.exception("lumi section not judged", stream=stream, run=report.key.run, ls=report.key.ls)
+            await asyncio.sleep(0)  # a queue that is never empty would keep all else from its turn
 
     async def _tick(self) -> None:
         while True:
@@ -274,11 +302,11 @@ class Service:
         """Count what has arrived, leave no swap armed, end the processes."""
         await asyncio.to_thread(self.receiver.stop)
         with contextlib.suppress(asyncio.TimeoutError):
-            async with asyncio.timeout(SHUTDOWN_S):
+            async with asyncio.timeout(DISARM_S):
                 await asyncio.gather(*(control.shutdown() for control in self.controls.values()))
         for task in tasks[1:]:
             task.cancel()
-        await asyncio.wait(tasks, timeout=1)
+        await asyncio.wait(tasks, timeout=0.5)
         for worker in self.workers.values():
             worker.close()
         for board in self.boards.values():
@@ -288,4 +316,4 @@ class Service:
         self.ledger.close()
         self.audit.close()
         self._operator_file.unlink(missing_ok=True)
-        log.info("stopped", audit_head=self.audit.head, audit_entries=self.audit.count)
+        log.info("stopped", messages=self.receiver.messages, audit_head=self.audit.head, audit_entries=self.audit.count)

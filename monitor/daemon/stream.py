@@ -235,6 +235,15 @@ class StreamMonitor:
         while len(self._expectations) > EXPECTATIONS_KEPT:
             del self._expectations[next(iter(self._expectations))]
 
+    def turn(self, detectors: Mapping[str, Detector], pileup_error: float) -> None:
+        """Test with other detectors, or at another error of the pile-up, from now on. In the receiver thread."""
+        self.detectors = detectors
+        for window in self._open.values():
+            window.alarmed = {name: words for name, words in window.alarmed.items() if name in detectors}
+        if pileup_error != self._pileup_error:
+            self._pileup_error = pileup_error
+            self._expected.cache_clear()
+
     def add(self, batch: Batch, counts: Counts | None = None) -> None:
         """Count one message, or in place of its scores `counts` (P,) that were made elsewhere.
 
@@ -356,7 +365,7 @@ class StreamMonitor:
             detector.update(counts, expected, self._dispersion.phi)
             if detector.drift_detected and name not in window.alarmed:
                 window.alarmed[name] = detector.words
-                log.warning("alarm", stream=self.name, detector=name, ls=key.ls, words=detector.words)
+                log.warning("alarm", stream=self.name, run=key.run, ls=key.ls, detector=name, words=detector.words)
         self._dispersion.update(expected.bins(counts), expected.p)
 
     def _expect_block(self, expectation: Expectation, pileup: float | None) -> Expected:

@@ -93,7 +93,7 @@ class Steering:
     def __init__(self, reference: Reference, targets: FloatArray, band: float) -> None:
         self._edges = reference.cells.edges
         self._targets = targets
-        self._band = band
+        self.band = band
         exceedance = np.cumsum(reference.cell_p[::-1])[::-1]
         self._inside = np.flatnonzero(exceedance <= TAIL)
         within = exceedance[self._inside] - reference.cell_p[self._inside] / 2
@@ -135,7 +135,7 @@ class Steering:
         codes = np.arange(self._edges[0], self._edges[-1])
         for k, target in enumerate(self._targets):
             off = np.abs(np.log(self._exceedance(self._learned(expected.cells, k), codes) / target))
-            if off[min(int(active[k]), len(codes) - 1)] > self._band:
+            if off[min(int(active[k]), len(codes) - 1)] > self.band:
                 found[k] = codes[off.argmin()]
         return found
 
