@@ -87,7 +87,8 @@ class Audit:
             last = self._db.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1").fetchone()
         except sqlite3.Error as error:
             raise AuditError(f"{path}: {error}") from None
-        self.count, self.head = last or (0, START)
+        self.count: int = last[0] if last else 0
+        self.head: str = last[1] if last else START
 
     def received(self, attempt: Attempt) -> int:
         """Write that a command came, before it is carried out; the sequence of the entry."""

@@ -17,9 +17,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from firmware.addresses import address_table, check
 from firmware.errors import FirmwareError
-from firmware.ledger import Event, Ledger
+from firmware.ledger import Ledger
 from firmware.package import Package
 from firmware.process import Remote
+from firmware.records import Event
 from monitor.daemon import answers, tokens, views
 from monitor.daemon.access import Access
 from monitor.daemon.audit import Audit, AuditError
