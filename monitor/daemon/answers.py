@@ -107,7 +107,8 @@ class Stream(Answer):
     """Where a stream's loop stands.
 
     `last` is its last lumi section, `registers` those that differ from the nominal ones (200 at most),
-    `cuts` are codes, `lsb` is the score of one, `silent_s` the seconds since a message came.
+    `cuts` are codes, `lsb` is the score of one, `silent_s` the seconds since a message came,
+    `silent_after_s` from when on that is too long.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Stream(Answer):
     board: str
     outcomes: dict[str, int]
     silent_s: Number
+    silent_after_s: float
 
 
 class Brief(Answer):

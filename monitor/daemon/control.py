@@ -184,7 +184,7 @@ class StreamControl:
             self._log.info("phase", phase=str(self.state.phase), was=str(before.phase), why=self.state.reason)
             data = {"was": before.phase, "event": type(event).__name__, "reason": self.state.reason}
             self.ledger.add_event(self.name, "phase", "info", str(self.state.phase), data)
-        if self.state.generation != before.generation:
+        if self.state.generation != before.generation and not before.steering:
             kind = {Phase.ROLLED_BACK: "rollback", Phase.WARMING: "found"}.get(self.state.phase, "push")
             self._annotate(self.name, kind, self.state.reason)
         if _shown(self.state) != _shown(before):

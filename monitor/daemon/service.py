@@ -147,7 +147,8 @@ class Service:
     def stream(self, control: StreamControl) -> answers.Stream:
         """All about one stream."""
         last = self.receiver.last_message.get(control.name)
-        return views.stream(control, None if last is None else round(time.monotonic() - last, 1))
+        silent = None if last is None else round(time.monotonic() - last, 1)
+        return views.stream(control, silent, self.config.ingest.silent_s)
 
     def status(self) -> answers.Status:
         """What `driftd status` shows."""

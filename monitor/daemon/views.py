@@ -111,7 +111,7 @@ def event(event: Event) -> str:
     return answers.LedgerEvent(**told).model_dump_json()
 
 
-def stream(control: StreamControl, silent_s: float | None) -> answers.Stream:
+def stream(control: StreamControl, silent_s: float | None, silent_after_s: float) -> answers.Stream:
     """Where the loop stands, the last lumi section, and the registers that differ from the nominal ones."""
     state, detect, nominal = control.state, control.settings.detect, control.package.nominal
     active = control.payloads.get(state.payload)
@@ -139,6 +139,7 @@ def stream(control: StreamControl, silent_s: float | None) -> answers.Stream:
         board=control.boards.name,
         outcomes={f"{operation} {outcome}": n for (operation, outcome), n in control.outcomes.items()},
         silent_s=silent_s,
+        silent_after_s=silent_after_s,
     )
 
 

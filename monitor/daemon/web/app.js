@@ -31,6 +31,7 @@ async function readAll() {
     await readStream(name);
   }
   if (!streams.has(choice.stream)) choose(streams.keys().next().value);
+  if (byId("why-not")) byId("why-not").textContent = "";
   drawBoards(boards);
   drawWho();
 }
@@ -60,14 +61,15 @@ async function onStatus(name, status) {
   const stream = streams.get(name);
   const turned = identity(stream.status) !== identity(status);
   keep(name, status);
-  if (turned) {
-    const base = `/streams/${name}`;
-    [stream.history, stream.proposals, stream.commands] = await Promise.all([
-      get(`${base}/history`),
-      get(`${base}/proposals`),
-      get(`${base}/commands`),
-    ]);
-  }
+  draw();
+  if (!turned) return;
+  if (byId("why-not")) byId("why-not").textContent = "";
+  const base = `/streams/${name}`;
+  [stream.history, stream.proposals, stream.commands] = await Promise.all([
+    get(`${base}/history`),
+    get(`${base}/proposals`),
+    get(`${base}/commands`),
+  ]);
   draw();
 }
 
@@ -115,9 +117,8 @@ async function poll() {
   if (!link.up) return drawLink();
   try {
     const { streams: found, boards } = await get("/status");
-    for (const [name, status] of Object.entries(found)) if (streams.has(name)) keep(name, status);
     drawBoards(boards);
-    draw();
+    await Promise.all(Object.entries(found).map(([name, status]) => onStatus(name, status)));
   } catch (error) {
     report(error);
   }

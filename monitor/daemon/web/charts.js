@@ -144,7 +144,7 @@ export function series(width, points, panels, marks, tell) {
     const { low, high } = extent(panel);
     const y = scale(low, high, bottom, top);
     const into = (value) => y(clip(value, low, high));
-    svg.append(title(panel.title, top), ...axisY(y, ticks(low, high, 3), right).flat());
+    svg.append(title(panel.title, top), ...axisY(y, ticks(low, high, 4), right).flat());
     if (panel.band)
       svg.append(s("rect", { x: LEFT, width: right - LEFT, y: into(panel.band[1]), height: into(panel.band[0]) - into(panel.band[1]), class: "band" }));
     for (const limit of panel.limits ?? [])

@@ -124,7 +124,7 @@ export async function askRollback(name, { status }) {
     [short(p.id), p.nominal ? "nominal" : p.how, p.generation === null ? "" : `generation ${p.generation}`, p.active ? "on the board now" : ""]
       .filter(Boolean)
       .join(", ");
-  const others = payloads.filter((p) => !p.active);
+  const others = payloads.filter((p) => !p.active && (p.nominal || p.generation !== null)); // that have decided before
   const first = others.find((p) => p.previous) ?? others.find((p) => p.nominal) ?? others[0];
   if (!first) return open(`Roll ${name} back`, note("There is no other payload to go back to."), h("form", { method: "dialog" }, h("div", { class: "buttons" }, h("button", {}, "Close"))));
   const select = h(

@@ -13,12 +13,12 @@ const WORKING = {
 const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".") : "");
 
 // {lamp, word, text}: lamp is one of ok, watch, bad, act, work, frozen, unknown.
-export function lamp(stream, silentAfter = 60) {
+export function lamp(stream) {
   const last = stream.last ?? {};
   const verdict = sentence(last.text);
   if (stream.silent_s === null || stream.silent_s === undefined)
     return { lamp: "unknown", word: "No data", text: "No score has come since the daemon started." };
-  if (stream.silent_s > silentAfter)
+  if (stream.silent_s > stream.silent_after_s)
     return { lamp: "bad", word: "Silent", text: `No score for ${Math.round(stream.silent_s)} s. ${sentence(stream.reason)}` };
   switch (stream.phase) {
     case "fault":
