@@ -18,6 +18,8 @@ PEERS = 16
 """Peers of which that is kept; all others share."""
 OTHERS = "others"
 MINUTE_S = 60.0
+BUSY_TIMEOUT_S = 0.5
+"""Of another program's lock on the file; nothing else goes on meanwhile."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL, hash TEXT NOT NULL);
@@ -80,7 +82,7 @@ class Audit:
         self._clock = clock
         self._minutes: dict[str, _Minute] = {}
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(SCHEMA)
