@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from firmware.ledger import Event, Iov
 from firmware.payload import Change
+from firmware.records import Event, Iov
 from monitor.daemon.config import Hold
 from monitor.daemon.drift import Drift
 from monitor.daemon.loop import Level, Mode, Phase

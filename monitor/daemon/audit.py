@@ -18,6 +18,8 @@ PEERS = 16
 """Peers of which that is kept; all others share."""
 OTHERS = "others"
 MINUTE_S = 60.0
+BUSY_TIMEOUT_S = 0.5
+"""Of another program's lock on the file; nothing else goes on meanwhile."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL, hash TEXT NOT NULL);
@@ -80,14 +82,15 @@ class Audit:
         self._clock = clock
         self._minutes: dict[str, _Minute] = {}
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(SCHEMA)
             last = self._db.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1").fetchone()
         except sqlite3.Error as error:
             raise AuditError(f"{path}: {error}") from None
-        self.count, self.head = last or (0, START)
+        self.count: int = last[0] if last else 0
+        self.head: str = last[1] if last else START
 
     def received(self, attempt: Attempt) -> int:
         """Write that a command came, before it is carried out; the sequence of the entry."""

@@ -18,9 +18,10 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from firmware.errors import FirmwareError
-from firmware.ledger import Event, Ledger
+from firmware.ledger import Ledger
 from firmware.package import Package
 from firmware.process import Remote
+from firmware.records import Event
 from monitor.daemon import answers, tokens, views
 from monitor.daemon import log as logging
 from monitor.daemon.access import Access

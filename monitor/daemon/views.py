@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from firmware.ledger import Event, LedgerError
+from firmware.ledger import LedgerError
 from firmware.payload import Change, Payload
-from firmware.records import StoredPayload
+from firmware.records import Event, StoredPayload
 from monitor.daemon import answers
 from monitor.daemon.loop import Approve, Freeze, Operator, Phase, Recalibrate, Reject, Rollback, Unfreeze
 from monitor.daemon.policy import Verdict

@@ -88,8 +88,8 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 def test_the_status_says_where_the_fit_is(control: StreamControl) -> None:
     async def scene() -> None:
         work = asyncio.create_task(control._work(loop.Fit(1, (0, 0))))
-        await until(lambda: "step 3" in stream(control, None, 60.0).reason)
-        assert stream(control, None, 60.0).phase == "fitting"
+        await until(lambda: "step 3" in stream(control, None, 60).reason)
+        assert stream(control, None, 60).phase == "fitting"
         control.order(loop.Freeze(), "enough seen", "ada")
         await work
 

@@ -93,7 +93,7 @@ def test_a_stream_that_holds_its_rate_follows_the_pile_up_with_its_cuts(site: Si
 
 def test_a_dry_run_proposes_and_writes_nothing(site: Site) -> None:
     site.board("--condition", DRIFT)
-    site.daemon(mode="supervised")
+    site.daemon(mode="supervised", extra="backoff_ls = 60\n")
     site.phase("watching", "collecting")
     site.phase("awaiting_approval", seconds=120)
     assert site.driftd("reject", site.stream()["proposal"], "--reason", "by hand").returncode == 0

@@ -25,6 +25,8 @@ def listening(site: Site, last: str = "", query: str = "") -> Iterator[Iterator[
 def _events(lines: Iterator[str]) -> Iterator[Event]:
     fields: dict[str, str] = {}
     for line in lines:
+        if line.startswith(":"):
+            yield "comment", "", {}
         name, _, value = line.partition(": ")
         fields[name] = value
         if not line and "data" in fields:
@@ -42,7 +44,7 @@ def until(events: Iterator[Event], name: str, **wanted: Any) -> Event:
 
 
 def test_a_page_is_told_what_happens_and_what_it_missed(site: Site) -> None:
-    board = site.board()
+    site.board()
     site.daemon()
     site.phase("watching")
     with listening(site, query=f"?stream={STREAM}") as events:
@@ -62,12 +64,16 @@ def test_a_page_is_told_what_happens_and_what_it_missed(site: Site) -> None:
     with listening(site, seen) as events:
         missed = until(events, "ledger", kind="order unfreeze")
         assert missed[2]["data"]["reason"] == "over"
-        board.kill()
-        board.wait()
-        assert until(events, "board", up=False)[2]["name"] == "gt"
     with listening(site, "another-1") as events:
         assert next(events)[0] == "reset"
         assert next(events)[0] == "status"
+
+
+def test_a_page_is_told_that_a_board_does_not_answer(site: Site) -> None:
+    site.daemon()
+    with listening(site) as events:
+        board = until(events, "board", up=False)[2]
+    assert (board["name"], "does not answer" in site.driftd("status").stdout) == ("gt", True)
 
 
 def test_a_push_is_told_step_by_step(site: Site) -> None:

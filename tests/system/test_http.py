@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import sqlite3
 import ssl
 import subprocess
 import time
@@ -164,6 +165,16 @@ def test_a_command_is_written_before_and_after_it_is_carried_out(quiet: Site) ->
     event = next(each for each in standing(quiet)[2] if each["kind"] == "order freeze")
     assert (event["data"]["reason"], event["data"]["by"]) == (script, "shifter")
     assert order(quiet, "unfreeze", **own).status_code == 202
+
+
+def test_a_command_that_cannot_be_written_down_is_not_carried_out(quiet: Site) -> None:
+    before = standing(quiet)
+    with sqlite3.connect(quiet.folder / "audit.sqlite", isolation_level=None) as locked:
+        locked.execute("BEGIN EXCLUSIVE")
+        answer = order(quiet, "freeze", **as_role(quiet, "shifter"))
+    locked.close()
+    assert (answer.status_code, "audit cannot be written" in answer.json()["error"]) == (503, True)
+    assert standing(quiet) == before
 
 
 @pytest.mark.parametrize(
