@@ -144,10 +144,12 @@ class Ledger:
         )
         return self.history(stream, tag)[-1]
 
-    def history(self, stream: str, tag: str = ONLINE) -> list[Iov]:
-        """All intervals of a stream in the order in which they were recorded."""
-        rows = self._run("SELECT * FROM iovs WHERE stream = ? AND tag = ? ORDER BY id", (stream, tag))
-        return [Iov(**row) for row in rows]
+    def history(self, stream: str, tag: str = ONLINE, limit: int = -1) -> list[Iov]:
+        """The newest intervals of a stream, or all of them, in the order in which they were recorded."""
+        rows = self._run(
+            "SELECT * FROM iovs WHERE stream = ? AND tag = ? ORDER BY id DESC LIMIT ?", (stream, tag, limit)
+        )
+        return [Iov(**row) for row in reversed(rows)]
 
     def iov(self, stream: str, run: int, ls: int, tag: str = ONLINE) -> Iov:
         """The interval that (run, ls) lies in; of two that begin together the one recorded later.

@@ -101,10 +101,10 @@ async def divergences(control: Control, newest: Limit) -> list[answers.Divergenc
     return views.divergences(control, newest.limit)
 
 
-@router.get("/streams/{stream}/proposals", openapi_extra=VIEWER, responses=UNKNOWN, response_model_exclude_unset=True)
-async def proposals(control: Control) -> list[answers.Proposal]:
+@router.get("/streams/{stream}/proposals", openapi_extra=VIEWER, responses=INVALID, response_model_exclude_unset=True)
+async def proposals(control: Control, newest: Limit) -> list[answers.Proposal]:
     """Newest first."""
-    return [answers.Proposal(**data) for data in views.proposals(control)]
+    return [answers.Proposal(**data) for data in views.proposals(control, newest.limit)]
 
 
 @router.get(
@@ -136,9 +136,10 @@ async def payload(control: Control, id: str) -> answers.PayloadChanges:
     return found
 
 
-@router.get("/streams/{stream}/history", openapi_extra=VIEWER, responses=UNKNOWN)
-async def history(control: Control) -> answers.History:
-    return views.history(control)
+@router.get("/streams/{stream}/history", openapi_extra=VIEWER, responses=INVALID)
+async def history(control: Control, newest: Limit) -> answers.History:
+    """Which payload decided since when, and what happened."""
+    return views.history(control, newest.limit)
 
 
 @router.get("/streams/{stream}/commands", openapi_extra=VIEWER, responses=UNKNOWN)

@@ -148,9 +148,9 @@ def brief(control: StreamControl) -> answers.Brief:
     return answers.Brief(name=control.name, phase=state.phase, mode=state.mode, level=control.last.get("level"))
 
 
-def proposals(control: StreamControl) -> list[dict[str, Any]]:
+def proposals(control: StreamControl, limit: int) -> list[dict[str, Any]]:
     """Newest first."""
-    return [stored.data for stored in control.ledger.proposals(control.name)]
+    return [stored.data for stored in control.ledger.proposals(control.name, limit)]
 
 
 def proposal(control: StreamControl, name: str) -> dict[str, Any] | None:
@@ -162,9 +162,10 @@ def proposal(control: StreamControl, name: str) -> dict[str, Any] | None:
     return stored.data if stored.stream == control.name else None
 
 
-def history(control: StreamControl) -> answers.History:
-    """Which payload decided since when, and what happened lately."""
-    return answers.History(iovs=control.ledger.history(control.name), events=control.ledger.events(stream=control.name))
+def history(control: StreamControl, limit: int) -> answers.History:
+    """Which payload decided since when, oldest first, and what happened, newest first; of each the newest."""
+    ledger, name = control.ledger, control.name
+    return answers.History(iovs=ledger.history(name, limit=limit), events=ledger.events(stream=name, limit=limit))
 
 
 def payloads(control: StreamControl, limit: int) -> list[answers.Payload]:

@@ -19,6 +19,7 @@ import { lampSvg, logRows, payloadTable, proposalBody, verdict } from "./views.j
 const SPANS = [60, 240, 1000]; // lumi sections in the plots against time
 const SUMS = [1, 5, 20]; // lumi sections added for the distribution
 const LOG_LINES = 40;
+const PROPOSALS = 8;
 const PADDING = 34; // of a card, in CSS pixels
 const POLL_MS = 5000;
 const DRAW_MS = 100; // one drawing for all that comes within
@@ -58,11 +59,20 @@ async function readAll() {
 async function readStream(name) {
   const stream = streams.get(name);
   const base = `/streams/${name}`;
-  [stream.points, stream.windows, stream.history, stream.proposals, stream.commands] = await Promise.all([
+  [stream.points, stream.windows] = await Promise.all([
     get(`${base}/divergences?limit=${SPANS.at(-1)}`),
     get(`${base}/windows?limit=${SUMS.at(-1)}`),
+    readDecisions(name),
+  ]);
+}
+
+// What changes when the loop goes on.
+async function readDecisions(name) {
+  const stream = streams.get(name);
+  const base = `/streams/${name}`;
+  [stream.history, stream.proposals, stream.commands] = await Promise.all([
     get(`${base}/history`),
-    get(`${base}/proposals`),
+    get(`${base}/proposals?limit=${PROPOSALS}`),
     get(`${base}/commands`),
   ]);
 }
@@ -83,12 +93,7 @@ async function onStatus(name, status) {
   draw();
   if (!turned) return;
   if (byId("why-not")) byId("why-not").textContent = "";
-  const base = `/streams/${name}`;
-  [stream.history, stream.proposals, stream.commands] = await Promise.all([
-    get(`${base}/history`),
-    get(`${base}/proposals`),
-    get(`${base}/commands`),
-  ]);
+  await readDecisions(name);
   draw();
 }
 
@@ -103,7 +108,7 @@ function onWindow({ stream: name, ...window }) {
 
 function onLedger(event) {
   const stream = streams.get(event.stream);
-  if (!stream) return;
+  if (!stream || event.kind === "step") return;
   stream.history.events = [event, ...stream.history.events.filter((known) => known.id !== event.id)];
   draw();
 }
@@ -463,7 +468,7 @@ function pendingProposal(stream, width) {
 }
 
 function proposalList(stream, width) {
-  const earlier = stream.proposals.filter((each) => each.id !== stream.status.proposal).slice(0, 8);
+  const earlier = stream.proposals.filter((each) => each.id !== stream.status.proposal);
   if (!earlier.length) return h("p", { class: "quiet" }, "None.");
   return earlier.map((each) => {
     const summary = h(
