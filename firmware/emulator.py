@@ -1,6 +1,6 @@
 """The datapath in NumPy integers, word for word what the firmware computes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from firmware.payload import Payload
 
 CHUNK = 2048
 EXACT_DOUBLE = 1 << 53
+
+Layer = Callable[[Integers], Integers]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +40,7 @@ class Emulator:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        given = model.normalisation.result_type
-        self._layers: list[Callable[[Integers], Integers]] = []
-        for layer in model.layers:
-            self._layers.append(_dense(layer, given))
-            given = layer.result_type
+        self._layers = _network(model, model.layers)
 
     def run(self, events: NDArray[Any], payload: Payload) -> Words:
         """
@@ -56,6 +54,7 @@ class Emulator:
         model = self.model
         check_payload(model, payload)
         raws = {field.name: payload.raw(field.name) for field in payload.layout.fields}
+        layers = _network(model, model.layers_under(payload)) if model.trained else self._layers
         n = len(events)
         words = Words(
             np.empty(n, np.uint32),
@@ -66,7 +65,7 @@ class Emulator:
         for start in range(0, n, CHUNK):
             part = slice(start, start + CHUNK)
             model.check_events(events[part])
-            latent = self._latent(events[part].astype(np.int64), raws)
+            latent = self._latent(events[part].astype(np.int64), raws, layers)
             core = self._score(latent)
             codes = self._codes(core, raws)
             words.latent[part], words.core_codes[part], words.codes[part] = latent, core, codes
@@ -76,11 +75,11 @@ class Emulator:
     def codes(self, events: NDArray[Any], payload: Payload) -> NDArray[np.uint32]:
         return self.run(events, payload).codes
 
-    def _latent(self, events: Integers, raws: dict[str, Integers]) -> Integers:
+    def _latent(self, events: Integers, raws: dict[str, Integers], layers: Sequence[Layer]) -> Integers:
         model = self.model
         x = _calibrate(events, 0, model.input, self._input_scale(events, raws), raws["input_offset"])
         x = _normalise(x, model.input.result_type.frac, model.normalisation)
-        for layer in self._layers:
+        for layer in layers:
             x = layer(x)
         frac = model.layers[-1].result_type.frac
         return _calibrate(x, frac, model.latent, raws["latent_scale"], raws["latent_offset"])
@@ -149,7 +148,12 @@ def _add(total: Integers, type: Fixed, term: Integers, frac: int) -> Integers:
     return type.cast((total << (common - type.frac)) + (term << (common - frac)), common)
 
 
-def _dense(layer: Dense, given: Fixed) -> Callable[[Integers], Integers]:
+def _network(model: Model, layers: Sequence[Dense]) -> list[Layer]:
+    given = (model.normalisation.result_type, *(layer.result_type for layer in layers))
+    return [_dense(layer, of) for layer, of in zip(layers, given, strict=False)]
+
+
+def _dense(layer: Dense, given: Fixed) -> Layer:
     """One layer as a function of raws (n, n_in): one matrix product where that is exact."""
     accum, frac = layer.accum_type, given.frac + layer.weight_type.frac
     up = accum.frac - frac

@@ -139,14 +139,23 @@ def write_core(model: Model, project: Path) -> list[tuple[str, str]]:
     }
     core = hls4ml.model.ModelGraph.from_layer_list(config, layers)
     ports = {}
-    for layer in ("input", "latent"):
-        for weight, field in (("scale", "scale"), ("bias", "offset")):
-            variable = core.graph[f"{layer}_registers"].weights[weight]
-            hls4ml.backends.fpga.fpga_types.BramWeightVariableConverter.convert(variable)
-            ports[variable.name] = (f"{layer}_{field}", variable.type.name)
+    for layer, weight, field in _ports(model):
+        variable = core.graph[layer].weights[weight]
+        hls4ml.backends.fpga.fpga_types.BramWeightVariableConverter.convert(variable)
+        ports[variable.name] = (field, variable.type.name)
     core.write()
     _keep_numbers_in_registers(project / "firmware/ap_types/etc/ap_private.h")
     return [ports[w.name] for w in core.get_weight_variables() if w.storage.lower() == "bram"]
+
+
+def _ports(model: Model) -> Iterator[tuple[str, str, str]]:
+    """Layer, weight of it and layout field of all that hls4ml is not to know."""
+    for part in ("input", "latent"):
+        yield f"{part}_registers", "scale", f"{part}_scale"
+        yield f"{part}_registers", "bias", f"{part}_offset"
+    if model.layers[-1].reconfigurable:
+        yield f"dense{len(model.layers) - 1}", "weight", "weights"
+        yield f"dense{len(model.layers) - 1}", "bias", "biases"
 
 
 def _keep_numbers_in_registers(header: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -15,10 +15,12 @@ from firmware import axol1tl, cicada
 from firmware.errors import FixedPointError, ModelError
 from firmware.fixed import WORD_BITS, Fixed, Integers
 from firmware.parts import ENERGIES, Dense, Feature, Normalisation, Registers, Rings, Score
-from firmware.payload import Layout
+from firmware.payload import Layout, Payload
 
 __all__ = ["Dense", "Feature", "Model", "Normalisation", "Registers", "Rings", "Score"]
 
+OPTIONAL = ("reconfigurable",)
+"""What a description leaves out where it is not there: a model without it keeps its id."""
 SCORES = ("sum_of_squares", "squared_distance", "linear")
 
 
@@ -43,7 +45,8 @@ class Model:
     → LUT (codes below 2^lut_bits) → cuts (accept when code >= cut).
     An energy's input scale is multiplied by the `ring_scale` of the η ring that its object is in, where the
     object has rings; the product is held as a scale register would hold it, rounded and saturating.
-    With scales of 1, offsets of 0 and LUT entry i = i the registers change nothing.
+    Registers hold the weights of a last layer that is reconfigurable.
+    With scales of 1, offsets of 0, the trained weights and LUT entry i = i the registers change nothing.
 
     Raises:
         ModelError: if shapes or types do not fit together; the text names the part.
@@ -100,11 +103,14 @@ class Model:
     @cached_property
     def layout(self) -> Layout:
         code = Fixed(self.code_type.width, self.code_type.width, signed=False)
+        last = self.layers[-1]
         return Layout.build(
             [
                 ("input_scale", self.n_features, self.input.scale_type),
                 ("input_offset", self.n_features, self.input.offset_type),
                 *([("ring_scale", self.n_rings, self.input.scale_type)] if self.rings else []),
+                *([("weights", last.weight.size, last.weight_type)] if last.reconfigurable else []),
+                *([("biases", last.bias.size, last.bias_type)] if last.reconfigurable else []),
                 ("latent_scale", self.n_latent, self.latent.scale_type),
                 ("latent_offset", self.n_latent, self.latent.offset_type),
                 ("output_scale", 1, self.output.scale_type),
@@ -113,6 +119,20 @@ class Model:
                 ("lut", 1 << self.lut_bits, code),
             ]
         )
+
+    @property
+    def trained(self) -> dict[str, Integers]:
+        """What the registers of frozen parameters hold in the model as it was trained, as raws by field."""
+        last = self.layers[-1]
+        return {"weights": last.weight.ravel(), "biases": last.bias} if last.reconfigurable else {}
+
+    def layers_under(self, payload: Payload) -> tuple[Dense, ...]:
+        """The layers with the weights (n_in · n_out, one row after the other) and biases of a payload."""
+        *others, last = self.layers
+        if last.reconfigurable:
+            weight = payload.raw("weights").reshape(last.weight.shape)
+            last = replace(last, weight=weight, bias=payload.raw("biases"))
+        return (*others, last)
 
     @cached_property
     def limits(self) -> tuple[Integers, Integers]:
@@ -247,12 +267,14 @@ class Model:
         offset: ArrayLike,
         lut_bits: int = 12,
         n_cuts: int = 5,
+        reconfigurable: bool = False,
     ) -> Self:
         """A model with the types of CMS's AXOL1TL v4, from float weights of its three layers.
 
         Weights (n_in, n_out) and biases are rounded to the grid; `shift` and `offset` (57,) are the input
         normalisation, whose offset the firmware floors. Inputs are MET, 4 e/γ, 4 µ and 10 jets, each with
-        pt, η and φ as global-trigger integers; the scales of e/γ, µ and jets have 32 η rings each.
+        pt, η and φ as global-trigger integers; the scales of e/γ, µ and jets have 32 η rings each. The last layer
+        may be `reconfigurable`.
         """
         return cls(
             name,
@@ -260,7 +282,7 @@ class Model:
             axol1tl.RINGS,
             axol1tl.INPUT,
             axol1tl.normalisation(shift, offset),
-            axol1tl.layers(weights, biases),
+            axol1tl.layers(weights, biases, reconfigurable),
             axol1tl.LATENT,
             axol1tl.SCORE,
             axol1tl.OUTPUT,
@@ -376,8 +398,22 @@ def _check_layers(model: Model) -> None:
             layer.weight_type.pack(layer.weight)
             layer.bias_type.pack(layer.bias)
             _ = given * layer.weight_type + layer.accum_type, layer.linear_type + layer.result_type
+            if layer.reconfigurable:
+                _check_reconfigurable(model, i, given)
         given, n_in = layer.result_type, n_out
     _check_registers("latent", model.latent, given)
+
+
+def _check_reconfigurable(model: Model, i: int, given: Fixed) -> None:
+    """Every sum that registers can make must be the same in any order."""
+    layer = model.layers[i]
+    if i + 1 < len(model.layers):
+        raise ModelError(f"layers.{i}: only the last layer, {len(model.layers) - 1}, can be reconfigurable")
+    if not layer.wraps(given):
+        raise ModelError(
+            f"layers.{i}: {layer.accum_type} accumulates weights of registers, expected one that wraps, of at least "
+            f"{given.frac + layer.weight_type.frac} fractional bits"
+        )
 
 
 def _check_score(model: Model) -> None:
@@ -427,7 +463,7 @@ def _describe(value: Any) -> Any:
     return {
         name: _describe(item)
         for name, item in vars(value).items()
-        if name in value.__match_args__ and not isinstance(item, np.ndarray)
+        if name in value.__match_args__ and not isinstance(item, np.ndarray) and (item or name not in OPTIONAL)
     }
 
 

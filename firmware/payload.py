@@ -101,7 +101,7 @@ class Payload:
 
     @classmethod
     def nominal(cls, model: "Model", cuts: ArrayLike) -> Self:
-        """The identity: every scale 1, every offset 0, LUT entry i = i, with the given cuts (score codes)."""
+        """The identity: every scale 1, every offset 0, weights as trained, LUT entry i = i, with the cuts (codes)."""
         layout = model.layout
         empty = cls(model.id, layout, np.zeros(layout.n_words, dtype=np.uint32))
         ones = {
@@ -109,7 +109,7 @@ class Payload:
             for field in layout.fields
             if field.name.endswith("_scale")
         }
-        return empty.replace(**ones, cuts=cuts, lut=np.arange(layout["lut"].size))
+        return empty.replace(**ones, **model.trained, cuts=cuts, lut=np.arange(layout["lut"].size))
 
     @classmethod
     def from_bytes(cls, layout: Layout, model_id: str, data: bytes) -> Self:

@@ -75,11 +75,12 @@ class LayerPart(_Part):
     sum_type: Type | None = None
     result_type: Type
     activation: Literal["linear", "relu"] = "linear"
+    reconfigurable: bool = False
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
-        if self.scale is not None and (self.weight is not None or self.accum_type is not None):
-            raise ValueError("a layer with a scale has no weight and no accum_type")
+        if self.scale is not None and (self.weight is not None or self.accum_type is not None or self.reconfigurable):
+            raise ValueError("a layer with a scale has no weight and no accum_type, and is not reconfigurable")
         return self
 
 
@@ -193,6 +194,11 @@ class Specification:
             layers = self._layers(normalisation.result_type, len(features))
         last = layers[-1]
         if file.score.kind == "linear" and file.score.lift and last.result_type.signed and not last.relu:
+            if last.reconfigurable:
+                raise SpecificationError(
+                    f"layers.{len(layers) - 1}: reconfigurable, but what lifts a linear score is a layer behind it: "
+                    "give score.lift = false, or an unsigned result_type"
+                )
             layers = (*layers, defaults.lifted(last.bias.size, last.result_type))
         n, latent = layers[-1].bias.size, layers[-1].result_type
         registers = self._registers("latent", defaults.latent_registers(latent))
@@ -305,6 +311,7 @@ class Specification:
             if part.scale is None:
                 accum = part.accum_type or defaults.accumulator(given, part.weight_type, bias_type, n_in)
                 layer = Dense(weight, bias, part.weight_type, bias_type, accum, part.result_type, False)
+                layer = replace(layer, reconfigurable=part.reconfigurable)
             else:
                 if weight.shape != (n_in,):
                     raise SpecificationError(f"layers.{i}.scale has shape {weight.shape}, expected ({n_in},)")

@@ -36,6 +36,7 @@ def train(
     epochs: int = 10,
     progress: Progress = print,
     lipschitz: float | None = None,
+    reconfigurable: bool = False,
 ) -> Model:
     """A variational autoencoder's encoder, quantised as it trains, with the anomaly score Σ µ².
 
@@ -43,6 +44,8 @@ def train(
     the reconstruction of the normalised inputs (Huber) plus the weighted KL of N(µ, σ²) to N(0, 1), which
     keeps µ at zero unless an event is worth telling apart. The same arguments give the same model.
     After D. Kingma, M. Welling, arXiv:1312.6114; E. Govorkova et al., Nature Mach. Intell. 4 (2022) 154.
+
+    With `reconfigurable` the weights of the last layer are registers of a finer type.
 
     With `lipschitz` L every layer's rounded weights keep an operator norm (2-norm to 2-norm) of at most L^(1/3),
     so that µ moves by at most L times as far as the normalised inputs do, and √score with it: after each step
@@ -64,7 +67,7 @@ def train(
                 weight.data = limited(weight.data, most, layer.weight_type)
 
     def frozen() -> Model:
-        return Model.axol1tl(name, *network.arrays(), shift, offset, n_cuts=n_cuts)
+        return Model.axol1tl(name, *network.arrays(), shift, offset, n_cuts=n_cuts, reconfigurable=reconfigurable)
 
     template = frozen()
     limit()

@@ -9,9 +9,11 @@ import torch
 
 from firmware.emulator import Emulator
 from firmware.hls import CompiledDatapath
+from firmware.model import Model
 from firmware.package import Package
 from firmware.payload import Payload
 from recalib.evidence import SIGMAS, Evidence
+from recalib.knobs import bias_unit, trained_weights
 from recalib.lipschitz import rise
 from recalib.locality import Locality
 from recalib.proposal import Gate
@@ -23,6 +25,8 @@ CHECKED = 4096
 """Events on which the executions of the datapath are compared."""
 
 CUT = "cuts"
+UNITS = {"weights": " of the trained norm", "biases": " of a column's norm"}
+"""What a step that is no ln is counted in."""
 
 MOVE_SIGMAS = 2.5
 """Standard errors by which a move, or the rate that calls for it, must differ from nothing."""
@@ -61,8 +65,8 @@ class Subject:
 
     @cached_property
     def move(self) -> float:
-        """The largest |ln| of a scale's or cut's step, or the largest relative step of the LUT."""
-        return max(_moves(self.base, self.payload).values())
+        """The largest |ln| of a scale's or cut's step, or the largest relative step of weights or of the LUT."""
+        return max(_moves(self.package.model, self.base, self.payload).values())
 
 
 def verdicts(subject: Subject) -> tuple[Gate, ...]:
@@ -138,18 +142,19 @@ def _rates(s: Subject) -> Iterator[Gate]:
 
 def _steps(s: Subject) -> Iterator[Gate]:
     wanted, nominal = s.settings, s.package.nominal
-    step, total = _moves(s.base, s.payload), _moves(nominal, s.payload)
+    model = s.package.model
+    step, total = _moves(model, s.base, s.payload), _moves(model, nominal, s.payload)
     largest = max(step.values())
     text = f"the largest relative step is {largest:.4f}, at least {wanted.min_move:g}"
     yield Gate("minimal move", largest, wanted.min_move, largest >= wanted.min_move, text)
     for name, size in step.items():
         most = wanted.max_cut_move if name == CUT else wanted.max_move
         if name != "lut":
-            text = f"{name}: a step of {size:.3f} in ln, at most {most:g}"
+            text = f"{name}: a step of {size:.3f}{UNITS.get(name, ' in ln')}, at most {most:g}"
             yield Gate(f"move {name}", size, most, size <= most, text)
     for name, size in total.items():
         if name not in (CUT, "lut"):
-            text = f"{name}: {size:.3f} in ln from nominal, at most {wanted.max_total_move:g}"
+            text = f"{name}: {size:.3f}{UNITS.get(name, ' in ln')} from nominal, at most {wanted.max_total_move:g}"
             yield Gate(f"total {name}", size, wanted.max_total_move, size <= wanted.max_total_move, text)
 
 
@@ -185,13 +190,22 @@ def _differences(s: Subject, events: "np.typing.NDArray[np.integer]", payload: P
     return int(np.count_nonzero((ours.codes != theirs.codes) | (ours.accepts != theirs.accepts).any(axis=1)))
 
 
-def _moves(base: Payload, payload: Payload) -> dict[str, float]:
-    """The largest |ln| of the steps in each field of scales, in the cuts, and the LUT's largest step over its size."""
+def _moves(model: Model, base: Payload, payload: Payload) -> dict[str, float]:
+    """The largest |ln| of the steps in each field of scales, in the cuts, and the LUT's largest step over its size.
+
+    Of weights the largest step of those of one input over their trained norm, of biases over `bias_unit`.
+    """
     moves = {}
     for part in base.layout.fields:
         if part.name.endswith("_scale") or part.name == CUT:
             old, new = base.value(part.name), payload.value(part.name)
             moves[part.name] = float(np.abs(np.log(np.maximum(new, 1e-9) / np.maximum(old, 1e-9))).max())
+    if model.layers[-1].reconfigurable:
+        weight, _ = trained_weights(model)
+        step = (payload.value("weights") - base.value("weights")).reshape(weight.shape)
+        norms = np.maximum(np.linalg.norm(weight, axis=1), bias_unit(model) / len(weight))
+        moves["weights"] = float((np.linalg.norm(step, axis=1) / norms).max())
+        moves["biases"] = float(np.abs(payload.value("biases") - base.value("biases")).max() / bias_unit(model))
     lut = base.raw("lut")
     if lut.size:
         moves["lut"] = float(np.abs(payload.raw("lut") - lut).max() / lut.size)

@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 
 from recalib.sample import EventSample
 
-KNOBS = ("threshold", "output_scale", "latent_scale", "input_scale", "input_scale_ring", "input_scale_feature", "lut")
+KNOBS = (
+    "threshold",
+    "output_scale",
+    "latent_scale",
+    "input_scale",
+    "input_scale_ring",
+    "input_scale_feature",
+    "weights",
+    "lut",
+)
 FORMS = ("signed", "absolute", "huber")
 ANCHORS = ("deployed", "nominal")
 
@@ -23,8 +32,8 @@ class FitSettings:
         form: of ρ, one of `FORMS`.
         anchor: the payload from whose scores ρ counts, one of `ANCHORS`.
         rate_tolerance: relative, at every cut.
-        min_move, max_move: of ln(scale) in one step.
-        max_total_move: of ln(scale) against the nominal model.
+        min_move, max_move: of ln(scale), or of a weight over the trained weights' root mean square, in one step.
+        max_total_move: the same against the nominal model.
         max_cut_move: of ln(cut) in one step.
         max_share_moved: share of the events whose score may move by more than δ.
         max_lipschitz: how much steeper the score may become in an input, against the nominal model.

@@ -47,6 +47,7 @@ class TrainSettings:
         training_pileup: lowest and highest of the training events.
         reference_events: shared evenly by the pile-up slices between `pileup_edges`.
         lipschitz: the most by which an encoder's latent values may move per unit of the normalised inputs.
+        weights: whether the weights of an encoder's last layer are registers.
     """
 
     seed: int = 1
@@ -59,6 +60,7 @@ class TrainSettings:
     reference_events: int = 2_000_000
     pileup_edges: tuple[float, ...] = tuple(np.arange(7.5, 68.0, 5.0).tolist())
     lipschitz: float | None = None
+    weights: bool = False
 
 
 CICADA = TrainSettings(kind="cicada", name="cicada", training_events=150_000, epochs=8)
@@ -123,9 +125,11 @@ def build_package(
 def _trained(settings: TrainSettings, drawn: Events, progress: Progress) -> Model:
     common = settings.seed, drawn, len(settings.target_rates), settings.name, settings.epochs, progress
     if settings.kind == "axol1tl":
-        return encoder.train(*common, settings.lipschitz)
+        return encoder.train(*common, settings.lipschitz, settings.weights)
     if settings.lipschitz is not None:
         raise TrainingError(f"lipschitz is {settings.lipschitz:g} for a {settings.kind}: only an axol1tl is bounded")
+    if settings.weights:
+        raise TrainingError(f"weights for a {settings.kind}: only an axol1tl has a last layer of registers")
     return student.train(*common)
 
 

@@ -25,6 +25,7 @@ PARTS = tuple(
         "chain",
         "activate",
         "terms",
+        "weigh",
         "decide",
     )
 )
@@ -201,11 +202,32 @@ class _Pipeline:
 
     def _layer(self, name: str, x: str, layer: Dense, given: Fixed) -> str:
         n, result = layer.bias.size, layer.result_type
-        x = self._sum(f"{name}_sum", x, layer, given, product=layer.accum_type)
+        if layer.reconfigurable:
+            x = self._weighed(f"{name}_sum", x, layer, given)
+        else:
+            x = self._sum(f"{name}_sum", x, layer, given, product=layer.accum_type)
         types = _type("X", layer.accum_type) | _target("S", layer.linear_type) | _target("Y", result)
         parameters = {"N": n, "RELU": int(layer.relu), **types}
         self.clock += 1
         return self._part("activate", f"{name}_result", n * result.width, parameters, clk="clk", x=x)
+
+    def _weighed(self, name: str, x: str, layer: Dense, given: Fixed) -> str:
+        """The sums of a layer with the weights of registers."""
+        (n_in, n_out), accum = layer.weight.shape, layer.accum_type
+        up = accum.frac - given.frac - layer.weight_type.frac
+        parameters = {
+            "N_IN": n_in,
+            "N_OUT": n_out,
+            **_type("X", given),
+            **_type("WEIGHT", layer.weight_type),
+            **_type("BIAS", layer.bias_type),
+            "SUM_WIDTH": max(1, min(layer.reach(given).bit_length() + 1, accum.width - up)),
+            **_target("Y", accum),
+        }
+        clocks = 1 + _tree_clocks(n_in)
+        ports = {"weights": self._field("weights"), "biases": self._field("biases", clocks)}
+        self.clock += clocks
+        return self._part("weigh", name, n_out * accum.width, parameters, clk="clk", x=x, **ports)
 
     def _sum(self, name: str, x: str, layer: Dense, given: Fixed, product: Fixed) -> str:
         """The sums of a layer in its accum_type: in any order where that is exact, else one step after another."""

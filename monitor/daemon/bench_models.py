@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,17 @@ Progress = Callable[[str], None]
 
 
 def models(names: Collection[str], own: Path, progress: Progress = print) -> dict[str, Model]:
-    """Those of the names: the project's own two, and AXOL1TL v4 where its weights are at hand.
+    """Those of the names: the project's own, and AXOL1TL v4 where its weights are at hand.
 
     Args:
-        own: the package of the project's encoder; that of its student is beside it. They are made if need be.
+        own: the package of the project's encoder; those of the others are beside it. They are made if need be.
     """
     found = {}
     if "own" in names:
         found["own"] = train.build_package(own, train.SETTINGS["axol1tl"], progress).model
+    if "weights" in names:
+        settings = replace(train.SETTINGS["axol1tl"], weights=True)
+        found["weights"] = train.build_package(own.with_name("weights.driftd"), settings, progress).model
     if "v4" in names and WEIGHTS.exists():
         found["v4"] = axol1tl_v4()
     if "cicada" in names:

@@ -34,7 +34,7 @@ PRESCALE = 15
 DRAWS = 10
 """Mixtures that are drawn before one is taken that cannot be sized."""
 
-JET_DOWN, JET_UP, EG_MET, AGEING = "jet_down", "jet_up", "eg_met", "ageing"
+JET_DOWN, JET_UP, EG_MET, AGEING, PEDESTAL = "jet_down", "jet_up", "eg_met", "ageing", "pedestal"
 PILEUPS = ("pileup_down", "pileup_up")
 MIXTURES = ("mixture_1", "mixture_2")
 DIRECTIONS: dict[str, tuple[dict[str, float], ...]] = {
@@ -44,6 +44,7 @@ DIRECTIONS: dict[str, tuple[dict[str, float], ...]] = {
     AGEING: ({"ageing": LIMITS["ageing"][1]},),
     "dead_region": ({"dead_phi": LIMITS["dead_phi"][1]},),
     "hot_tower": ({"hot_tower": LIMITS["hot_tower"][1]},),
+    PEDESTAL: tuple({"jet_pedestal": end} for end in reversed(LIMITS["jet_pedestal"])),
 }
 """The response at full strength; where there are two, the first that can be sized is taken."""
 MIXED = {"jet_energy_scale": 0.3, "eg_scale": 0.3, "met_noise": 2.0, "ageing": 0.8, "dead_phi": 1.0}
@@ -74,7 +75,8 @@ class Scenario:
     @property
     def has_inverse(self) -> bool:
         """Whether the drift is a scale of what is still there."""
-        return self.has_twins and not (self.response.dead_phi or self.response.hot_tower)
+        response = self.response
+        return self.has_twins and not (response.dead_phi or response.hot_tower or response.jet_pedestal)
 
     def drifts(self) -> dict[str, float]:
         """What is not nominal, and by how much."""

@@ -65,7 +65,14 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Boards = Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_one_or_several), AfterValidator(_different)]
 Positive = Annotated[int, Field(gt=0)]
 Knob = Literal[
-    "threshold", "output_scale", "latent_scale", "input_scale", "input_scale_ring", "input_scale_feature", "lut"
+    "threshold",
+    "output_scale",
+    "latent_scale",
+    "input_scale",
+    "input_scale_ring",
+    "input_scale_feature",
+    "weights",
+    "lut",
 ]
 Hold = Literal["distribution", "rate"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware.errors import ModelError
+from firmware.errors import ModelError, PayloadError
 from firmware.fixed import Fixed
 from firmware.model import Feature, Model, Rings, Score
+from firmware.payload import Payload
 
 
 def test_a_model_survives_the_way_through_json_and_arrays(model: Model) -> None:
@@ -156,6 +157,74 @@ def faults(model: Model) -> dict[str, dict[str, Any]]:
         "rings of jet: shift 32 is outside 0 to 31": {"rings": (Rings("jet", 32, 32),)},
         "rings: width 64 is outside 1 to 62 bits": {"input": replace(model.input, scale_type=Fixed(32, 2, False))},
     }
+
+
+def reconfigurable(model: Model, **change: Any) -> Model:
+    """With the weights of the last layer in registers."""
+    *others, last = model.layers
+    return replace(model, layers=(*others, replace(last, reconfigurable=True, **change)))
+
+
+def test_the_weights_of_a_reconfigurable_layer_have_registers_that_hold_them_as_trained(model: Model) -> None:
+    weighted = reconfigurable(model)
+    names = [field.name for field in weighted.layout.fields]
+    assert names[names.index("ring_scale") + 1 :][:3] == ["weights", "biases", "latent_scale"]
+    nominal = Payload.nominal(weighted, np.zeros(5))
+    assert nominal.raw("weights").tolist() == model.layers[-1].weight.ravel().tolist()
+    assert nominal.raw("biases").tolist() == model.layers[-1].bias.tolist()
+    assert "weights" not in [field.name for field in model.layout.fields]
+
+
+def test_only_a_model_with_weights_in_registers_says_so(model: Model) -> None:
+    """What a model without them is described by has not changed, and so its id has not."""
+    weighted = reconfigurable(model)
+    assert weighted.id != model.id
+    assert "reconfigurable" not in json.dumps(model.to_arrays()[0])
+    again = Model.from_arrays(*weighted.to_arrays())
+    assert again.layers[-1].reconfigurable
+    assert again.id == weighted.id
+
+
+def test_a_layer_under_a_payload_has_that_payload_s_weights(model: Model) -> None:
+    weighted = reconfigurable(model)
+    nominal = Payload.nominal(weighted, np.zeros(5))
+    weights = nominal.raw("weights")
+    weights[3 * 8 + 5] = -32
+    *others, last = weighted.layers_under(nominal.replace(weights=weights, biases=np.arange(8)))
+    assert [layer is old for layer, old in zip(others, weighted.layers, strict=False)] == [True, True]
+    assert last.weight[3, 5] == -32
+    assert (last.weight != model.layers[-1].weight).sum() == 1
+    assert last.bias.tolist() == list(range(8))
+
+
+def test_a_layer_that_cannot_take_every_weight_is_refused_by_name(model: Model) -> None:
+    first, second, third = model.layers
+    for message, change in {
+        "layers.1: only the last layer, 2, can be reconfigurable": {
+            "layers": (first, replace(second, reconfigurable=True), third)
+        },
+        r"layers.2: ap_fixed<21,14,AP_TRN,AP_SAT> accumulates weights of registers, expected one that wraps, of at "
+        "least 7 fractional bits": {
+            "layers": (
+                first,
+                second,
+                replace(third, accum_type=Fixed(21, 14, overflow="SAT"), reconfigurable=True),
+            )
+        },
+        "layers.2: ap_fixed<20,14> accumulates": {
+            "layers": (first, second, replace(third, accum_type=Fixed(20, 14), reconfigurable=True))
+        },
+    }.items():
+        with pytest.raises(ModelError, match=message):
+            replace(model, **change)
+
+
+def test_a_weight_outside_its_type_is_refused_by_number(model: Model) -> None:
+    weighted = reconfigurable(model)
+    weights = np.zeros(120)
+    weights[17] = 32
+    with pytest.raises(PayloadError, match=r"weights\[17\]: raw 32.0 \(value 4\) is outside -32 to 31"):
+        Payload.nominal(weighted, np.zeros(5)).replace(weights=weights)
 
 
 def test_parts_that_do_not_fit_are_refused_by_name(model: Model) -> None:

@@ -3,12 +3,15 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from firmware.addresses import SHADOW, STREAM_SPAN
 from firmware.board import ArmStatus, Board, RemoteBoard
+from firmware.emulator import Emulator
 from firmware.errors import BoardUnreachable, IdentityError, TransactionError
 from firmware.ledger import Ledger, LedgerError
 from firmware.payload import Payload
@@ -102,6 +105,31 @@ def test_a_payload_becomes_active_at_its_target_and_the_ledger_knows_every_step(
         *("prove done", "identify done", "stage begun", "stage done", "play begun", "play done"),
         *("preview begun", "preview done", "verify done", "arm begun", "arm done", "confirm done", "end done"),
     ]
+
+
+def test_other_weights_of_the_last_layer_decide_once_the_board_has_played_and_latched_them(tmp_path: Path) -> None:
+    model = small_model()
+    *others, last = model.layers
+    model = replace(model, layers=(*others, replace(last, reconfigurable=True)))
+    rig = Rig(model)
+    weights = rig.nominal.raw("weights") + np.where(np.arange(120) % 7, 0, 5)
+    payload = rig.nominal.replace(weights=np.clip(weights, -32, 31), biases=rig.nominal.raw("biases") - 3)
+    events = rig.validation.vectors(payload).events
+    codes = [Emulator(model).codes(events, each) for each in (payload, rig.nominal)]
+    assert (codes[0] != codes[1]).mean() > 0.5
+    board = RemoteBoard(UhalBoard, rig.uri, rig.table, deadline=10)
+    try:
+        with Ledger(tmp_path / "ledger.db") as ledger:
+            ledger.add_payload(STREAM, payload, "test")
+            transaction = Transaction({"gt": board}, ledger, STREAM, payload, rig.validation, frozen=lambda: False)
+            transaction.stage()
+            rig.begin_ls(transaction.arm().ls - rig.registers.ls)
+            assert transaction.confirm().outcome is Outcome.LATCHED
+            assert board.read_bank(STREAM, "active").tolist() == payload.words.tolist()
+            assert "play done" in steps_of(ledger, 1)
+    finally:
+        board.close()
+        rig.close()
 
 
 def test_a_rollback_is_the_old_payload_under_the_next_generation(rig: Rig, ledger: Ledger, begin: Begin) -> None:

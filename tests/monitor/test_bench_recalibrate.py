@@ -91,7 +91,9 @@ def test_every_drift_is_as_strong_as_it_takes(
     deployed: Trigger, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench_scenarios, "SIZING_EVENTS", 50_000)
-    for scenario in scenarios(("jet_down", "hot_tower", "pileup_up", "mixture_1"), deployed, reference, seed=3):
+    for scenario in scenarios(
+        ("jet_down", "hot_tower", "pileup_up", "mixture_1", "pedestal"), deployed, reference, seed=3
+    ):
         assert scenario.sized
         assert scenario.rate <= LOSS or scenario.rate >= GAIN
         rates = [deployed.run(crossings(world, 8, N)).accepts[:, 0].mean() for world in (scenario, UNDRIFTED)]

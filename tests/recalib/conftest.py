@@ -105,6 +105,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 @pytest.fixture(scope="session")
+def weighted(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """With the weights of the last layer in registers."""
+    return _lab(tmp_path_factory.mktemp("model") / "weights.driftd", replace(SMALL, weights=True))
+
+
+@pytest.fixture(scope="session")
 def calorimeter(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """With the student that sees the regions."""
     return _lab(tmp_path_factory.mktemp("model") / "cicada.driftd", SMALL_CICADA)

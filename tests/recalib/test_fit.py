@@ -152,7 +152,7 @@ def test_a_model_without_the_knobs_registers_is_a_rejection_that_names_it(lab: L
     assert "the model has no input of kind pt or energy" in proposal.reason
 
 
-@pytest.mark.parametrize("wrong", [{"knobs": ("weights",)}, {"knobs": ()}, {"form": "cubic"}], ids=str)
+@pytest.mark.parametrize("wrong", [{"knobs": ("pedestal",)}, {"knobs": ()}, {"form": "cubic"}], ids=str)
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected|none of"):
         FitSettings(**wrong)
@@ -172,3 +172,39 @@ def test_the_daemon_can_ask_for_a_fit_without_loading_torch() -> None:
         "import sys, recalib.worker, recalib.sample, recalib.proposal, recalib.request;sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+WITH_WEIGHTS = ("threshold", "input_scale", "weights")
+
+
+def test_a_pedestal_is_answered_by_the_weights_and_not_by_a_scale(weighted: Lab) -> None:
+    """Decisions are kept as well as by moved cuts at least, far better than by the scale, and p(s) is restored."""
+    pedestal = Response(jet_pedestal=1.5)
+    proposal = weighted.engine.propose(
+        weighted.request(weighted.sample(ENOUGH, response=pedestal), knobs=WITH_WEIGHTS, rate_tolerance=0.15)
+    )
+    assert proposal.knob.removesuffix("+threshold") == "weights", proposal.reason
+    assert proposal.accepted, proposal.reason
+    _, overlap = weighted.truth(proposal.words, pedestal)
+    words = {
+        knob: weighted.engine.propose(
+            weighted.request(weighted.sample(ENOUGH, response=pedestal), knobs=(knob,), max_lipschitz=9.0)
+        ).words
+        for knob in ("threshold", "input_scale")
+    }
+    _, by_cuts = weighted.truth(words["threshold"], pedestal)
+    assert (overlap > by_cuts - 0.02).all()
+    excess = (proposal.kl_after - proposal.kl_floor) / (proposal.kl_before - proposal.kl_floor)
+    assert excess < 0.2
+
+
+def test_a_jet_scale_stays_a_matter_for_the_scale_where_weights_could_move_too(weighted: Lab) -> None:
+    proposal = weighted.engine.propose(
+        weighted.request(weighted.sample(ENOUGH, response=JETS_DOWN), knobs=WITH_WEIGHTS)
+    )
+    assert proposal.knob.removesuffix("+threshold") == "input_scale", proposal.reason
+
+
+def test_weights_of_a_frozen_layer_are_no_candidate(lab: Lab) -> None:
+    proposal = lab.engine.propose(lab.request(lab.sample(response=JETS_DOWN), knobs=("threshold", "weights")))
+    assert candidate(proposal, "weights").verdict == "weights: the model's last layer is frozen"

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from firmware.addresses import parse
 from firmware.sim.detector import Response
 from firmware.sim.events import SIGNALS, Generator, digitise
 from recalib.encoder import normalisation, train
@@ -91,3 +92,21 @@ def test_a_loss_that_is_no_number_ends_the_training(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("recalib.encoder.KL_WEIGHT", float("nan"))
     with pytest.raises(TrainingError, match="try another seed"):
         train(1, drawn(4096), 2, epochs=1, progress=lambda text: None)
+
+
+def test_weights_in_registers_are_trained_on_their_finer_grid(tmp_path: Path) -> None:
+    settings = replace(TINY, weights=True)
+    weighted = build_package(tmp_path / "weights.driftd", settings)
+    plain = build_package(tmp_path / "plain.driftd", TINY)
+    assert "axol1tl.shadow.weights" in parse(weighted.address_table)
+    last, frozen = (package.model.layers[-1] for package in (weighted, plain))
+    assert last.reconfigurable
+    assert not frozen.reconfigurable
+    assert last.weight_type.frac > frozen.weight_type.frac
+    assert (last.weight % (1 << last.weight_type.frac - frozen.weight_type.frac)).any()
+    assert weighted.lineage["settings"]["weights"]
+
+
+def test_only_the_encoder_has_weights_in_registers(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="weights for a cicada"):
+        build_package(tmp_path / "c.driftd", replace(TINY, kind="cicada", weights=True))
