@@ -22,6 +22,7 @@ from firmware.yosys import Yosys, flow
 KNOBS = {
     "input scales and offsets": ("input_scale", "input_offset"),
     "ring scales": ("ring_scale",),
+    "conditions": ("conditioning",),
     "last layer's weights": ("weights", "biases"),
     "latent scales and offsets": ("latent_scale", "latent_offset"),
     "output scale and offset": ("output_scale", "output_offset"),

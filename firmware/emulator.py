@@ -40,7 +40,7 @@ class Emulator:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._layers = _network(model, model.layers)
+        self._layers = _network(model, model.wired)
 
     def run(self, events: NDArray[Any], payload: Payload) -> Words:
         """

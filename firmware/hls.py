@@ -153,6 +153,8 @@ def _ports(model: Model) -> Iterator[tuple[str, str, str]]:
     for part in ("input", "latent"):
         yield f"{part}_registers", "scale", f"{part}_scale"
         yield f"{part}_registers", "bias", f"{part}_offset"
+    if model.conditions:
+        yield "dense0", "bias", "conditioning"
     if model.layers[-1].reconfigurable:
         yield f"dense{len(model.layers) - 1}", "weight", "weights"
         yield f"dense{len(model.layers) - 1}", "bias", "biases"
@@ -177,7 +179,7 @@ def _layers(model: Model) -> Iterator[dict[str, Any]]:
     yield _affine("subtract", np.ones(n), -norm.offset, Fixed(2, 2), norm.offset_type, norm.subtract_type)
     yield _affine("shift", 2.0**-norm.shift, np.zeros(n), norm.scale_type, Fixed(1, 1), norm.shift_type)
     yield _activation("normalise", "linear", n, norm.result_type)
-    for i, layer in enumerate(model.layers):
+    for i, layer in enumerate(model.wired):
         n_in, n_out = layer.weight.shape
         activation = "relu" if layer.relu else "linear" if layer.sum_type else None
         yield {

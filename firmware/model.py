@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from firmware import axol1tl, cicada
 from firmware.errors import FixedPointError, ModelError
 from firmware.fixed import WORD_BITS, Fixed, Integers
-from firmware.parts import ENERGIES, Dense, Feature, Normalisation, Registers, Rings, Score
+from firmware.parts import ENERGIES, Condition, Dense, Feature, Normalisation, Registers, Rings, Score
 from firmware.payload import Layout, Payload
 
-__all__ = ["Dense", "Feature", "Model", "Normalisation", "Registers", "Rings", "Score"]
+__all__ = ["Condition", "Dense", "Feature", "Model", "Normalisation", "Registers", "Rings", "Score"]
 
-OPTIONAL = ("reconfigurable",)
+OPTIONAL = ("reconfigurable", "conditions")
 """What a description leaves out where it is not there: a model without it keeps its id."""
 SCORES = ("sum_of_squares", "squared_distance", "linear")
 
@@ -45,8 +46,10 @@ class Model:
     → LUT (codes below 2^lut_bits) → cuts (accept when code >= cut).
     An energy's input scale is multiplied by the `ring_scale` of the η ring that its object is in, where the
     object has rings; the product is held as a scale register would hold it, rounded and saturating.
-    Registers hold the weights of a last layer that is reconfigurable.
-    With scales of 1, offsets of 0, the trained weights and LUT entry i = i the registers change nothing.
+    Registers hold the weights of a last layer that is reconfigurable. What the first layer gets besides the features
+    are the `conditions`, from registers: their weights are its last rows, and what comes of them adds to its bias.
+    With scales of 1, offsets of 0, the trained weights, nominal conditions and LUT entry i = i the registers change
+    nothing.
 
     Raises:
         ModelError: if shapes or types do not fit together; the text names the part.
@@ -63,10 +66,12 @@ class Model:
     output: Registers
     lut_bits: int
     n_cuts: int
+    conditions: tuple[Condition, ...] = ()
 
     def __post_init__(self) -> None:
         _check_input(self)
         _check_rings(self)
+        _check_conditions(self)
         _check_layers(self)
         _check_score(self)
 
@@ -109,6 +114,7 @@ class Model:
                 ("input_scale", self.n_features, self.input.scale_type),
                 ("input_offset", self.n_features, self.input.offset_type),
                 *([("ring_scale", self.n_rings, self.input.scale_type)] if self.rings else []),
+                *([("conditioning", len(self.conditions), self.conditions[0].type)] if self.conditions else []),
                 *([("weights", last.weight.size, last.weight_type)] if last.reconfigurable else []),
                 *([("biases", last.bias.size, last.bias_type)] if last.reconfigurable else []),
                 ("latent_scale", self.n_latent, self.latent.scale_type),
@@ -122,17 +128,55 @@ class Model:
 
     @property
     def trained(self) -> dict[str, Integers]:
-        """What the registers of frozen parameters hold in the model as it was trained, as raws by field."""
-        last = self.layers[-1]
-        return {"weights": last.weight.ravel(), "biases": last.bias} if last.reconfigurable else {}
+        """What the registers of the network hold as it was trained, as raws by field."""
+        last, found = self.layers[-1], {}
+        if self.conditions:
+            found["conditioning"] = np.array([condition.nominal for condition in self.conditions])
+        if last.reconfigurable:
+            found |= {"weights": last.weight.ravel(), "biases": last.bias}
+        return found
 
     def layers_under(self, payload: Payload) -> tuple[Dense, ...]:
-        """The layers with the weights (n_in · n_out, one row after the other) and biases of a payload."""
-        *others, last = self.layers
-        if last.reconfigurable:
-            weight = payload.raw("weights").reshape(last.weight.shape)
-            last = replace(last, weight=weight, bias=payload.raw("biases"))
-        return (*others, last)
+        """The layers as a payload makes them, on the features alone.
+
+        With its weights (n_in · n_out, one row after the other) and biases, and its conditions in the first bias.
+        """
+        layers = [*self.layers]
+        if self.conditions:
+            layers[0] = self._conditioned(payload.raw("conditioning"))
+        if layers[-1].reconfigurable:
+            weight = payload.raw("weights").reshape(layers[-1].weight.shape)
+            layers[-1] = replace(layers[-1], weight=weight, bias=payload.raw("biases"))
+        return tuple(layers)
+
+    @cached_property
+    def wired(self) -> tuple[Dense, ...]:
+        """The layers on the features alone, with the trained weights and the nominal conditions."""
+        if not self.conditions:
+            return self.layers
+        return (self._conditioned(self.trained["conditioning"]), *self.layers[1:])
+
+    @property
+    def condition_weight(self) -> Integers:
+        """Raw weights (n_conditions, n_out) in the first layer."""
+        return self.layers[0].weight[self.n_features :]
+
+    def _conditioned(self, conditions: Integers) -> Dense:
+        """The first layer with raw conditions (n_conditions,) in its bias, which is exact."""
+        first, exact = self.layers[0], self._conditioned_bias_type
+        up = exact.frac - self.conditions[0].type.frac - first.weight_type.frac
+        added = conditions @ self.condition_weight << up
+        bias = (first.bias << (exact.frac - first.bias_type.frac)) + added
+        return replace(first, weight=first.weight[: self.n_features], bias=bias, bias_type=exact)
+
+    @property
+    def _conditioned_bias_type(self) -> Fixed:
+        """Of every sum of the first bias and the weighted conditions."""
+        first = self.layers[0]
+        exact = first.bias_type
+        for condition in self.conditions:
+            exact = exact + condition.type * first.weight_type
+        return exact
 
     @cached_property
     def limits(self) -> tuple[Integers, Integers]:
@@ -253,6 +297,7 @@ class Model:
                 output=Registers(**_types(description["output"])),
                 lut_bits=description["lut_bits"],
                 n_cuts=description["n_cuts"],
+                conditions=tuple(Condition(**_types(each)) for each in description.get("conditions", ())),
             )
         except (KeyError, TypeError, AttributeError, FixedPointError) as error:
             raise ModelError(f"no description of a model: {error!r}") from error
@@ -268,13 +313,14 @@ class Model:
         lut_bits: int = 12,
         n_cuts: int = 5,
         reconfigurable: bool = False,
+        conditions: tuple[Condition, ...] = (),
     ) -> Self:
         """A model with the types of CMS's AXOL1TL v4, from float weights of its three layers.
 
         Weights (n_in, n_out) and biases are rounded to the grid; `shift` and `offset` (57,) are the input
         normalisation, whose offset the firmware floors. Inputs are MET, 4 e/γ, 4 µ and 10 jets, each with
         pt, η and φ as global-trigger integers; the scales of e/γ, µ and jets have 32 η rings each. The last layer
-        may be `reconfigurable`.
+        may be `reconfigurable`; with `conditions` the first weights have as many rows more.
         """
         return cls(
             name,
@@ -288,6 +334,7 @@ class Model:
             axol1tl.OUTPUT,
             lut_bits,
             n_cuts,
+            conditions,
         )
 
     @classmethod
@@ -389,7 +436,7 @@ def _energies_and_etas(model: Model, name: str) -> tuple[list[int], list[int]]:
 def _check_layers(model: Model) -> None:
     if not model.layers:
         raise ModelError("a model needs at least one dense layer")
-    given, n_in = model.normalisation.result_type, model.n_features
+    given, n_in = model.normalisation.result_type, model.n_features + len(model.conditions)
     for i, layer in enumerate(model.layers):
         n_out = layer.bias.size
         _expect(layer.weight.shape, (n_in, n_out), f"layers.{i}.weight")
@@ -399,21 +446,41 @@ def _check_layers(model: Model) -> None:
             layer.bias_type.pack(layer.bias)
             _ = given * layer.weight_type + layer.accum_type, layer.linear_type + layer.result_type
             if layer.reconfigurable:
-                _check_reconfigurable(model, i, given)
+                _check_reconfigurable(model, i)
+            if (layer.reconfigurable or (model.conditions and i == 0)) and not layer.wraps(given):
+                raise ModelError(
+                    f"layers.{i}: {layer.accum_type} accumulates what registers hold, expected one that wraps, of at "
+                    f"least {given.frac + layer.weight_type.frac} fractional bits"
+                )
         given, n_in = layer.result_type, n_out
     _check_registers("latent", model.latent, given)
 
 
-def _check_reconfigurable(model: Model, i: int, given: Fixed) -> None:
-    """Every sum that registers can make must be the same in any order."""
-    layer = model.layers[i]
+def _check_reconfigurable(model: Model, i: int) -> None:
     if i + 1 < len(model.layers):
         raise ModelError(f"layers.{i}: only the last layer, {len(model.layers) - 1}, can be reconfigurable")
-    if not layer.wraps(given):
-        raise ModelError(
-            f"layers.{i}: {layer.accum_type} accumulates weights of registers, expected one that wraps, of at least "
-            f"{given.frac + layer.weight_type.frac} fractional bits"
-        )
+    if i == 0 and model.conditions:
+        raise ModelError("layers.0: the layer that gets the conditions cannot be reconfigurable: give it one behind it")
+
+
+def _check_conditions(model: Model) -> None:
+    names = [condition.name for condition in model.conditions]
+    if len(set(names)) != len(names):
+        raise ModelError(f"conditions {', '.join(names)}: expected each once")
+    for condition in model.conditions:
+        part, kind = f"condition {condition.name}", condition.type
+        if kind != model.conditions[0].type or kind.width > WORD_BITS:
+            raise ModelError(f"{part}: {kind}, expected one type for all, of up to {WORD_BITS} bits")
+        if not kind.min_raw <= condition.low <= condition.nominal <= condition.high <= kind.max_raw:
+            raise ModelError(
+                f"{part}: low {condition.low}, nominal {condition.nominal} and high {condition.high}: expected raws of "
+                f"{kind} in this order"
+            )
+        if not (math.isfinite(condition.centre) and math.isfinite(condition.unit) and condition.unit > 0):
+            raise ModelError(f"{part}: a unit of {condition.unit:g} about {condition.centre:g}, expected one above 0")
+    if model.conditions and model.layers:
+        with _named("conditions"):
+            _ = model._conditioned_bias_type
 
 
 def _check_score(model: Model) -> None:
@@ -458,7 +525,7 @@ def _describe(value: Any) -> Any:
             return str(value)
         case tuple():
             return [_describe(item) for item in value]
-        case None | str() | bool() | int():
+        case None | str() | bool() | int() | float():
             return value
     return {
         name: _describe(item)

@@ -56,6 +56,28 @@ class Registers:
         return replace(self.scale_type, rounding="RND", overflow="SAT")
 
 
+@dataclass(frozen=True)
+class Condition:
+    """A number that the first layer gets from a register, not from the event.
+
+    `nominal` is what the register holds until another raw is written, `low` and `high` limit what it was trained on.
+    A value stands for `centre` + `unit` · value of the quantity of this name.
+    """
+
+    name: str
+    type: Fixed
+    nominal: int
+    low: int
+    high: int
+    centre: float = 0.0
+    unit: float = 1.0
+
+    def value(self, quantity: float) -> float:
+        """That stands for a quantity, within what was trained on."""
+        low, high = self.type.value([self.low, self.high])
+        return float(np.clip((quantity - self.centre) / self.unit, low, high))
+
+
 @dataclass(frozen=True, eq=False)
 class Normalisation:
     """The frozen step behind the input registers, in three casts and one value per feature.

@@ -32,6 +32,9 @@ FEATURE_SPREAD = 0.02
 HIDDEN_SPREAD = 0.01
 """How far the gain of what the last layer gets, and the shift of what it gives, may be from what these numbers tell."""
 
+COARSE = 8
+"""In units of their lsb: smaller weights, root mean square, have no gain."""
+
 TINY = 1e-12
 
 RINGS_APART = 3.0
@@ -119,8 +122,8 @@ def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max
     """How much each number counts that the last layer gets, and a shift of each that it gives.
 
     w_ij moves by g_i w⁰_ij, w⁰ as trained, and b_j by s_j times the norm of a column of random weights: the matrix
-    keeps its signs, and what the network has learnt to look at. The prior is centred where the numbers have the mean
-    and the spread that they had in the reference.
+    keeps its signs, and what the network has learnt to look at. Numbers that do not vary, or hardly count, are left alone.
+    The prior is centred where the others have the mean and the spread that they had in the reference.
 
     Args:
         tell: what brings them there.
@@ -133,22 +136,23 @@ def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max
     if not last.reconfigurable:
         raise Unfit("weights: the model's last layer is frozen")
     told, (weight, bias) = tell(), trained_weights(model)
-    n_in, n_out = weight.shape
-    unit = bias_unit(model)
-    gains = np.zeros((n_in, n_out, n_in + n_out))
-    gains[np.arange(n_in), :, np.arange(n_in)] = weight
-    shifts = np.hstack([np.zeros((n_out, n_in)), unit * np.eye(n_out)])
-    squares = np.maximum((weight**2).sum(axis=1), TINY)
-    deployed = (base.value("weights").reshape(weight.shape) * weight).sum(axis=1) / squares
-    most = max_move - last.weight_type.lsb / 2 * np.sqrt(n_out / squares[squares > TINY].min())
-    back = np.clip(np.where(squares > TINY, told.gain - deployed, 0.0), -most, most)
+    squares, n_out = (weight**2).sum(axis=1), weight.shape[1]
+    alive = np.flatnonzero((told.error > 0) & (squares > n_out * (COARSE * last.weight_type.lsb) ** 2))
+    unit, n = bias_unit(model), len(alive)
+    gains = np.zeros((*weight.shape, n + n_out))
+    gains[alive, :, np.arange(n)] = weight[alive]
+    shifts = np.hstack([np.zeros((n_out, n)), unit * np.eye(n_out)])
+    deployed = (base.value("weights").reshape(weight.shape) * weight).sum(axis=1) / np.maximum(squares, TINY)
+    most = max_move - last.weight_type.lsb / 2 * np.sqrt(n_out / squares[alive].min(initial=np.inf))
+    back = np.zeros(len(weight))
+    back[alive] = np.clip(told.gain - deployed, -most, most)[alive]
     shift = (bias + (told.then - (deployed + back) * told.now) @ weight - base.value("biases")) / unit
     return StepKnob(
         "weights",
         {"weights": gains.reshape(weight.size, -1), "biases": shifts},
-        (*(f"hidden{i}" for i in range(n_in)), *(f"latent{j}" for j in range(n_out))),
-        np.append(np.hypot(told.error, HIDDEN_SPREAD), np.full(n_out, HIDDEN_SPREAD)),
-        np.append(back, shift),
+        (*(f"hidden{i}" for i in alive), *(f"latent{j}" for j in range(n_out))),
+        np.append(np.hypot(told.error[alive], HIDDEN_SPREAD), np.full(n_out, HIDDEN_SPREAD)),
+        np.append(back[alive], shift),
         most,
         stage="hidden",
     )

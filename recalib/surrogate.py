@@ -130,14 +130,27 @@ def cast(x: Tensor, into: Fixed) -> Tensor:
 
 
 class _Layer:
-    """A dense layer on inputs in units of their lsb."""
+    """A dense layer on inputs in units of their lsb.
 
-    def __init__(self, layer: Dense, given: _Span, lsb: float, surrogate: "Surrogate") -> None:
+    Args:
+        conditions: weights (n_conditions, n_out) and nominal values (n_conditions,) of what moves its bias.
+    """
+
+    def __init__(
+        self,
+        layer: Dense,
+        given: _Span,
+        lsb: float,
+        surrogate: "Surrogate",
+        conditions: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    ) -> None:
         self.live, self._shape = layer.reconfigurable, layer.weight.shape
+        self._condition: Tensor | None = None
         weight, bias = layer.weight_type.value(layer.weight), layer.bias_type.value(layer.bias)
+        any_bias = self.live or conditions is not None
         weights, biases = (
-            _Span.of(kind) if self.live else _Span(kind.frac, value, value)
-            for kind, value in ((layer.weight_type, weight), (layer.bias_type, bias))
+            _Span.of(kind) if free else _Span(kind.frac, value, value)
+            for kind, value, free in ((layer.weight_type, weight, self.live), (layer.bias_type, bias, any_bias))
         )
         low, high = (np.broadcast_to(bound, len(weight))[:, None] for bound in (given.low, given.high))
         products = _Span(given.frac, low, high).times(weights)
@@ -158,15 +171,20 @@ class _Layer:
         self._units = lsb / units[0], 1 / units[0]
         self._weight = surrogate.tensor(weight * self._units[0])
         self._bias = surrogate.tensor(bias * self._units[1])
+        self._conditions = None if conditions is None else [surrogate.tensor(each) for each in conditions]
 
     def __call__(self, x: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
-        x = self._weighed(x.double(), registers) if self.live else self._summed(x)
+        x = self._weighed(x.double(), registers) if self.live else self._summed(x, registers)
         for step, ratio in self._sums:
             x = step(x) * ratio
         return self._result(x.relu() if self._relu else x)
 
-    def _summed(self, x: Tensor) -> Tensor:
-        return torch.addmm(self._bias.to(x.dtype), x, self._weight.to(x.dtype))
+    def _summed(self, x: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
+        bias = self._bias
+        if self._conditions is not None:
+            weight, nominal = self._conditions
+            bias = bias + (registers["conditioning"] - nominal) @ weight * self._units[1]
+        return torch.addmm(bias.to(x.dtype), x, self._weight.to(x.dtype))
 
     def _weighed(self, x: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
         """With the weights of registers, which may be repeated for each event."""
@@ -213,8 +231,12 @@ class Surrogate:
         span, lsb = self._normalised.span, n.result_type.lsb
         self._layers: list[_Layer] = []
         bits = max(self._input.span.bits, shifted.bits)
-        for layer in model.layers:
-            self._layers.append(_Layer(layer, span, lsb, self))
+        conditions = None
+        if model.conditions:
+            kind, weight = model.conditions[0].type, model.layers[0].weight_type.value(model.condition_weight)
+            conditions = weight, kind.value(model.trained["conditioning"])
+        for layer in model.wired:
+            self._layers.append(_Layer(layer, span, lsb, self, None if self._layers else conditions))
             span, lsb = self._layers[-1].span, self._layers[-1].lsb
             bits = max(bits, 0.0 if layer.reconfigurable else self._layers[-1].bits)
         self._inside = torch.float32 if exact and bits <= EXACT_BITS[torch.float32] else torch.float64

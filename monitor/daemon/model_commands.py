@@ -78,7 +78,8 @@ def model() -> None:
     "2 keeps the signals; 1 halves what a jet scale does to the rates and costs most of the soft leptons.",
 )
 @click.option("--weights", is_flag=True, help="The weights of axol1tl's last layer in registers, for the knob weights.")
-def train(kind: str, out: Path | None, seed: int, lipschitz: float | None, weights: bool) -> None:
+@click.option("--conditioned", is_flag=True, help="The pile-up an input of axol1tl, from a register, for the knob.")
+def train(kind: str, out: Path | None, seed: int, lipschitz: float | None, weights: bool, conditioned: bool) -> None:
     """Train one of the project's own models on generated events and pack it; instant if it is there already.
 
     axol1tl sees the global trigger's objects, cicada the calorimeter's regions.
@@ -87,7 +88,7 @@ def train(kind: str, out: Path | None, seed: int, lipschitz: float | None, weigh
     from recalib.train import SETTINGS, build_package
 
     path = out or Path("var") / f"{kind}.driftd"
-    settings = replace(SETTINGS[kind], seed=seed, lipschitz=lipschitz, weights=weights)
+    settings = replace(SETTINGS[kind], seed=seed, lipschitz=lipschitz, weights=weights, conditioned=conditioned)
     try:
         package = build_package(path, settings, progress=_progress)
     except TrainingError as error:

@@ -9,7 +9,7 @@ import numpy as np
 
 from firmware.emulator import Words
 from firmware.fixed import OVERFLOWS, ROUNDINGS, Fixed, Integers
-from firmware.model import SCORES, Dense, Feature, Model, Normalisation, Registers, Rings, Score
+from firmware.model import SCORES, Condition, Dense, Feature, Model, Normalisation, Registers, Rings, Score
 from firmware.payload import Payload
 
 
@@ -78,7 +78,13 @@ def odd_models() -> dict[str, Model]:
         name="sums that saturate at zero at every step",
         layers=tuple(replace(layer, accum_type=accum) for layer in distance.layers),
     )
-    return {"distance": distance, "linear": linear, "unsigned": unsigned, **weighted_models(distance, linear)}
+    return {
+        "distance": distance,
+        "linear": linear,
+        "unsigned": unsigned,
+        **weighted_models(distance, linear),
+        **conditioned_models(distance),
+    }
 
 
 def weighted_models(distance: Model, linear: Model) -> dict[str, Model]:
@@ -103,6 +109,25 @@ def weighted_models(distance: Model, linear: Model) -> dict[str, Model]:
                     reconfigurable=True,
                 ),
             ),
+        ),
+    }
+
+
+def conditioned_models(distance: Model) -> dict[str, Model]:
+    """One condition, and two unlike ones beside weights in registers."""
+    random, (first, last) = np.random.default_rng(21), distance.layers
+    kind, wraps = Fixed(7, 3), Fixed.parse("fixed<15,8,RND_INF>")
+    conditions = tuple(Condition(name, kind, nominal, -40, 50) for name, nominal in (("pileup", -3), ("crossing", 20)))
+
+    def rows(n: int) -> Dense:
+        weight = np.concatenate([first.weight, random.integers(-32, 32, (n, 5))])
+        return replace(first, weight=weight, accum_type=wraps)
+
+    weighted = replace(last, accum_type=Fixed.parse("fixed<14,7,RND_CONV>"), reconfigurable=True)
+    return {
+        "condition": replace(distance, name="one condition", layers=(rows(1), last), conditions=conditions[:1]),
+        "conditions": replace(
+            distance, name="two conditions and weights", layers=(rows(2), weighted), conditions=conditions
         ),
     }
 

@@ -203,7 +203,7 @@ def test_a_layer_that_cannot_take_every_weight_is_refused_by_name(model: Model) 
         "layers.1: only the last layer, 2, can be reconfigurable": {
             "layers": (first, replace(second, reconfigurable=True), third)
         },
-        r"layers.2: ap_fixed<21,14,AP_TRN,AP_SAT> accumulates weights of registers, expected one that wraps, of at "
+        r"layers.2: ap_fixed<21,14,AP_TRN,AP_SAT> accumulates what registers hold, expected one that wraps, of at "
         "least 7 fractional bits": {
             "layers": (
                 first,

@@ -189,6 +189,7 @@ def test_the_other_networks_take_every_path_of_the_generator() -> None:
         " tree #(",
         " chain #(",
         " weigh #(",
+        " condition #(",
         " rings #(",
         '"RND_MIN_INF"',
         '"SAT_ZERO"',
