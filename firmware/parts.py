@@ -77,6 +77,10 @@ class Condition:
         low, high = self.type.value([self.low, self.high])
         return float(np.clip((quantity - self.centre) / self.unit, low, high))
 
+    def quantity(self, raw: int) -> float:
+        """What a raw stands for."""
+        return self.centre + self.unit * float(self.type.value(raw))
+
 
 @dataclass(frozen=True, eq=False)
 class Normalisation:

@@ -34,6 +34,7 @@ class Task:
     Args:
         known: the events of fit and choice together; gates has seen the others only.
         fit, choice, deployed: what the deployed payload gives on fit, choice and known.
+        pileup: mean of the sample, if it is known.
         reference, reference_weights: the reference's events (k, n_features) about the sample's pile-up.
         told: the inputs of fit.
         seen: those of choice, mismatch their distance from the reference's.
@@ -47,6 +48,7 @@ class Task:
     fit: Evidence
     choice: Evidence
     deployed: Evidence
+    pileup: float | None
     reference: NDArray[np.integer]
     reference_weights: Floats
     inputs: InputReference
@@ -96,6 +98,10 @@ class Trial:
         return self.knob.removesuffix("+threshold") == "weights"
 
     @property
+    def tells_network(self) -> bool:
+        return self.knob.removesuffix("+threshold") == "conditioning"
+
+    @property
     def restores(self) -> bool:
         """Whether it acts on p(s) and not on the cuts alone."""
         return self.knob != "threshold"
@@ -132,6 +138,7 @@ def choose(
     be where the drift is: by the data-processing inequality a drift of the inputs shows more in them
     than in the score, so that a mismatch of the inputs beyond the score's KL is a matter for the input
     scales, if they explain it, and for no knob behind them; a smaller one is none for the input scales.
+    A network that is told what it was not told before is as it was trained, and comes before them all.
     Of those that pass and leave about as little of the KL and of the inputs' mismatch as the best, first those
     whose rates need no cut, then the one with the fewest parameters; where none passes, the cuts alone, if a
     rate is off.
@@ -143,7 +150,8 @@ def choose(
         least = min(trial.evidence.kl for trial in restoring)
         most = max((trial.explained for trial in restoring if trial.turns_inputs), default=0.0)
         room = EXPLAINED_ALIKE + task.inputs.resolution(task.seen) / max(task.mismatch, 1e-12)
-        good = [
+        told = [trial for trial in restoring if trial.tells_network]
+        good = told or [
             trial
             for trial in restoring
             if trial.evidence.kl <= least + max(task.choice.kl_floor, ALIKE * task.excess)

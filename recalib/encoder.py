@@ -26,7 +26,7 @@ HUBER = 8.0
 """Normalised inputs count by their square up to here: the latent values must follow the tails."""
 LEARNING_RATE = 5e-3
 BATCH = 2048
-PILEUP = Condition("pileup", Fixed(10, 3), nominal=-16, low=-128, high=128, centre=40.0, unit=20.0)
+PILEUP = Condition("pileup", Fixed(10, 4), nominal=-32, low=-256, high=256, centre=40.0, unit=5.0)
 """Nominal is the mean of the reference's slices, 37.5; it is trained from 20 to 60."""
 FLATNESS = 20.0
 """What the unevenness of the scores in pile-up counts."""

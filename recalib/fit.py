@@ -21,7 +21,7 @@ from recalib.evidence import Evidence, Target, quantile_map
 from recalib.gates import Subject, verdicts, vetoes
 from recalib.hidden import HiddenReference, HiddenTell
 from recalib.inputs import InputReference, Tell
-from recalib.knobs import Knob, Stage, mapped_lut, moved_cuts, scale_knob, weight_knob
+from recalib.knobs import Knob, Stage, condition_knob, mapped_lut, moved_cuts, scale_knob, weight_knob
 from recalib.locality import locality
 from recalib.objective import Bins
 from recalib.proposal import Candidate, Proposal, Step
@@ -137,6 +137,7 @@ class Engine:
             fit=fit,
             choice=choice,
             deployed=deployed,
+            pileup=request.pileup,
             reference=events,
             reference_weights=weights,
             inputs=inputs,
@@ -238,6 +239,8 @@ class Engine:
         model, most = self.package.model, task.settings.max_move
         if name == "weights":
             return weight_knob(model, task.base, parts.tell_hidden, most)
+        if name == "conditioning":
+            return condition_knob(model, task.base, task.pileup)
         return scale_knob(name, model, parts.tell, most)
 
     def _problem(self, name: str, task: Task, parts: "_Parts") -> Problem:

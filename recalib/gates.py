@@ -96,6 +96,8 @@ def _gates(s: Subject) -> Iterator[Gate]:
     yield from _significance(s)
     yield from _rates(s)
     yield from _steps(s)
+    if s.package.model.conditions:
+        yield from _conditions(s)
     if s.restores:
         steeper = rise(s.package.model, s.payload, s.package.nominal)
         text = f"the score is at most × {steeper:.2f} as steep as nominal in an input, limit {wanted.max_lipschitz:g}"
@@ -149,13 +151,21 @@ def _steps(s: Subject) -> Iterator[Gate]:
     yield Gate("minimal move", largest, wanted.min_move, largest >= wanted.min_move, text)
     for name, size in step.items():
         most = wanted.max_cut_move if name == CUT else wanted.max_move
-        if name != "lut":
+        if name != "lut" and not name.startswith("condition"):
             text = f"{name}: a step of {size:.3f}{UNITS.get(name, ' in ln')}, at most {most:g}"
             yield Gate(f"move {name}", size, most, size <= most, text)
     for name, size in total.items():
-        if name not in (CUT, "lut"):
+        if name not in (CUT, "lut") and not name.startswith("condition"):
             text = f"{name}: {size:.3f}{UNITS.get(name, ' in ln')} from nominal, at most {wanted.max_total_move:g}"
             yield Gate(f"total {name}", size, wanted.max_total_move, size <= wanted.max_total_move, text)
+
+
+def _conditions(s: Subject) -> Iterator[Gate]:
+    """A network is told nothing that it was not trained on."""
+    for condition, raw in zip(s.package.model.conditions, s.payload.raw("conditioning"), strict=True):
+        beyond = max(condition.low - int(raw), int(raw) - condition.high, 0)
+        text = f"condition {condition.name}: raw {raw}, trained from {condition.low} to {condition.high}"
+        yield Gate(f"trained {condition.name}", beyond, 0, beyond == 0, text)
 
 
 def _retention(s: Subject) -> Iterator[Gate]:
@@ -193,7 +203,8 @@ def _differences(s: Subject, events: "np.typing.NDArray[np.integer]", payload: P
 def _moves(model: Model, base: Payload, payload: Payload) -> dict[str, float]:
     """The largest |ln| of the steps in each field of scales, in the cuts, and the LUT's largest step over its size.
 
-    Of weights the largest step of those of one input over their trained norm, of biases over `bias_unit`.
+    Of conditions it is the step over the range trained on; of weights the largest step of those of one input over
+    their trained norm, of biases over `bias_unit`.
     """
     moves = {}
     for part in base.layout.fields:
@@ -206,6 +217,9 @@ def _moves(model: Model, base: Payload, payload: Payload) -> dict[str, float]:
         norms = np.maximum(np.linalg.norm(weight, axis=1), bias_unit(model) / len(weight))
         moves["weights"] = float((np.linalg.norm(step, axis=1) / norms).max())
         moves["biases"] = float(np.abs(payload.value("biases") - base.value("biases")).max() / bias_unit(model))
+    for i, c in enumerate(model.conditions):
+        change = int(payload.raw("conditioning")[i]) - int(base.raw("conditioning")[i])
+        moves[f"condition {c.name}"] = abs(change) / max(c.high - c.low, 1)
     lut = base.raw("lut")
     if lut.size:
         moves["lut"] = float(np.abs(payload.raw("lut") - lut).max() / lut.size)

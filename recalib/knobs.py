@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -31,6 +31,9 @@ FEATURE_SPREAD = 0.02
 
 HIDDEN_SPREAD = 0.01
 """How far the gain of what the last layer gets, and the shift of what it gives, may be from what these numbers tell."""
+
+PILEUP_SPREAD = 0.03
+"""How far the pile-up that the network is told may be from the measured one, relative."""
 
 COARSE = 8
 """In units of their lsb: smaller weights, root mean square, have no gain."""
@@ -108,11 +111,18 @@ class ScaleKnob(Knob):
 
 @dataclass(frozen=True, eq=False)
 class StepKnob(Knob):
-    """Adds: value_j = deployed_j + Σ_k tie_jk θ_k."""
+    """Adds: value_j = deployed_j + Σ_k tie_jk θ_k.
+
+    Args:
+        limits: lowest and highest values of the registers of a field.
+    """
+
+    limits: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def values(self, theta: Floats, base: Payload) -> dict[str, Floats]:
         within = np.clip(theta, -self.max_move, self.max_move)
-        return {field: base.value(field) + tie @ within for field, tie in self.ties.items()}
+        stepped = {name: base.value(name) + tie @ within for name, tie in self.ties.items()}
+        return stepped | {name: np.clip(stepped[name], *ends) for name, ends in self.limits.items()}
 
     def per_move(self, value: Tensor, slope: Tensor) -> Tensor:
         return slope
@@ -122,8 +132,8 @@ def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max
     """How much each number counts that the last layer gets, and a shift of each that it gives.
 
     w_ij moves by g_i w⁰_ij, w⁰ as trained, and b_j by s_j times the norm of a column of random weights: the matrix
-    keeps its signs, and what the network has learnt to look at. Numbers that do not vary, or hardly count, are left alone.
-    The prior is centred where the others have the mean and the spread that they had in the reference.
+    keeps its signs, and what the network has learnt to look at. Numbers that do not vary, or hardly count, are left
+    alone. The prior is centred where the others have the mean and the spread that they had in the reference.
 
     Args:
         tell: what brings them there.
@@ -155,6 +165,35 @@ def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max
         np.append(back[alive], shift),
         most,
         stage="hidden",
+    )
+
+
+def condition_knob(model: Model, base: Payload, pileup: float | None) -> StepKnob:
+    """What the network is told of the crossings, in the registers' own values.
+
+    The prior is centred on the measured pile-up where that is known, else on what is deployed; no register leaves what
+    the network was trained on.
+
+    Raises:
+        Unfit: if no register tells it anything.
+    """
+    if not model.conditions:
+        raise Unfit("conditioning: the model has no conditions")
+    deployed, kind = base.value("conditioning"), model.conditions[0].type
+    ends = kind.value([[c.low for c in model.conditions], [c.high for c in model.conditions]])
+    spread, centre = (ends[1] - ends[0]) / 4, np.zeros(len(deployed))
+    for i, condition in enumerate(model.conditions):
+        if condition.name == "pileup" and pileup is not None:
+            spread[i], centre[i] = PILEUP_SPREAD * pileup / condition.unit, condition.value(pileup) - deployed[i]
+    return StepKnob(
+        "conditioning",
+        {"conditioning": np.eye(len(deployed))},
+        tuple(condition.name for condition in model.conditions),
+        spread,
+        centre,
+        float((ends[1] - ends[0]).max()),
+        stage="inputs",
+        limits={"conditioning": (ends[0], ends[1])},
     )
 
 

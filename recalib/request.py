@@ -15,6 +15,7 @@ KNOBS = (
     "input_scale_ring",
     "input_scale_feature",
     "weights",
+    "conditioning",
     "lut",
 )
 FORMS = ("signed", "absolute", "huber")

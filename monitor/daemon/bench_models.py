@@ -44,9 +44,11 @@ def models(names: Collection[str], own: Path, progress: Progress = print) -> dic
     found = {}
     if "own" in names:
         found["own"] = train.build_package(own, train.SETTINGS["axol1tl"], progress).model
-    if "weights" in names:
-        settings = replace(train.SETTINGS["axol1tl"], weights=True)
-        found["weights"] = train.build_package(own.with_name("weights.driftd"), settings, progress).model
+    plain = train.SETTINGS["axol1tl"]
+    others = {"weights": replace(plain, weights=True), "conditioned": replace(plain, conditioned=True)}
+    for name, settings in others.items():
+        if name in names:
+            found[name] = train.build_package(own.with_name(f"{name}.driftd"), settings, progress).model
     if "v4" in names and WEIGHTS.exists():
         found["v4"] = axol1tl_v4()
     if "cicada" in names:

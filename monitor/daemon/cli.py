@@ -503,7 +503,7 @@ def bench_push(rounds: int, cache: Path, seed: int | None, as_json: bool) -> Non
 @click.option(
     "--model",
     "chosen",
-    type=click.Choice(["own", "v4", "cicada", "weights"]),
+    type=click.Choice(["own", "v4", "cicada", "weights", "conditioned"]),
     multiple=True,
     default=("own", "v4"),
     show_default=True,

@@ -72,6 +72,7 @@ Knob = Literal[
     "input_scale_ring",
     "input_scale_feature",
     "weights",
+    "conditioning",
     "lut",
 ]
 Hold = Literal["distribution", "rate"]

@@ -7,7 +7,7 @@ import pytest
 
 from firmware.errors import ModelError, PayloadError
 from firmware.fixed import Fixed
-from firmware.model import Feature, Model, Rings, Score
+from firmware.model import Condition, Feature, Model, Rings, Score
 from firmware.payload import Payload
 
 
@@ -225,6 +225,57 @@ def test_a_weight_outside_its_type_is_refused_by_number(model: Model) -> None:
     weights[17] = 32
     with pytest.raises(PayloadError, match=r"weights\[17\]: raw 32.0 \(value 4\) is outside -32 to 31"):
         Payload.nominal(weighted, np.zeros(5)).replace(weights=weights)
+
+
+def conditioned(model: Model, *conditions: Condition) -> Model:
+    """With a row of ones more in the first weights for each condition."""
+    first, *others = model.layers
+    weight = np.concatenate([first.weight, np.ones((len(conditions), first.bias.size), np.int64)])
+    return replace(model, layers=(replace(first, weight=weight), *others), conditions=conditions)
+
+
+PILEUP = Condition("pileup", Fixed(10, 3), nominal=-16, low=-128, high=128, centre=40.0, unit=20.0)
+
+
+def test_a_condition_has_a_register_that_moves_the_first_bias_exactly(model: Model) -> None:
+    told = conditioned(model, PILEUP, replace(PILEUP, name="lumi", nominal=5))
+    assert [field.name for field in told.layout.fields][3] == "conditioning"
+    nominal = Payload.nominal(told, np.zeros(5))
+    assert nominal.raw("conditioning").tolist() == [-16, 5]
+    first = told.layers_under(nominal.replace(conditioning=[100, -31]))[0]
+    assert first.weight.shape == (57, 28)
+    added = first.bias_type.value(first.bias) - model.layers[0].bias_type.value(model.layers[0].bias)
+    assert set(added) == {(100 - 31) / 128 / 8}
+    assert set(told.wired[0].bias_type.value(told.wired[0].bias - first.bias)) == {(-11 - 69) / 128 / 8}
+    assert Model.from_arrays(*told.to_arrays()).id == told.id != model.id
+
+
+def test_a_value_of_a_condition_stands_for_a_quantity_within_what_was_trained_on() -> None:
+    assert [PILEUP.value(pileup) for pileup in (40, 50, 90, 0)] == [0.0, 0.5, 1.0, -1.0]
+    assert PILEUP.quantity(-16) == 37.5
+
+
+def test_conditions_that_do_not_fit_are_refused_by_name(model: Model) -> None:
+    for message, conditions in {
+        "conditions pileup, pileup: expected each once": (PILEUP, PILEUP),
+        "condition lumi: ap_fixed<9,3>, expected one type for all": (
+            PILEUP,
+            replace(PILEUP, name="lumi", type=Fixed(9, 3)),
+        ),
+        "condition pileup: low -128, nominal 200 and high 128: expected raws of ap_fixed<10,3>": (
+            replace(PILEUP, nominal=200),
+        ),
+        "condition pileup: low -128, nominal -16 and high 512": (replace(PILEUP, high=512),),
+        "condition pileup: a unit of 0 about 40": (replace(PILEUP, unit=0.0),),
+    }.items():
+        with pytest.raises(ModelError, match=message):
+            conditioned(model, *conditions)
+    with pytest.raises(ModelError, match=r"layers.0.weight has shape \(57, 28\), expected \(58, 28\)"):
+        replace(model, conditions=(PILEUP,))
+    first, *others = conditioned(model, PILEUP).layers
+    saturating = replace(first, accum_type=replace(first.accum_type, overflow="SAT"))
+    with pytest.raises(ModelError, match=r"layers\.0: .* accumulates what registers hold"):
+        replace(model, layers=(saturating, *others), conditions=(PILEUP,))
 
 
 def test_parts_that_do_not_fit_are_refused_by_name(model: Model) -> None:

@@ -238,3 +238,41 @@ def test_an_inner_layer_or_one_that_is_lifted_keeps_its_weights(small: Path) -> 
         SpecificationError, match=r"layers\.1: reconfigurable, but what lifts .* give score\.lift = false"
     ):
         model_of(reconfigurable(small, 1, '[score]\nkind = "linear"\n'))
+
+
+CONDITION = """
+[[conditions]]
+name = "pileup"
+type = "fixed<10,3>"
+nominal = -0.125
+low = -1.0
+high = 1.0
+centre = 40
+unit = 20
+"""
+
+
+def test_a_network_may_be_imported_that_is_told_its_pile_up(small: Path) -> None:
+    with np.load(small.with_name("weights.npz")) as arrays:
+        more = dict(arrays)
+    more["weight0"] = np.concatenate([more["weight0"], [[1.0, -2.0, 0.5, 3.0]]])
+    plain = model_of(small)
+    np.savez(small.with_name("weights.npz"), **more)
+    small.write_text(small.read_text() + CONDITION)
+    model = model_of(small)
+    (condition,) = model.conditions
+    assert (condition.nominal, condition.low, condition.high) == (-16, -128, 128)
+    assert condition.quantity(condition.nominal) == 37.5
+    events = np.random.default_rng(1).integers(0, 250, (300, 6))
+    off = Payload.nominal(model, [1, 2]).replace(conditioning=[0])
+    assert (
+        Emulator(model).codes(events, off).tolist()
+        == Emulator(plain).codes(events, Payload.nominal(plain, [1, 2])).tolist()
+    )
+    assert (Emulator(model).codes(events, off.replace(conditioning=[128])) != Emulator(model).codes(events, off)).any()
+
+
+def test_weights_without_a_row_for_a_condition_are_refused(small: Path) -> None:
+    small.write_text(small.read_text() + CONDITION)
+    with pytest.raises(SpecificationError, match=r"layers\.0\.weight has shape \(6, 4\), expected \(7, n_out\)"):
+        model_of(small)

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from firmware.payload import Payload
 from firmware.sim.detector import Response
+from firmware.sim.events import Generator, digitise
 from recalib.fit import Engine
 from recalib.proposal import Candidate, Proposal
-from recalib.request import FitSettings
+from recalib.request import FitRequest, FitSettings
 from recalib.sample import EventSample
 from tests.recalib.conftest import Lab
 
@@ -208,3 +210,25 @@ def test_a_jet_scale_stays_a_matter_for_the_scale_where_weights_could_move_too(w
 def test_weights_of_a_frozen_layer_are_no_candidate(lab: Lab) -> None:
     proposal = lab.engine.propose(lab.request(lab.sample(response=JETS_DOWN), knobs=("threshold", "weights")))
     assert candidate(proposal, "weights").verdict == "weights: the model's last layer is frozen"
+
+
+def stale(told: Lab, pileup: float, n: int = 400_000) -> FitRequest:
+    """Crossings of a pile-up that the network is not told: it is to do what it does at its nominal one."""
+    (condition,) = told.package.model.conditions
+    source, base = Generator(5), told.nominal
+    events = np.concatenate([digitise(source.draw(100_000, pileup)) for _ in range(n // 100_000)])
+    expected = told.reference.expected(condition.quantity(condition.nominal))
+    rates = told.reference.rates_of(expected.p)
+    settings = FitSettings(knobs=("threshold", "latent_scale", "conditioning"), rate_tolerance=0.15)
+    sample = EventSample(events, np.ones(n, np.float32), told.emulator.codes(events, base), np.ones(n, np.int64), 0)
+    return FitRequest(base.words, sample, expected.p, expected.m, rates, pileup, settings)
+
+
+def test_a_pile_up_that_the_network_is_told_wrongly_is_told_rightly(told: Lab) -> None:
+    proposal = told.engine.propose(stale(told, 54.0))
+    assert proposal.knob.removesuffix("+threshold") == "conditioning", proposal.reason
+    assert proposal.accepted, proposal.reason
+    moved = Payload(told.package.model.id, told.package.model.layout, proposal.words).value("conditioning")
+    assert moved == pytest.approx([2.8], abs=0.6)
+    excess = (proposal.kl_after - proposal.kl_floor) / (proposal.kl_before - proposal.kl_floor)
+    assert excess < 0.5

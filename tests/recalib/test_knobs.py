@@ -18,6 +18,7 @@ from recalib.knobs import (
     SPREAD,
     ScaleKnob,
     bias_unit,
+    condition_knob,
     mapped_lut,
     moved_cuts,
     scale_knob,
@@ -210,6 +211,24 @@ def test_no_weight_goes_further_than_the_trust_region_or_turns_its_sign(weighted
 def test_a_frozen_last_layer_has_no_weights_to_turn(package: Package, nominal: Payload) -> None:
     with pytest.raises(Unfit, match="weights: the model's last layer is frozen"):
         weight_knob(package.model, nominal, lambda: HIDDEN, 0.25)
+
+
+def test_a_condition_is_sought_about_the_measured_pile_up_and_within_what_was_trained_on(told: Lab) -> None:
+    model, nominal = told.package.model, told.nominal
+    turned = condition_knob(model, nominal, 50.0)
+    assert turned.labels == ("pileup",)
+    assert turned.values(turned.centre, nominal)["conditioning"] == pytest.approx([2.0])
+    assert turned.spread == pytest.approx([0.03 * 50 / 5])
+    unknown = condition_knob(model, nominal, None)
+    assert unknown.centre == [0.0]
+    assert unknown.spread == [2.0]
+    for far, raw in ((9.0, 256), (-9.0, -256)):
+        assert turned.payload(np.array([far]), nominal).raw("conditioning").tolist() == [raw]
+
+
+def test_a_network_that_is_told_nothing_has_no_conditions(package: Package, nominal: Payload) -> None:
+    with pytest.raises(Unfit, match="conditioning: the model has no conditions"):
+        condition_knob(package.model, nominal, 50.0)
 
 
 def test_each_cut_moves_to_the_code_that_comes_nearest_to_its_rate(

@@ -164,6 +164,25 @@ def test_slopes_in_the_weights_are_those_of_the_unrounded_datapath(weighted: Lab
     assert float(together @ way) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-3)
 
 
+@pytest.mark.parametrize("raw", [-512, -128, 0, 77, 511])
+def test_forward_values_are_those_of_the_emulator_whatever_the_network_is_told(told: Lab, raw: int) -> None:
+    events, payload = told.events(50_000)[:5000], turned(told.nominal, 1).replace(conditioning=[raw])
+    found = codes(told.package.model, events, payload)
+    np.testing.assert_array_equal(found, told.emulator.codes(events, payload))
+    assert (found != told.emulator.codes(events, turned(told.nominal, 1))).any()
+
+
+def test_the_slope_in_a_condition_is_that_of_the_unrounded_datapath(told: Lab) -> None:
+    surrogate = Surrogate(told.package.model, exact=False)
+    events, at = torch.from_numpy(told.events(50_000)[:300].astype(np.float64)), registers(turned(told.nominal, 1))
+    own = at["conditioning"].expand(len(events), -1).clone().requires_grad_()
+    (slopes,) = torch.autograd.grad(surrogate(events, at | {"conditioning": own}).sum(), own)
+    step = 1e-7
+    with torch.no_grad():
+        ends = [surrogate(events, at | {"conditioning": at["conditioning"] + s * step}).sum() for s in (1, -1)]
+    assert float(slopes.sum()) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-3)
+
+
 def test_a_ring_pulls_on_the_events_in_it_alone(lab: Lab) -> None:
     surrogate = Surrogate(lab.package.model)
     events = torch.from_numpy(lab.events(50_000)[:300].astype(np.float64))
