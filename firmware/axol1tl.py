@@ -17,6 +17,9 @@ LAYERS = (
     (_fixed("fixed<22,15>"), HIDDEN, True),
     (_fixed("fixed<21,14>"), MU, False),
 )
+FINE_WEIGHT, FINE_BIAS = _fixed("fixed<12,3,RND_CONV,SAT>"), _fixed("fixed<14,7,RND_CONV,SAT>")
+"""Of a last layer whose weights are registers, which are to move by little."""
+FINE_ACCUM = _fixed("fixed<27,14>")
 CODE = _fixed("ufixed<18,14>")
 
 INPUT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<16,10>"), _fixed("fixed<18,13,RND_CONV,SAT>"))
@@ -51,8 +54,16 @@ def normalisation(shift: ArrayLike, offset: ArrayLike) -> Normalisation:
     )
 
 
-def layers(weights: Sequence[ArrayLike], biases: Sequence[ArrayLike]) -> tuple[Dense, ...]:
-    return tuple(
+def layers(
+    weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], reconfigurable: bool = False
+) -> tuple[Dense, ...]:
+    """The three layers from float weights; the last one with finer weights where these are registers."""
+    found = [
         Dense(WEIGHT.quantize(weight), BIAS.quantize(bias), WEIGHT, BIAS, accum, result, relu)
         for weight, bias, (accum, result, relu) in zip(weights, biases, LAYERS, strict=True)
-    )
+    ]
+    if reconfigurable:
+        weight, bias = FINE_WEIGHT.quantize(weights[-1]), FINE_BIAS.quantize(biases[-1])
+        _, result, relu = LAYERS[-1]
+        found[-1] = Dense(weight, bias, FINE_WEIGHT, FINE_BIAS, FINE_ACCUM, result, relu, reconfigurable=True)
+    return tuple(found)

@@ -22,6 +22,8 @@ from firmware.yosys import Yosys, flow
 KNOBS = {
     "input scales and offsets": ("input_scale", "input_offset"),
     "ring scales": ("ring_scale",),
+    "conditions": ("conditioning",),
+    "last layer's weights": ("weights", "biases"),
     "latent scales and offsets": ("latent_scale", "latent_offset"),
     "output scale and offset": ("output_scale", "output_offset"),
     "LUT": ("lut",),
@@ -136,10 +138,10 @@ class Design:
 class Cost:
     """What the parts of a stream cost; `parts` add up to `total`.
 
-    `frozen` is the datapath with nothing to set: scales of 1, offsets of 0, constant cuts, without rings and LUT, but
-    with the clocks of the other knobs. `bank` is bus, banks, CRC, counters, boot image and what lets events in. Each
-    of `knobs` is what it alone adds to these two, its registers with it; `together` is what all add beyond their sum,
-    below 0 where two need the same. `preview` and `playback` come on top.
+    `frozen` is the datapath with nothing to set: scales of 1, offsets of 0, constant weights and cuts, without rings
+    and LUT, but with the clocks of the other knobs. `bank` is bus, banks, CRC, counters, boot image and what lets
+    events in. Each of `knobs` is what it alone adds to these two, its registers with it; `together` is what all add
+    beyond their sum, below 0 where two need the same. `preview` and `playback` come on top.
     """
 
     frozen: Resources
@@ -258,9 +260,14 @@ def _knobs(model: Model) -> dict[str, tuple[str, ...]]:
 
 
 def _frozen(model: Model, live: Sequence[str]) -> Model:
-    """The model without the rings and the LUT that are not live."""
-    rings = model.rings if "ring_scale" in live else ()
-    return replace(model, rings=rings, lut_bits=model.lut_bits if "lut" in live else 0)
+    """The model without the rings and the LUT that are not live, and with weights in registers only where they are."""
+    *others, last = model.layers
+    return replace(
+        model,
+        rings=model.rings if "ring_scale" in live else (),
+        layers=(*others, replace(last, reconfigurable=last.reconfigurable and "weights" in live)),
+        lut_bits=model.lut_bits if "lut" in live else 0,
+    )
 
 
 def _constants(model: Model, payload: Payload, live: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from string import Template
 
-from firmware.fixed import Fixed
+from firmware.fixed import Fixed, Integers
 from firmware.forest import CHILD_AT, CHILD_BITS, FEATURE_AT, FEATURE_BITS, Shape
 from firmware.model import Model
 
@@ -27,6 +27,17 @@ RING = Template("""
             $effective_t scale = input_scale[r.energy] * ring_scale[r.first + ring];
             effective_scale[r.energy] = scale;
         }""")
+
+CONDITIONS = Template("""
+    static const int64_t own_bias[$n_out] = {$bias}, condition_weight[$n][$n_out] = {$weight};
+    $condition_t conditioning[$n];
+    load(conditioning, words + $conditioning, $n);
+    $bias_t conditioned_bias[$n_out];
+    for (int j = 0; j < $n_out; j++) {
+        conditioned_bias[j] = from_raw<$own_bias_t>(own_bias[j]);
+        for (int c = 0; c < $n; c++)
+            conditioned_bias[j] += conditioning[c] * from_raw<$weight_t>(condition_weight[c][j]);
+    }""")
 
 DENSE = Template("""
         $project(event, latent, $arguments);
@@ -106,7 +117,7 @@ template <class T> static void load(T *to, const uint32_t *from, int size) {
 extern "C" __attribute__((visibility("default"))) void
 driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *codes, uint32_t *core_codes,
            int64_t *latents, uint8_t *accepts) {
-    $ports$ring_ports$forest_ports
+    $ports$ring_ports$conditions$forest_ports
     output_scale_t output_scale = from_raw<output_scale_t>(words[$output_scale]);
     output_offset_t output_offset = from_raw<output_offset_t>(int32_t(words[$output_offset]));
     const uint32_t *cuts = words + $cuts, *lut = words + $lut;
@@ -139,10 +150,14 @@ driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *cod
 def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
     layout, score, latent = model.layout, model.score, model.latent.result_type
     names = [field for field, _ in ports]
-    ring_ports = rings = ""
+    ring_ports = rings = conditions = ""
     if model.rings:
         ring_ports, rings = _rings(model)
         names = ["effective_scale" if field == "input_scale" else field for field in names]
+    if model.conditions:
+        conditions = _conditions(model, dict(ports)["conditioning"])
+        names = ["conditioned_bias" if field == "conditioning" else field for field in names]
+        ports = [port for port in ports if port[0] != "conditioning"]
     arguments = ", ".join(names)
     include = forest_ports = ""
     core = DENSE.substitute(project=project, arguments=arguments)
@@ -172,11 +187,32 @@ def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
         ),
         ring_ports=ring_ports,
         rings=rings,
+        conditions=conditions,
         include=include,
         forest_ports=forest_ports,
         core=core,
         **{name: layout[name].address for name in ("output_scale", "output_offset", "cuts", "lut")},
     )
+
+
+def _conditions(model: Model, bias_t: str) -> str:
+    """The first layer's bias, of type `bias_t`, from the registers of the conditions."""
+    first, weight = model.layers[0], model.condition_weight
+    return CONDITIONS.substitute(
+        n=len(weight),
+        n_out=first.bias.size,
+        bias=_list(first.bias),
+        weight=", ".join(f"{{{_list(row)}}}" for row in weight),
+        condition_t=spelling(model.conditions[0].type),
+        own_bias_t=spelling(first.bias_type),
+        weight_t=spelling(first.weight_type),
+        bias_t=bias_t,
+        conditioning=model.layout["conditioning"].address,
+    )
+
+
+def _list(raws: Integers) -> str:
+    return ", ".join(map(str, raws.tolist()))
 
 
 def _rings(model: Model) -> tuple[str, str]:

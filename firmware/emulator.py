@@ -41,11 +41,7 @@ class Emulator:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        given = model.normalisation.result_type
-        self._layers: list[Step] = []
-        for layer in model.layers:
-            self._layers.append(_dense(layer, given))
-            given = layer.result_type
+        self._layers = _network(model, model.wired)
 
     def run(self, events: NDArray[Any], payload: Payload) -> Words:
         """
@@ -59,9 +55,7 @@ class Emulator:
         model = self.model
         check_payload(model, payload)
         raws = {field.name: payload.raw(field.name) for field in payload.layout.fields}
-        core = self._layers
-        if model.forest is not None:
-            core = [_forest(Walker(model.forest.shape, raws["forest"]))]
+        core = self._core(payload)
         n = len(events)
         words = Words(
             np.empty(n, np.uint32),
@@ -78,6 +72,13 @@ class Emulator:
             words.latent[part], words.core_codes[part], words.codes[part] = latent, score, codes
             words.accepts[part] = codes[:, None] >= raws["cuts"]
         return words
+
+    def _core(self, payload: Payload) -> Sequence[Step]:
+        """What stands between normalisation and latent registers, as the payload makes it."""
+        model = self.model
+        if model.forest is not None:
+            return [_forest(Walker(model.forest.shape, payload.raw("forest")))]
+        return _network(model, model.layers_under(payload)) if model.trained else self._layers
 
     def codes(self, events: NDArray[Any], payload: Payload) -> NDArray[np.uint32]:
         return self.run(events, payload).codes
@@ -157,6 +158,11 @@ def _add(total: Integers, type: Fixed, term: Integers, frac: int) -> Integers:
     """total + term, as `type`, of which total is."""
     common = max(type.frac, frac)
     return type.cast((total << (common - type.frac)) + (term << (common - frac)), common)
+
+
+def _network(model: Model, layers: Sequence[Dense]) -> list[Step]:
+    given = (model.normalisation.result_type, *(layer.result_type for layer in layers))
+    return [_dense(layer, of) for layer, of in zip(layers, given, strict=False)]
 
 
 def _dense(layer: Dense, given: Fixed) -> Step:

@@ -100,6 +100,11 @@ class Fixed:
     def max_raw(self) -> int:
         return (1 << self.width - self.signed) - 1
 
+    @property
+    def magnitude(self) -> int:
+        """The largest of a raw."""
+        return max(self.max_raw, -self.min_raw)
+
     def __add__(self, other: "Fixed") -> "Fixed":
         """The type that holds every sum of the two without loss."""
         signed = self.signed or other.signed

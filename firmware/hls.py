@@ -144,16 +144,27 @@ def write_core(model: Model, project: Path) -> list[tuple[str, str]]:
     }
     core = hls4ml.model.ModelGraph.from_layer_list(config, layers)
     ports = {}
-    for layer in ("input", "latent") if model.forest is None else ("input",):
-        for weight, field in (("scale", "scale"), ("bias", "offset")):
-            variable = core.graph[f"{layer}_registers"].weights[weight]
-            hls4ml.backends.fpga.fpga_types.BramWeightVariableConverter.convert(variable)
-            ports[variable.name] = (f"{layer}_{field}", variable.type.name)
+    for layer, weight, field in _ports(model):
+        variable = core.graph[layer].weights[weight]
+        hls4ml.backends.fpga.fpga_types.BramWeightVariableConverter.convert(variable)
+        ports[variable.name] = (field, variable.type.name)
     core.write()
     _keep_numbers_in_registers(project / "firmware/ap_types/etc/ap_private.h")
     if model.forest is not None:
         shutil.copy(_conifer() / "backends/fpu/src/fpu.h", project / "firmware")
     return [ports[w.name] for w in core.get_weight_variables() if w.storage.lower() == "bram"]
+
+
+def _ports(model: Model) -> Iterator[tuple[str, str, str]]:
+    """Layer, weight of it and layout field of all that hls4ml is not to know."""
+    for part in ("input", "latent") if model.forest is None else ("input",):
+        yield f"{part}_registers", "scale", f"{part}_scale"
+        yield f"{part}_registers", "bias", f"{part}_offset"
+    if model.conditions:
+        yield "dense0", "bias", "conditioning"
+    if model.has_weights:
+        yield f"dense{len(model.layers) - 1}", "weight", "weights"
+        yield f"dense{len(model.layers) - 1}", "bias", "biases"
 
 
 def _conifer() -> Path:
@@ -185,7 +196,7 @@ def _layers(model: Model) -> Iterator[dict[str, Any]]:
     yield _activation("normalise", "linear", n, norm.result_type)
     if model.forest is not None:
         return
-    for i, layer in enumerate(model.layers):
+    for i, layer in enumerate(model.wired):
         n_in, n_out = layer.weight.shape
         activation = "relu" if layer.relu else "linear" if layer.sum_type else None
         yield {

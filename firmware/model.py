@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -15,12 +16,14 @@ from firmware import axol1tl, cicada, fpu
 from firmware.errors import FixedPointError, ForestError, ModelError
 from firmware.fixed import WORD_BITS, Fixed, Integers
 from firmware.forest import Forest, Shape
-from firmware.parts import ENERGIES, Dense, Feature, Normalisation, Registers, Rings, Score
-from firmware.payload import Layout
+from firmware.parts import ENERGIES, Condition, Dense, Feature, Normalisation, Registers, Rings, Score
+from firmware.payload import Layout, Payload
 
-__all__ = ["Dense", "Feature", "Model", "Normalisation", "Registers", "Rings", "Score"]
+__all__ = ["Condition", "Dense", "Feature", "Model", "Normalisation", "Registers", "Rings", "Score"]
 
 WORD = Fixed(WORD_BITS, WORD_BITS, signed=False)
+OPTIONAL = ("reconfigurable", "conditions", "forest")
+"""What a description leaves out where it is not there: a model without it keeps its id."""
 SCORES = ("sum_of_squares", "squared_distance", "linear")
 
 
@@ -47,7 +50,10 @@ class Model:
     one, and as many registers hold it as it has nodes.
     An energy's input scale is multiplied by the `ring_scale` of the η ring that its object is in, where the
     object has rings; the product is held as a scale register would hold it, rounded and saturating.
-    With scales of 1, offsets of 0 and LUT entry i = i the registers change nothing.
+    Registers hold the weights of a last layer that is reconfigurable. What the first layer gets besides the features
+    are the `conditions`, from registers: their weights are its last rows, and what comes of them adds to its bias.
+    With scales of 1, offsets of 0, the trained weights, nominal conditions and LUT entry i = i the registers change
+    nothing.
 
     Raises:
         ModelError: if shapes or types do not fit together; the text names the part.
@@ -64,11 +70,13 @@ class Model:
     output: Registers
     lut_bits: int
     n_cuts: int
+    conditions: tuple[Condition, ...] = ()
     forest: Forest | None = None
 
     def __post_init__(self) -> None:
         _check_input(self)
         _check_rings(self)
+        _check_conditions(self)
         _check_core(self)
         _check_score(self)
 
@@ -115,6 +123,16 @@ class Model:
                 ("input_scale", self.n_features, self.input.scale_type),
                 ("input_offset", self.n_features, self.input.offset_type),
                 *([("ring_scale", self.n_rings, self.input.scale_type)] if self.rings else []),
+                *([("conditioning", len(self.conditions), self.conditions[0].type)] if self.conditions else []),
+                *(
+                    field
+                    for last in self.layers[-1:]
+                    if last.reconfigurable
+                    for field in (
+                        ("weights", last.weight.size, last.weight_type),
+                        ("biases", last.bias.size, last.bias_type),
+                    )
+                ),
                 ("latent_scale", self.n_latent, self.latent.scale_type),
                 ("latent_offset", self.n_latent, self.latent.offset_type),
                 ("output_scale", 1, self.output.scale_type),
@@ -125,6 +143,65 @@ class Model:
             ],
             None if self.forest is None else self.forest.shape,
         )
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether registers hold the weights of the last layer."""
+        return any(layer.reconfigurable for layer in self.layers)
+
+    @property
+    def trained(self) -> dict[str, NDArray[Any]]:
+        """What the registers of network or forest hold as it was trained, as raws by field."""
+        found: dict[str, NDArray[Any]] = {}
+        if self.conditions:
+            found["conditioning"] = np.array([condition.nominal for condition in self.conditions])
+        if self.has_weights:
+            found |= {"weights": self.layers[-1].weight.ravel(), "biases": self.layers[-1].bias}
+        if self.forest is not None:
+            found["forest"] = self.forest.words
+        return found
+
+    def layers_under(self, payload: Payload) -> tuple[Dense, ...]:
+        """The layers as a payload makes them, on the features alone.
+
+        With its weights (n_in · n_out, one row after the other) and biases, and its conditions in the first bias.
+        """
+        layers = [*self.layers]
+        if self.conditions:
+            layers[0] = self._conditioned(payload.raw("conditioning"))
+        if self.has_weights:
+            weight = payload.raw("weights").reshape(layers[-1].weight.shape)
+            layers[-1] = replace(layers[-1], weight=weight, bias=payload.raw("biases"))
+        return tuple(layers)
+
+    @cached_property
+    def wired(self) -> tuple[Dense, ...]:
+        """The layers on the features alone, with the trained weights and the nominal conditions."""
+        if not self.conditions:
+            return self.layers
+        return (self._conditioned(self.trained["conditioning"]), *self.layers[1:])
+
+    @property
+    def condition_weight(self) -> Integers:
+        """Raw weights (n_conditions, n_out) in the first layer."""
+        return self.layers[0].weight[self.n_features :]
+
+    def _conditioned(self, conditions: Integers) -> Dense:
+        """The first layer with raw conditions (n_conditions,) in its bias, which is exact."""
+        first, exact = self.layers[0], self._conditioned_bias_type
+        up = exact.frac - self.conditions[0].type.frac - first.weight_type.frac
+        added = conditions @ self.condition_weight << up
+        bias = (first.bias << (exact.frac - first.bias_type.frac)) + added
+        return replace(first, weight=first.weight[: self.n_features], bias=bias, bias_type=exact)
+
+    @property
+    def _conditioned_bias_type(self) -> Fixed:
+        """Of every sum of the first bias and the weighted conditions."""
+        first = self.layers[0]
+        exact = first.bias_type
+        for condition in self.conditions:
+            exact = exact + condition.type * first.weight_type
+        return exact
 
     @cached_property
     def limits(self) -> tuple[Integers, Integers]:
@@ -216,9 +293,7 @@ class Model:
             arrays |= {f"layers.{i}.weight": layer.weight, f"layers.{i}.bias": layer.bias}
         description = _describe(self)
         assert isinstance(description, dict)
-        if self.forest is None:
-            del description["forest"]
-        else:
+        if self.forest is not None:
             arrays["forest.words"] = self.forest.words
         return description, arrays
 
@@ -249,6 +324,7 @@ class Model:
                 output=Registers(**_types(description["output"])),
                 lut_bits=description["lut_bits"],
                 n_cuts=description["n_cuts"],
+                conditions=tuple(Condition(**_types(each)) for each in description.get("conditions", ())),
                 forest=(
                     Forest(Shape(**_types(description["forest"]["shape"])), arrays["forest.words"])
                     if "forest" in description
@@ -268,12 +344,15 @@ class Model:
         offset: ArrayLike,
         lut_bits: int = 12,
         n_cuts: int = 5,
+        reconfigurable: bool = False,
+        conditions: tuple[Condition, ...] = (),
     ) -> Self:
         """A model with the types of CMS's AXOL1TL v4, from float weights of its three layers.
 
         Weights (n_in, n_out) and biases are rounded to the grid; `shift` and `offset` (57,) are the input
         normalisation, whose offset the firmware floors. Inputs are MET, 4 e/γ, 4 µ and 10 jets, each with
-        pt, η and φ as global-trigger integers; the scales of e/γ, µ and jets have 32 η rings each.
+        pt, η and φ as global-trigger integers; the scales of e/γ, µ and jets have 32 η rings each. The last layer
+        may be `reconfigurable`; with `conditions` the first weights have as many rows more.
         """
         return cls(
             name,
@@ -281,12 +360,13 @@ class Model:
             axol1tl.RINGS,
             axol1tl.INPUT,
             axol1tl.normalisation(shift, offset),
-            axol1tl.layers(weights, biases),
+            axol1tl.layers(weights, biases, reconfigurable),
             axol1tl.LATENT,
             axol1tl.SCORE,
             axol1tl.OUTPUT,
             lut_bits,
             n_cuts,
+            conditions,
         )
 
     @classmethod
@@ -332,7 +412,7 @@ class Model:
             fpu.OUTPUT,
             lut_bits,
             n_cuts,
-            forest,
+            forest=forest,
         )
 
 
@@ -413,9 +493,11 @@ def _check_core(model: Model) -> None:
                 f"forest: it cuts on {shape.n_features} inputs of {shape.threshold_type}, "
                 f"but gets {model.n_features} of {given}"
             )
+        if model.conditions:
+            raise ModelError("conditions: a forest is told nothing but its features")
         if given.overflow != "SAT":
             raise ModelError(f"forest: inputs of {given} wrap where they are out of range: expected AP_SAT")
-    given, n_in = model.normalisation.result_type, model.n_features
+    given, n_in = model.normalisation.result_type, model.n_features + len(model.conditions)
     for i, layer in enumerate(model.layers):
         n_out = layer.bias.size
         _expect(layer.weight.shape, (n_in, n_out), f"layers.{i}.weight")
@@ -424,8 +506,42 @@ def _check_core(model: Model) -> None:
             layer.weight_type.pack(layer.weight)
             layer.bias_type.pack(layer.bias)
             _ = given * layer.weight_type + layer.accum_type, layer.linear_type + layer.result_type
+            if layer.reconfigurable:
+                _check_reconfigurable(model, i)
+            if (layer.reconfigurable or (model.conditions and i == 0)) and not layer.wraps(given):
+                raise ModelError(
+                    f"layers.{i}: {layer.accum_type} accumulates what registers hold, expected one that wraps, of at "
+                    f"least {given.frac + layer.weight_type.frac} fractional bits"
+                )
         given, n_in = layer.result_type, n_out
     _check_registers("latent", model.latent, model.core_type)
+
+
+def _check_reconfigurable(model: Model, i: int) -> None:
+    if i + 1 < len(model.layers):
+        raise ModelError(f"layers.{i}: only the last layer, {len(model.layers) - 1}, can be reconfigurable")
+    if i == 0 and model.conditions:
+        raise ModelError("layers.0: the layer that gets the conditions cannot be reconfigurable: give it one behind it")
+
+
+def _check_conditions(model: Model) -> None:
+    names = [condition.name for condition in model.conditions]
+    if len(set(names)) != len(names):
+        raise ModelError(f"conditions {', '.join(names)}: expected each once")
+    for condition in model.conditions:
+        part, kind = f"condition {condition.name}", condition.type
+        if kind != model.conditions[0].type or kind.width > WORD_BITS:
+            raise ModelError(f"{part}: {kind}, expected one type for all, of up to {WORD_BITS} bits")
+        if not kind.min_raw <= condition.low <= condition.nominal <= condition.high <= kind.max_raw:
+            raise ModelError(
+                f"{part}: low {condition.low}, nominal {condition.nominal} and high {condition.high}: expected raws of "
+                f"{kind} in this order"
+            )
+        if not (math.isfinite(condition.centre) and math.isfinite(condition.unit) and condition.unit > 0):
+            raise ModelError(f"{part}: a unit of {condition.unit:g} about {condition.centre:g}, expected one above 0")
+    if model.conditions and model.layers:
+        with _named("conditions"):
+            _ = model._conditioned_bias_type
 
 
 def _check_score(model: Model) -> None:
@@ -470,12 +586,12 @@ def _describe(value: Any) -> Any:
             return str(value)
         case tuple():
             return [_describe(item) for item in value]
-        case None | str() | bool() | int():
+        case None | str() | bool() | int() | float():
             return value
     return {
         name: _describe(item)
         for name, item in vars(value).items()
-        if name in value.__match_args__ and not isinstance(item, np.ndarray)
+        if name in value.__match_args__ and not isinstance(item, np.ndarray) and (item or name not in OPTIONAL)
     }
 
 

@@ -56,6 +56,32 @@ class Registers:
         return replace(self.scale_type, rounding="RND", overflow="SAT")
 
 
+@dataclass(frozen=True)
+class Condition:
+    """A number that the first layer gets from a register, not from the event.
+
+    `nominal` is what the register holds until another raw is written, `low` and `high` limit what it was trained on.
+    A value stands for `centre` + `unit` · value of the quantity of this name.
+    """
+
+    name: str
+    type: Fixed
+    nominal: int
+    low: int
+    high: int
+    centre: float = 0.0
+    unit: float = 1.0
+
+    def value(self, quantity: float) -> float:
+        """That stands for a quantity, within what was trained on."""
+        low, high = self.type.value([self.low, self.high])
+        return float(np.clip((quantity - self.centre) / self.unit, low, high))
+
+    def quantity(self, raw: int) -> float:
+        """What a raw stands for."""
+        return self.centre + self.unit * float(self.type.value(raw))
+
+
 @dataclass(frozen=True, eq=False)
 class Normalisation:
     """The frozen step behind the input registers, in three casts and one value per feature.
@@ -91,6 +117,7 @@ class Dense:
 
     Each product and the bias are cast into `accum_type`, as are the partial sums, bias first. The sum is then cast
     into `sum_type`, where there is one; `relu` puts zero in place of what is negative; `result_type` takes the rest.
+    Where it is `reconfigurable`, registers hold weights and biases, which are these until others are written.
     """
 
     weight: Integers
@@ -101,6 +128,7 @@ class Dense:
     result_type: Fixed
     relu: bool
     sum_type: Fixed | None = None
+    reconfigurable: bool = False
 
     def __post_init__(self) -> None:
         _freeze(self, "weight", "bias")
@@ -119,8 +147,17 @@ class Dense:
         return self.sum_type or self.accum_type
 
     def reach(self, given: Fixed) -> int:
-        """The largest magnitude of a sum of inputs of type `given` times weights, as a raw of their product."""
-        return int(np.abs(self.weight).sum(axis=0).max()) * max(given.max_raw, -given.min_raw)
+        """The largest magnitude of a sum of inputs of type `given` times weights, as a raw of their product.
+
+        Weights in registers may be any of their type.
+        """
+        largest = self.weight_type.magnitude
+        weights = len(self.weight) * largest if self.reconfigurable else int(np.abs(self.weight).sum(axis=0).max())
+        return weights * given.magnitude
+
+    def wraps(self, given: Fixed) -> bool:
+        """Whether accum_type loses but whole turns of any weighted sum, and nothing of its fraction."""
+        return self.accum_type.overflow == "WRAP" and self.accum_type.frac >= given.frac + self.weight_type.frac
 
     def lossless(self, given: Fixed) -> bool:
         """Whether no cast into accum_type loses more than whole turns of it, so that one behind the sum will do."""

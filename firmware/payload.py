@@ -114,7 +114,7 @@ class Payload:
 
     @classmethod
     def nominal(cls, model: "Model", cuts: ArrayLike) -> Self:
-        """The identity: every scale 1, every offset 0, LUT entry i = i, the model's forest, the given cuts (codes)."""
+        """The identity: scales of 1, offsets of 0, weights and trees as trained, LUT entry i = i, the given cuts."""
         layout = model.layout
         empty = cls(model.id, layout, np.zeros(layout.n_words, dtype=np.uint32))
         ones = {
@@ -122,8 +122,7 @@ class Payload:
             for field in layout.fields
             if field.name.endswith("_scale")
         }
-        forest = {} if model.forest is None else {"forest": model.forest.words}
-        return empty.replace(**ones, **forest, cuts=cuts, lut=np.arange(layout["lut"].size))
+        return empty.replace(**ones, **model.trained, cuts=cuts, lut=np.arange(layout["lut"].size))
 
     @classmethod
     def from_bytes(cls, layout: Layout, model_id: str, data: bytes) -> Self:

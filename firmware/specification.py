@@ -22,7 +22,7 @@ from firmware.errors import ModelError, SpecificationError
 from firmware.fixed import Fixed, Integers
 from firmware.hls_project import HlsProject
 from firmware.model import Model
-from firmware.parts import ENERGIES, Dense, Feature, Normalisation, Registers, Rings, Score
+from firmware.parts import ENERGIES, Condition, Dense, Feature, Normalisation, Registers, Rings, Score
 
 
 def _parsed(spelling: Any) -> Fixed:
@@ -75,12 +75,25 @@ class LayerPart(_Part):
     sum_type: Type | None = None
     result_type: Type
     activation: Literal["linear", "relu"] = "linear"
+    reconfigurable: bool = False
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
-        if self.scale is not None and (self.weight is not None or self.accum_type is not None):
-            raise ValueError("a layer with a scale has no weight and no accum_type")
+        if self.scale is not None and (self.weight is not None or self.accum_type is not None or self.reconfigurable):
+            raise ValueError("a layer with a scale has no weight and no accum_type, and is not reconfigurable")
         return self
+
+
+class ConditionPart(_Part):
+    """What a register tells the first layer, in values."""
+
+    name: str = Field(pattern=r"^[A-Za-z_]\w*$")
+    type: Type
+    nominal: float
+    low: float
+    high: float
+    centre: float = 0.0
+    unit: float = 1.0
 
 
 class ScorePart(_Part):
@@ -115,6 +128,7 @@ class SpecificationFile(_Part):
     objects: tuple[ObjectPart, ...] = ()
     normalisation: NormalisationPart | None = None
     layers: tuple[LayerPart, ...] = ()
+    conditions: tuple[ConditionPart, ...] = ()
     score: ScorePart = ScorePart()
     cuts: CutsPart
     registers: dict[Literal["input", "latent", "output"], RegistersPart] = {}
@@ -122,8 +136,8 @@ class SpecificationFile(_Part):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if self.hls4ml is not None and (self.layers or self.normalisation or self.weights):
-            raise ValueError("hls4ml: the project holds layers, normalisation and weights")
+        if self.hls4ml is not None and (self.layers or self.normalisation or self.weights or self.conditions):
+            raise ValueError("hls4ml: the project holds layers, normalisation and weights, and has no conditions")
         if self.hls4ml is None and not (self.layers and self.objects and self.weights):
             raise ValueError("give objects, layers and weights, or an hls4ml project")
         return self
@@ -190,9 +204,14 @@ class Specification:
             normalisation, layers = self._project.normalisation(given.result_type), self._project.layers
         else:
             normalisation = self._normalisation(given.result_type, holding, len(features))
-            layers = self._layers(normalisation.result_type, len(features))
+            layers = self._layers(normalisation.result_type, len(features) + len(file.conditions))
         last = layers[-1]
         if file.score.kind == "linear" and file.score.lift and last.result_type.signed and not last.relu:
+            if last.reconfigurable:
+                raise SpecificationError(
+                    f"layers.{len(layers) - 1}: reconfigurable, but what lifts a linear score is a layer behind it: "
+                    "give score.lift = false, or an unsigned result_type"
+                )
             layers = (*layers, defaults.lifted(last.bias.size, last.result_type))
         n, latent = layers[-1].bias.size, layers[-1].result_type
         registers = self._registers("latent", defaults.latent_registers(latent))
@@ -209,6 +228,7 @@ class Specification:
             output=self._registers("output", defaults.output_registers(score.sum_type)),
             lut_bits=min(defaults.LUT_BITS, score.sum_type.width) if file.lut_bits is None else file.lut_bits,
             n_cuts=len(file.cuts.codes or file.cuts.target_rates),
+            conditions=tuple(map(_condition, file.conditions)),
         )
 
     @cached_property
@@ -305,6 +325,7 @@ class Specification:
             if part.scale is None:
                 accum = part.accum_type or defaults.accumulator(given, part.weight_type, bias_type, n_in)
                 layer = Dense(weight, bias, part.weight_type, bias_type, accum, part.result_type, False)
+                layer = replace(layer, reconfigurable=part.reconfigurable)
             else:
                 if weight.shape != (n_in,):
                     raise SpecificationError(f"layers.{i}.scale has shape {weight.shape}, expected ({n_in},)")
@@ -341,6 +362,12 @@ class Specification:
         if array.dtype.kind not in "iuf":
             raise SpecificationError(f"{where}: {name} holds {array.dtype}, expected numbers")
         return array
+
+
+def _condition(part: ConditionPart) -> Condition:
+    kind = part.type
+    nominal, low, high = (round(value / kind.lsb) for value in (part.nominal, part.low, part.high))
+    return Condition(part.name, kind, nominal, low, high, part.centre, part.unit)
 
 
 def _holding(types: Sequence[Fixed]) -> Fixed:

@@ -18,7 +18,7 @@ FAMILIES = ("xcup", "xcu", "xc7")
 OPTIONS = "-flatten -noiopad -noclkbuf"
 NOTHING_CUT = "did not match any"
 """What Yosys only warns of: a command has found nothing to work on."""
-FROZEN = ("tree", "chain")
+FROZEN = ("tree", "chain", "condition")
 """The parts that multiply by frozen weights."""
 
 

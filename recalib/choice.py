@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware.payload import Payload
 from recalib.evidence import SIGMAS, Evidence, Floats, Target
@@ -33,6 +34,8 @@ class Task:
     Args:
         known: the events of fit and choice together; gates has seen the others only.
         fit, choice, deployed: what the deployed payload gives on fit, choice and known.
+        pileup: mean of the sample, if it is known.
+        reference, reference_weights: the reference's events (k, n_features) about the sample's pile-up.
         told: the inputs of fit.
         seen: those of choice, mismatch their distance from the reference's.
     """
@@ -45,6 +48,9 @@ class Task:
     fit: Evidence
     choice: Evidence
     deployed: Evidence
+    pileup: float | None
+    reference: NDArray[np.integer]
+    reference_weights: Floats
     inputs: InputReference
     told: Observed
     seen: Observed
@@ -67,6 +73,7 @@ class Trial:
         evidence: on the events of choice.
         known: on those of fit and choice.
         explained: share of the inputs' mismatch that is gone.
+        latent_explained: share of the latent values' mismatch that is gone, where weights can be turned.
     """
 
     knob: str
@@ -78,12 +85,21 @@ class Trial:
     beta: float = 0.0
     turns_inputs: bool = False
     explained: float = 0.0
+    latent_explained: float | None = None
     seconds: float = 0.0
     errors: dict[str, float] = field(default_factory=dict)
 
     @property
     def moves_cuts(self) -> bool:
         return self.knob.endswith("threshold")
+
+    @property
+    def turns_weights(self) -> bool:
+        return self.knob.removesuffix("+threshold") == "weights"
+
+    @property
+    def tells_network(self) -> bool:
+        return self.knob.removesuffix("+threshold") == "conditioning"
 
     @property
     def restores(self) -> bool:
@@ -122,6 +138,7 @@ def choose(
     be where the drift is: by the data-processing inequality a drift of the inputs shows more in them
     than in the score, so that a mismatch of the inputs beyond the score's KL is a matter for the input
     scales, if they explain it, and for no knob behind them; a smaller one is none for the input scales.
+    A network that is told what it was not told before is as it was trained, and comes before them all.
     Of those that pass and leave about as little of the KL and of the inputs' mismatch as the best, first those
     whose rates need no cut, then the one with the fewest parameters; where none passes, the cuts alone, if a
     rate is off.
@@ -131,13 +148,15 @@ def choose(
     restoring = [trial for trial in passed if trial.restores]
     if restoring:
         least = min(trial.evidence.kl for trial in restoring)
-        most = max(trial.explained for trial in restoring)
+        most = max((trial.explained for trial in restoring if trial.turns_inputs), default=0.0)
         room = EXPLAINED_ALIKE + task.inputs.resolution(task.seen) / max(task.mismatch, 1e-12)
-        good = [
+        told = [trial for trial in restoring if trial.tells_network]
+        good = told or [
             trial
             for trial in restoring
             if trial.evidence.kl <= least + max(task.choice.kl_floor, ALIKE * task.excess)
-            and trial.explained >= most - room
+            and (trial.turns_weights or trial.explained >= most - room)
+            and _latent_alike(trial, restoring)
         ]
         chosen: Trial | None = min(good, key=lambda t: (is_off(t.known) and not t.moves_cuts, len(t.moves)))
     else:
@@ -152,6 +171,12 @@ def choose(
     if chosen.turns_inputs:
         text += f", {chosen.explained:.0%} of the inputs' mismatch explained"
     return chosen, candidates, text
+
+
+def _latent_alike(trial: Trial, others: list[Trial]) -> bool:
+    """Whether it explains about as much of the latent values' mismatch as weights do that could be turned instead."""
+    most = max((t.latent_explained or 0.0 for t in others if t.turns_weights), default=0.0)
+    return trial.latent_explained is None or trial.latent_explained >= most - ALIKE
 
 
 def no_candidate(knob: str, why: str) -> Candidate:
@@ -178,6 +203,10 @@ def _objections(task: Task, trial: Trial) -> Iterator[str]:
         yield f"the KL of {before:.4f} is at its floor as it is"
     if kl - trial.evidence.kl_floor > KL_LEFT * excess:
         yield f"KL {before:.4f} → {kl:.4f}"
+    if trial.turns_weights:
+        if (trial.latent_explained or 0.0) < task.settings.min_explained:
+            yield f"explains {trial.latent_explained:.0%} of the latent values' mismatch"
+        return
     if task.mismatch > excess and not trial.turns_inputs:
         yield f"the inputs have drifted ({task.mismatch:.4f} nats, the score {excess:.4f})"
     if task.mismatch <= excess and trial.turns_inputs:

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from firmware.emulator import Emulator
 from firmware.hls import CompiledDatapath
@@ -17,10 +18,12 @@ from monitor.stats.reference import Reference
 from recalib.choice import Task, Trial, believed, choose, is_off, no_candidate
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target, quantile_map
-from recalib.forest import as_scales
+from recalib.forest import NAME as FOREST
+from recalib.forest import as_scales, forest_knob
 from recalib.gates import Subject, verdicts, vetoes
+from recalib.hidden import HiddenReference, HiddenTell
 from recalib.inputs import InputReference, Tell
-from recalib.knobs import mapped_lut, moved_cuts, scale_knob
+from recalib.knobs import Knob, Stage, condition_knob, mapped_lut, moved_cuts, scale_knob, weight_knob
 from recalib.locality import locality
 from recalib.objective import Bins
 from recalib.proposal import Candidate, Proposal, Step
@@ -124,7 +127,8 @@ class Engine:
             )
         fit, choice = deployed.take(slice(0, len(split.fit))), deployed.take(slice(len(split.fit), None))
         near = self._near(request.pileup)
-        inputs = InputReference(self.package.model, self.reference.events[near > 0], near[near > 0])
+        events, weights = self.reference.events[near > 0], near[near > 0]
+        inputs = InputReference(self.package.model, events, weights)
         told, seen = (inputs.observe(part.events, part.weights) for part in (split.fit, split.choice))
         return Task(
             base=base,
@@ -135,6 +139,9 @@ class Engine:
             fit=fit,
             choice=choice,
             deployed=deployed,
+            pileup=request.pileup,
+            reference=events,
+            reference_weights=weights,
             inputs=inputs,
             told=told,
             seen=seen,
@@ -189,19 +196,22 @@ class Engine:
         solution: Solution = solve(problem, lambda text: progress(Step("fitting", f"{name}: {text}")))
         if not solution.theta.any():
             raise Unfit(f"{name}: no step lowers the KL of the events kept for the choice")
-        knob = problem.knob
+        turned = problem.knob
         trial = Trial(
             name,
-            knob.payload(solution.theta, task.base),
-            knob.moves(solution.theta),
+            turned.payload(solution.theta, task.base),
+            turned.moves(solution.theta),
             task.choice,
             task.deployed,
             solution.passes,
             solution.beta,
-            knob.inputs,
-            errors=knob.moves(solution.errors),
+            turned.inputs,
+            errors=turned.moves(solution.errors),
         )
-        return self._with_payload(trial, task)
+        trial = self._with_payload(trial, task)
+        if "weights" in task.settings.knobs and self.package.model.has_weights:
+            trial = replace(trial, latent_explained=parts.latent_explained(trial.payload))
+        return trial
 
     def _with_payload(self, trial: Trial, task: Task) -> Trial:
         """With what its payload does to the events of fit and choice, and to their inputs."""
@@ -228,15 +238,24 @@ class Engine:
             passes=0.0,
         )
 
+    def _knob(self, name: str, task: Task, parts: "_Parts") -> Knob:
+        model, most = self.package.model, task.settings.max_move
+        if name == "weights":
+            return weight_knob(model, task.base, parts.tell_hidden, most)
+        if name == "conditioning":
+            return condition_knob(model, task.base, task.pileup)
+        if name == FOREST:
+            return forest_knob(model, parts.tell, most)
+        return scale_knob(name, model, parts.tell, most)
+
     def _problem(self, name: str, task: Task, parts: "_Parts") -> Problem:
         settings, surrogate, lsb = task.settings, self.surrogate, self.package.model.lsb
-
-        knob = scale_knob(name, self.package.model, parts.tell, settings.max_move)
-        fit, choice = parts.inputs if knob.inputs else parts.latent
+        turned = self._knob(name, task, parts)
+        fit, choice = parts.at(turned.stage)
         return Problem(
             surrogate=surrogate,
             base=task.base,
-            knob=knob,
+            knob=turned,
             fit=fit,
             choice=choice,
             p_ref=surrogate.tensor(task.target.p),
@@ -248,7 +267,6 @@ class Engine:
             beta=settings.beta,
             form=settings.form,
             max_share_moved=settings.max_share_moved,
-            behind_core=not knob.inputs,
         )
 
     def _judged(self, task: Task, sample: EventSample, chosen: Trial, reason: str) -> Proposal:
@@ -381,6 +399,29 @@ class _Parts:
             self._told[name] = self._task.inputs.tell(self._task.told, base, name)
         return self._told[name]
 
+    def tell_hidden(self) -> HiddenTell:
+        """What the numbers alone tell that the last layer gets."""
+        fit, _ = self.hidden
+        return self._hidden_reference.tell(fit.x.double().cpu().numpy(), fit.weights.cpu().numpy())
+
+    def latent_explained(self, payload: Payload) -> float:
+        """The share of the latent values' mismatch that is gone under a payload, but for its latent registers."""
+        before, (_, choice) = self._latent_mismatch, self.inputs
+        choice = self._behind(choice, self._surrogate.core, self._surrogate.of(payload))
+        return 1 - self._mismatch(choice) / before if before > 0 else 0.0
+
+    @cached_property
+    def _latent_mismatch(self) -> float:
+        _, choice = self.latent
+        return self._mismatch(choice)
+
+    def _mismatch(self, latent: Part) -> float:
+        return self._hidden_reference.mismatch(latent.x.cpu().numpy(), latent.weights.cpu().numpy())
+
+    @cached_property
+    def _hidden_reference(self) -> HiddenReference:
+        return HiddenReference(self._surrogate, self._nominal, self._task.reference, self._task.reference_weights)
+
     @cached_property
     def inputs(self) -> tuple[Part, Part]:
         surrogate, task = self._surrogate, self._task
@@ -398,15 +439,32 @@ class _Parts:
         return Part(*(column[:n] for column in whole)), Part(*(column[n:] for column in whole))
 
     @cached_property
+    def hidden(self) -> tuple[Part, Part]:
+        """With what the last layer gets in place of the inputs."""
+        registers = self._surrogate.of(self._task.base)
+        fit, choice = (self._behind(part, self._surrogate.hidden, registers) for part in self.inputs)
+        return fit, choice
+
+    @cached_property
     def latent(self) -> tuple[Part, Part]:
         """With the latent values in place of the inputs."""
         registers = self._surrogate.of(self._task.base)
+        with torch.no_grad():
+            fit, choice = (part._replace(x=self._surrogate.latent(part.x, registers)) for part in self.hidden)
+        return fit, choice
 
-        def behind(part: Part) -> Part:
-            with torch.no_grad():
-                scales = ((x, self._surrogate.effective_scale(x, registers, rings)) for x, rings in part.chunks())
-                x = torch.cat([self._surrogate.core(x, registers, scale) for x, scale in scales])
-            return part._replace(x=x)
+    def _behind(self, part: Part, run: Callable[..., Tensor], registers: dict[str, Tensor]) -> Part:
+        """With what a part of the surrogate makes of the inputs in their place."""
+        scale = self._surrogate.effective_scale
+        with torch.no_grad():
+            found = [run(x, registers, scale(x, registers, rings)) for x, rings in part.chunks()]
+        return part._replace(x=torch.cat(found))
 
-        fit, choice = self.inputs
-        return behind(fit), behind(choice)
+    def at(self, stage: Stage) -> tuple[Part, Part]:
+        """With what the registers of that stage act on."""
+        match stage:
+            case "inputs":
+                return self.inputs
+            case "hidden":
+                return self.hidden
+        return self.latent

@@ -1,9 +1,11 @@
 """What a recalibration may do to a forest, and what that means for its inputs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from firmware.errors import ForestError
 from firmware.forest import Forest
@@ -11,6 +13,8 @@ from firmware.model import Model
 from firmware.parts import ENERGIES
 from firmware.payload import Payload
 from recalib.errors import Unfit
+from recalib.inputs import Tell
+from recalib.knobs import Knob, scale_knob
 
 Floats = NDArray[np.float64]
 
@@ -20,25 +24,15 @@ GAIN_SPREAD = 0.02
 NAME = "forest"
 
 
-@dataclass(frozen=True, eq=False)
-class ForestKnob:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ForestKnob(Knob):
     """Divides the thresholds on an object type's energies by exp(θ), and multiplies every tree's scores by exp(θ_gain).
 
     For one object type that is what an input scale of exp(θ) does, on hardware that has none. θ = 0 is the identity.
-
-    Args:
-        ties: (n_features, K), which feature's thresholds follow which parameter; the last is the gain.
-        labels, spread, centre, max_move: as of a `ScaleKnob`.
+    The last parameter is the gain; `ties["input_scale"]` says which feature's thresholds follow which of the others.
     """
 
     model: Model
-    ties: Floats
-    labels: tuple[str, ...]
-    spread: Floats
-    centre: Floats
-    max_move: float
-    name: str = NAME
-    inputs: bool = True
 
     def values(self, theta: Floats, base: Payload) -> dict[str, Floats]:
         return {NAME: self._forest(theta, base).words.astype(np.float64)}
@@ -46,8 +40,8 @@ class ForestKnob:
     def payload(self, theta: Floats, base: Payload) -> Payload:
         return base.replace(**{NAME: self._forest(theta, base).words})
 
-    def moves(self, theta: Floats) -> dict[str, float]:
-        return dict(zip(self.labels, theta.tolist(), strict=True))
+    def per_move(self, value: Tensor, slope: Tensor) -> Tensor:
+        raise NotImplementedError("a forest has steps, and no slope at a point")
 
     def _forest(self, theta: Floats, base: Payload) -> Forest:
         """
@@ -56,26 +50,35 @@ class ForestKnob:
         """
         move = np.clip(theta, -self.max_move, self.max_move)
         try:
-            return forest_of(self.model, base).scaled(np.exp(-self.ties @ move), float(np.exp(move[-1])))
+            return forest_of(self.model, base).scaled(np.exp(-self.ties["input_scale"] @ move), float(np.exp(move[-1])))
         except ForestError as error:
             raise Unfit(f"{NAME}: {error}") from error
 
 
-def forest_knob(
-    model: Model, tied: Floats, labels: tuple[str, ...], spread: Floats, centre: Floats, max_move: float
-) -> ForestKnob:
+def forest_knob(model: Model, tell: Callable[[str], Tell], max_move: float) -> ForestKnob:
     """The knob for the parameters of `input_scale`, and a gain.
 
     Args:
-        tied: (n_features, object types).
+        tell: as of `scale_knob`.
 
     Raises:
         Unfit: if the model is no forest.
     """
     if model.forest is None:
         raise Unfit(f"{NAME}: the model is a network")
-    ties = np.hstack([tied, np.zeros((model.n_features, 1))])
-    return ForestKnob(model, ties, (*labels, "gain"), np.append(spread, GAIN_SPREAD), np.append(centre, 0.0), max_move)
+    scales = scale_knob("input_scale", model, tell, max_move)
+    tied = scales.ties["input_scale"]
+    return ForestKnob(
+        name=NAME,
+        ties={"input_scale": np.hstack([tied, np.zeros((len(tied), 1))])},
+        labels=(*scales.labels, "gain"),
+        spread=np.append(scales.spread, GAIN_SPREAD),
+        centre=np.append(scales.centre, 0.0),
+        max_move=max_move,
+        stage="inputs",
+        inputs=True,
+        model=model,
+    )
 
 
 def forest_of(model: Model, payload: Payload) -> Forest:

@@ -14,6 +14,7 @@ from firmware.package import Package
 from firmware.payload import Payload
 from recalib import forest
 from recalib.evidence import SIGMAS, Evidence
+from recalib.knobs import bias_unit, trained_weights
 from recalib.lipschitz import rise
 from recalib.locality import Locality
 from recalib.proposal import Gate
@@ -25,6 +26,8 @@ CHECKED = 4096
 """Events on which the executions of the datapath are compared."""
 
 CUT = "cuts"
+UNITS = {"weights": " of the trained norm", "biases": " of a column's norm"}
+"""What a step that is no ln is counted in."""
 
 MOVE_SIGMAS = 2.5
 """Standard errors by which a move, or the rate that calls for it, must differ from nothing."""
@@ -63,7 +66,7 @@ class Subject:
 
     @cached_property
     def move(self) -> float:
-        """The largest |ln| of a scale's or cut's step, or the largest relative step of the LUT."""
+        """The largest |ln| of a scale's or cut's step, or the largest relative step of weights or of the LUT."""
         return max(_moves(self.package.model, self.base, self.payload).values())
 
 
@@ -94,6 +97,8 @@ def _gates(s: Subject) -> Iterator[Gate]:
     yield from _significance(s)
     yield from _rates(s)
     yield from _steps(s)
+    if s.package.model.conditions:
+        yield from _conditions(s)
     if s.restores:
         steeper = rise(s.package.model, s.payload, s.package.nominal)
         text = f"the score is at most × {steeper:.2f} as steep as nominal in an input, limit {wanted.max_lipschitz:g}"
@@ -140,19 +145,28 @@ def _rates(s: Subject) -> Iterator[Gate]:
 
 def _steps(s: Subject) -> Iterator[Gate]:
     wanted, nominal = s.settings, s.package.nominal
-    step, total = (_moves(s.package.model, base, s.payload) for base in (s.base, nominal))
+    model = s.package.model
+    step, total = _moves(model, s.base, s.payload), _moves(model, nominal, s.payload)
     largest = max(step.values())
     text = f"the largest relative step is {largest:.4f}, at least {wanted.min_move:g}"
     yield Gate("minimal move", largest, wanted.min_move, largest >= wanted.min_move, text)
     for name, size in step.items():
         most = wanted.max_cut_move if name == CUT else wanted.max_move
-        if name != "lut":
-            text = f"{name}: a step of {size:.3f} in ln, at most {most:g}"
+        if name != "lut" and not name.startswith("condition"):
+            text = f"{name}: a step of {size:.3f}{UNITS.get(name, ' in ln')}, at most {most:g}"
             yield Gate(f"move {name}", size, most, size <= most, text)
     for name, size in total.items():
-        if name not in (CUT, "lut"):
-            text = f"{name}: {size:.3f} in ln from nominal, at most {wanted.max_total_move:g}"
+        if name not in (CUT, "lut") and not name.startswith("condition"):
+            text = f"{name}: {size:.3f}{UNITS.get(name, ' in ln')} from nominal, at most {wanted.max_total_move:g}"
             yield Gate(f"total {name}", size, wanted.max_total_move, size <= wanted.max_total_move, text)
+
+
+def _conditions(s: Subject) -> Iterator[Gate]:
+    """A network is told nothing that it was not trained on."""
+    for condition, raw in zip(s.package.model.conditions, s.payload.raw("conditioning"), strict=True):
+        beyond = max(condition.low - int(raw), int(raw) - condition.high, 0)
+        text = f"condition {condition.name}: raw {raw}, trained from {condition.low} to {condition.high}"
+        yield Gate(f"trained {condition.name}", beyond, 0, beyond == 0, text)
 
 
 def _retention(s: Subject) -> Iterator[Gate]:
@@ -188,7 +202,11 @@ def _differences(s: Subject, events: "np.typing.NDArray[np.integer]", payload: P
 
 
 def _moves(model: Model, base: Payload, payload: Payload) -> dict[str, float]:
-    """The largest |ln| of the steps in each field of scales, cuts and forest, and the LUT's largest over its size."""
+    """The largest |ln| of the steps in each field of scales, in the cuts and the forest, and the LUT's over its size.
+
+    Of conditions it is the step over the range trained on; of weights the largest step of those of one input over
+    their trained norm, of biases over `bias_unit`.
+    """
     moves = {}
     for part in base.layout.fields:
         if part.name.endswith("_scale") or part.name == CUT:
@@ -196,6 +214,15 @@ def _moves(model: Model, base: Payload, payload: Payload) -> dict[str, float]:
             moves[part.name] = float(np.abs(np.log(np.maximum(new, 1e-9) / np.maximum(old, 1e-9))).max())
     if model.forest is not None:
         moves[forest.NAME] = forest.move(model, base, payload)
+    if model.has_weights:
+        weight, _ = trained_weights(model)
+        step = (payload.value("weights") - base.value("weights")).reshape(weight.shape)
+        norms = np.maximum(np.linalg.norm(weight, axis=1), bias_unit(model) / len(weight))
+        moves["weights"] = float((np.linalg.norm(step, axis=1) / norms).max())
+        moves["biases"] = float(np.abs(payload.value("biases") - base.value("biases")).max() / bias_unit(model))
+    for i, c in enumerate(model.conditions):
+        change = int(payload.raw("conditioning")[i]) - int(base.raw("conditioning")[i])
+        moves[f"condition {c.name}"] = abs(change) / max(c.high - c.low, 1)
     lut = base.raw("lut")
     if lut.size:
         moves["lut"] = float(np.abs(payload.raw("lut") - lut).max() / lut.size)

@@ -1,21 +1,24 @@
 """The register families that a recalibration can turn."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from firmware.model import Model
 from firmware.parts import ENERGIES
 from firmware.payload import Payload
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
-from recalib.forest import NAME as FOREST
-from recalib.forest import ForestKnob, forest_knob
+from recalib.hidden import HiddenTell
 from recalib.inputs import Tell
 
 Floats = NDArray[np.float64]
+Stage = Literal["inputs", "hidden", "latent"]
 
 SPREAD = 0.1
 """Prior spread of ln(scale) for one object type, and for a scale behind the inputs."""
@@ -25,6 +28,17 @@ INPUT_SPREAD = 0.02
 
 FEATURE_SPREAD = 0.02
 """Prior spread of one feature's ln(scale) about that of its object type."""
+
+HIDDEN_SPREAD = 0.01
+"""How far the gain of what the last layer gets, and the shift of what it gives, may be from what these numbers tell."""
+
+PILEUP_SPREAD = 0.03
+"""How far the pile-up that the network is told may be from the measured one, relative."""
+
+COARSE = 8
+"""In units of their lsb: smaller weights, root mean square, have no gain."""
+
+TINY = 1e-12
 
 RINGS_APART = 3.0
 """From so many standard deviations of chance on the η rings have different scales."""
@@ -37,8 +51,8 @@ RING_SPREAD = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class ScaleKnob:
-    """Multiplies the registers of some fields: value_j = deployed_j · exp(Σ_k tie_jk θ_k).
+class Knob(ABC):
+    """Turns the registers of some fields; register j moves by Σ_k tie_jk θ_k.
 
     θ = 0 is the identity. The result is rounded to the registers' grid by the payload.
 
@@ -46,8 +60,9 @@ class ScaleKnob:
         ties: by name of the register field (registers, K), which register follows which parameter.
         labels: of the K parameters.
         spread, centre: (K,), the prior's standard deviations and means.
+        max_move: of a parameter, and of a register that is multiplied.
+        stage: what the first of its registers act on.
         inputs: whether it corrects the inputs, so that these can be compared with the reference's.
-        max_move: of a register's |ln|.
     """
 
     name: str
@@ -56,12 +71,16 @@ class ScaleKnob:
     spread: Floats
     centre: Floats
     max_move: float
+    stage: Stage = "latent"
     inputs: bool = False
 
+    @abstractmethod
     def values(self, theta: Floats, base: Payload) -> dict[str, Floats]:
         """Not yet rounded, by field."""
-        moves = {field: np.clip(tie @ theta, -self.max_move, self.max_move) for field, tie in self.ties.items()}
-        return {field: base.value(field) * np.exp(move) for field, move in moves.items()}
+
+    @abstractmethod
+    def per_move(self, value: Tensor, slope: Tensor) -> Tensor:
+        """Slopes in the registers' moves from those in their values."""
 
     def payload(self, theta: Floats, base: Payload) -> Payload:
         """The deployed payload with the turned registers, each on its grid and within its range."""
@@ -78,7 +97,119 @@ class ScaleKnob:
         return dict(zip(self.labels, theta.tolist(), strict=True))
 
 
-def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: float) -> ScaleKnob | ForestKnob:
+@dataclass(frozen=True, eq=False)
+class ScaleKnob(Knob):
+    """Multiplies: value_j = deployed_j · exp(Σ_k tie_jk θ_k)."""
+
+    def values(self, theta: Floats, base: Payload) -> dict[str, Floats]:
+        moves = {field: np.clip(tie @ theta, -self.max_move, self.max_move) for field, tie in self.ties.items()}
+        return {field: base.value(field) * np.exp(move) for field, move in moves.items()}
+
+    def per_move(self, value: Tensor, slope: Tensor) -> Tensor:
+        return slope * value
+
+
+@dataclass(frozen=True, eq=False)
+class StepKnob(Knob):
+    """Adds: value_j = deployed_j + Σ_k tie_jk θ_k.
+
+    Args:
+        limits: lowest and highest values of the registers of a field.
+    """
+
+    limits: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
+
+    def values(self, theta: Floats, base: Payload) -> dict[str, Floats]:
+        within = np.clip(theta, -self.max_move, self.max_move)
+        stepped = {name: base.value(name) + tie @ within for name, tie in self.ties.items()}
+        return stepped | {name: np.clip(stepped[name], *ends) for name, ends in self.limits.items()}
+
+    def per_move(self, value: Tensor, slope: Tensor) -> Tensor:
+        return slope
+
+
+def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max_move: float) -> StepKnob:
+    """How much each number counts that the last layer gets, and a shift of each that it gives.
+
+    w_ij moves by g_i w⁰_ij, w⁰ as trained, and b_j by s_j times the norm of a column of random weights: the matrix
+    keeps its signs, and what the network has learnt to look at. Numbers that do not vary, or hardly count, are left
+    alone. The prior is centred where the others have the mean and the spread that they had in the reference.
+
+    Args:
+        tell: what brings them there.
+        max_move: of a gain and of a shift, with what the rounding of the weights adds.
+
+    Raises:
+        Unfit: if no register holds the weights.
+    """
+    if not model.has_weights:
+        raise Unfit("weights: no register holds those of a last layer")
+    last = model.layers[-1]
+    told, (weight, bias) = tell(), trained_weights(model)
+    squares, n_out = (weight**2).sum(axis=1), weight.shape[1]
+    alive = np.flatnonzero((told.error > 0) & (squares > n_out * (COARSE * last.weight_type.lsb) ** 2))
+    unit, n = bias_unit(model), len(alive)
+    gains = np.zeros((*weight.shape, n + n_out))
+    gains[alive, :, np.arange(n)] = weight[alive]
+    shifts = np.hstack([np.zeros((n_out, n)), unit * np.eye(n_out)])
+    deployed = (base.value("weights").reshape(weight.shape) * weight).sum(axis=1) / np.maximum(squares, TINY)
+    most = max_move - last.weight_type.lsb / 2 * np.sqrt(n_out / squares[alive].min(initial=np.inf))
+    back = np.zeros(len(weight))
+    back[alive] = np.clip(told.gain - deployed, -most, most)[alive]
+    shift = (bias + (told.then - (deployed + back) * told.now) @ weight - base.value("biases")) / unit
+    return StepKnob(
+        "weights",
+        {"weights": gains.reshape(weight.size, -1), "biases": shifts},
+        (*(f"hidden{i}" for i in alive), *(f"latent{j}" for j in range(n_out))),
+        np.append(np.hypot(told.error[alive], HIDDEN_SPREAD), np.full(n_out, HIDDEN_SPREAD)),
+        np.append(back[alive], shift),
+        most,
+        stage="hidden",
+    )
+
+
+def condition_knob(model: Model, base: Payload, pileup: float | None) -> StepKnob:
+    """What the network is told of the crossings, in the registers' own values.
+
+    The prior is centred on the measured pile-up where that is known, else on what is deployed; no register leaves what
+    the network was trained on.
+
+    Raises:
+        Unfit: if no register tells it anything.
+    """
+    if not model.conditions:
+        raise Unfit("conditioning: the model has no conditions")
+    deployed, kind = base.value("conditioning"), model.conditions[0].type
+    ends = kind.value([[c.low for c in model.conditions], [c.high for c in model.conditions]])
+    spread, centre = (ends[1] - ends[0]) / 4, np.zeros(len(deployed))
+    for i, condition in enumerate(model.conditions):
+        if condition.name == "pileup" and pileup is not None:
+            spread[i], centre[i] = PILEUP_SPREAD * pileup / condition.unit, condition.value(pileup) - deployed[i]
+    return StepKnob(
+        "conditioning",
+        {"conditioning": np.eye(len(deployed))},
+        tuple(condition.name for condition in model.conditions),
+        spread,
+        centre,
+        float((ends[1] - ends[0]).max()),
+        stage="inputs",
+        limits={"conditioning": (ends[0], ends[1])},
+    )
+
+
+def trained_weights(model: Model) -> tuple[Floats, Floats]:
+    """Of the last layer, (n_in, n_out) and (n_out,)."""
+    last = model.layers[-1]
+    return last.weight_type.value(last.weight), last.bias_type.value(last.bias)
+
+
+def bias_unit(model: Model) -> float:
+    """The norm of a column of the last layer's trained weights, root mean square over the columns."""
+    weight, _ = trained_weights(model)
+    return float(np.sqrt((weight**2).sum() / weight.shape[1]))
+
+
+def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: float) -> ScaleKnob:
     """The knob of that name on a model.
 
     Args:
@@ -103,9 +234,7 @@ def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: f
     spread = np.where(known, np.hypot([t.error for t in told], INPUT_SPREAD), SPREAD)
     labels = tuple(objects)
     if name == "input_scale":
-        return ScaleKnob(name, {name: tied}, labels, spread, centre, max_move, inputs=True)
-    if name == FOREST:
-        return forest_knob(model, tied, labels, spread, centre, max_move)
+        return ScaleKnob(name, {name: tied}, labels, spread, centre, max_move, stage="inputs", inputs=True)
     if name == "input_scale_ring":
         patterns = _patterns(model, dict(zip(objects, told, strict=True)))
         sizes = np.array([np.sqrt(np.mean(p[p != 0] ** 2)) for p in patterns.values()])
@@ -119,13 +248,14 @@ def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: f
             np.append(spread, RING_SPREAD * sizes),
             np.append(centre, sizes),
             max_move,
+            stage="inputs",
             inputs=True,
         )
     tie = np.hstack([tied, _columns(model, [[i] for i in energies])])
     labels = (*labels, *(model.features[i].name for i in energies))
     spread = np.append(spread, np.full(len(energies), FEATURE_SPREAD))
     centre = np.append(centre, np.zeros(len(energies)))
-    return ScaleKnob(name, {"input_scale": tie}, labels, spread, centre, max_move, inputs=True)
+    return ScaleKnob(name, {"input_scale": tie}, labels, spread, centre, max_move, stage="inputs", inputs=True)
 
 
 def _patterns(model: Model, told: dict[str, Tell]) -> dict[str, Floats]:

@@ -37,7 +37,7 @@ def bounds(model: Model, payload: Payload) -> Floats:
     arXiv:1810.12715, and, for the slopes, L. Weng et al., arXiv:1804.09699.
     """
     state = _inputs(model, payload) if model.forest is None else _forest(model, payload)
-    for layer in model.layers:
+    for layer in model.layers_under(payload):
         state = _dense(state, layer)
     state = _scaled(state, payload, "latent", model.latent.result_type)
     state = _scaled(_score(state, model), payload, "output", model.code_type)

@@ -14,6 +14,8 @@ KNOBS = (
     "input_scale",
     "input_scale_ring",
     "input_scale_feature",
+    "weights",
+    "conditioning",
     "lut",
     "forest",
 )
@@ -32,8 +34,8 @@ class FitSettings:
         form: of ρ, one of `FORMS`.
         anchor: the payload from whose scores ρ counts, one of `ANCHORS`.
         rate_tolerance: relative, at every cut.
-        min_move, max_move: of ln(scale) in one step.
-        max_total_move: of ln(scale) against the nominal model.
+        min_move, max_move: of ln(scale), or of a weight over the trained weights' root mean square, in one step.
+        max_total_move: the same against the nominal model.
         max_cut_move: of ln(cut) in one step.
         max_share_moved: share of the events whose score may move by more than δ.
         max_lipschitz: how much steeper the score may become in an input, against the nominal model.

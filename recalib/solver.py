@@ -11,8 +11,7 @@ from torch import Tensor
 
 from firmware.payload import Payload
 from recalib.errors import Unfit
-from recalib.forest import ForestKnob
-from recalib.knobs import ScaleKnob
+from recalib.knobs import Knob
 from recalib.objective import Bins, Objective, kl
 from recalib.surrogate import CHUNK, Surrogate
 
@@ -40,7 +39,7 @@ class Part(NamedTuple):
     """Events of one split as tensors, where the surrogate runs.
 
     Args:
-        x: inputs (n, n_features), or latent values (n, n_latent) where the inputs stay.
+        x: inputs (n, n_features), or where these stay what the knob's stage gets of them, (n, k).
         rings: (n, ringed features), `Surrogate.ring_index` of the inputs.
         weights: (n,).
         deployed: scores (n,) of the deployed payload.
@@ -83,14 +82,13 @@ class Problem:
     """One knob on one sample.
 
     Args:
-        behind_core: the parts hold latent values, as the knob leaves the network's inputs alone.
         floor: the KL that statistics alone give on the events of the fit.
         n_eff: equally weighted events of the fit.
     """
 
     surrogate: Surrogate
     base: Payload
-    knob: ScaleKnob | ForestKnob
+    knob: Knob
     fit: Part
     choice: Part
     p_ref: Tensor
@@ -102,7 +100,6 @@ class Problem:
     beta: float | None
     form: str
     max_share_moved: float
-    behind_core: bool
 
     def scores(self, theta: Floats, part: Part) -> Tensor:
         registers = self._registers() | self.surrogate.registers(self.knob.values(theta, self.base))
@@ -112,7 +109,7 @@ class Problem:
     @property
     def has_steps(self) -> bool:
         """Whether the knob turns what a forest is given, or the forest: no slope at a point tells anything then."""
-        return self.surrogate.model.forest is not None and not self.behind_core
+        return self.surrogate.model.forest is not None and self.knob.stage == "inputs"
 
     @property
     def linear_passes(self) -> float:
@@ -121,40 +118,42 @@ class Problem:
 
     def linear(self, theta: Floats) -> Linear:
         """The scores at θ and their slopes; where there are steps, over the prior's spread to both sides."""
-        if isinstance(self.knob, ScaleKnob) and not self.has_steps:
-            return self._tangent(self.knob, theta)
+        if not self.has_steps:
+            return self._tangent(theta)
         slopes = [
             (self.scores(theta + step, self.fit) - self.scores(theta - step, self.fit)) / (2 * step.sum())
             for step in np.diag(self.knob.spread)
         ]
         return Linear(self.scores(theta, self.fit), torch.stack(slopes, dim=1))
 
-    def _tangent(self, knob: ScaleKnob, theta: Floats) -> Linear:
+    def _tangent(self, theta: Floats) -> Linear:
         """One forward-backward pass: each event's own slope, as the registers are repeated per event."""
-        values = self.surrogate.registers(knob.values(theta, self.base))
+        values = self.surrogate.registers(self.knob.values(theta, self.base))
         registers = self._registers() | values
-        ties = self.surrogate.registers(knob.ties)
+        ties = self.surrogate.registers(self.knob.ties)
         scores, slopes = [], []
         for x, rings in self.fit.chunks():
-            if self.behind_core:
-                (field,) = values
-                own = values[field].expand(len(x), -1).clone().requires_grad_()
-                score = self.surrogate.score(x, registers | {field: own})
+            if self.knob.inputs:
+                scale = _repeated(self.surrogate.effective_scale(x, registers, rings), len(x))
+                own = dict.fromkeys(ties, scale)
+                score = self._run(x, rings, registers, scale)
             else:
-                own = self.surrogate.effective_scale(x, registers, rings).expand(len(x), -1).clone().requires_grad_()
-                score = self.surrogate.score(self.surrogate.core(x, registers, own), registers)
-            (slope,) = torch.autograd.grad(score.sum(), own)
-            relative = slope * own.detach()
+                own = {field: _repeated(value, len(x)) for field, value in values.items()}
+                score = self._run(x, rings, registers | own)
+            gradients = torch.autograd.grad(score.sum(), list(own.values()))
             scores.append(score.detach())
-            along = [self._along(relative, rings, field, tie) for field, tie in ties.items()]
+            along = [
+                self._along(self.knob.per_move(value.detach(), slope), rings, field, ties[field])
+                for (field, value), slope in zip(own.items(), gradients, strict=True)
+            ]
             slopes.append(torch.stack(along).sum(dim=0))
         return Linear(torch.cat(scores), torch.cat(slopes))
 
-    def _along(self, relative: Tensor, rings: Tensor, field: str, tie: Tensor) -> Tensor:
-        """∂s/∂θ (n, K) from ∂s/∂ln of each event's own registers."""
+    def _along(self, per_move: Tensor, rings: Tensor, field: str, tie: Tensor) -> Tensor:
+        """∂s/∂θ (n, K) from the slopes in the moves of each event's own registers."""
         if field != "ring_scale":
-            return relative @ tie
-        return torch.einsum("nj,njk->nk", relative[:, self.surrogate.ringed], tie[rings.long()])
+            return per_move @ tie
+        return torch.einsum("nj,njk->nk", per_move[:, self.surrogate.ringed], tie[rings.long()])
 
     def share_moved(self, scores: Tensor) -> float:
         far = (scores - self.fit.deployed).abs() > self.delta
@@ -170,11 +169,19 @@ class Problem:
     def _registers(self) -> dict[str, Tensor]:
         return self.surrogate.registers({field.name: self.base.value(field.name) for field in self.base.layout.fields})
 
-    def _run(self, x: Tensor, rings: Tensor, registers: dict[str, Tensor]) -> Tensor:
-        if self.behind_core:
-            return self.surrogate.score(x, registers)
-        scale = self.surrogate.effective_scale(x, registers, rings)
-        return self.surrogate.score(self.surrogate.core(x, registers, scale), registers)
+    def _run(self, x: Tensor, rings: Tensor, registers: dict[str, Tensor], scale: Tensor | None = None) -> Tensor:
+        surrogate = self.surrogate
+        if self.knob.stage == "inputs":
+            scale = surrogate.effective_scale(x, registers, rings) if scale is None else scale
+            x = surrogate.core(x, registers, scale)
+        elif self.knob.stage == "hidden":
+            x = surrogate.latent(x, registers)
+        return surrogate.score(x, registers)
+
+
+def _repeated(registers: Tensor, n: int) -> Tensor:
+    """For each of n events its own, to be differentiated in."""
+    return registers.expand(n, -1).clone().requires_grad_()
 
 
 def solve(problem: Problem, progress: Callable[[str], None] = lambda text: None) -> Solution:

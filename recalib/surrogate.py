@@ -65,9 +65,14 @@ class _Span(NamedTuple):
         return _Span(max(self.frac, other.frac), self.low + other.low, self.high + other.high)
 
     @property
+    def magnitude(self) -> NDArray[np.float64]:
+        """The largest."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    @property
     def bits(self) -> float:
         """That hold every value."""
-        return float(np.log2(np.maximum(np.abs(self.low), np.abs(self.high)).max() + 1) + self.frac)
+        return float(np.log2(self.magnitude.max() + 1) + self.frac)
 
 
 _ANY = _Span(1 << 10, np.asarray(-np.inf), np.asarray(np.inf))
@@ -126,16 +131,33 @@ def cast(x: Tensor, into: Fixed) -> Tensor:
 
 
 class _Layer:
-    """A dense layer on inputs in units of their lsb."""
+    """A dense layer on inputs in units of their lsb.
 
-    def __init__(self, layer: Dense, given: _Span, lsb: float, surrogate: "Surrogate") -> None:
+    Args:
+        conditions: weights (n_conditions, n_out) and nominal values (n_conditions,) of what moves its bias.
+    """
+
+    def __init__(
+        self,
+        layer: Dense,
+        given: _Span,
+        lsb: float,
+        surrogate: "Surrogate",
+        conditions: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    ) -> None:
+        self.live, self._shape = layer.reconfigurable, layer.weight.shape
+        self._condition: Tensor | None = None
         weight, bias = layer.weight_type.value(layer.weight), layer.bias_type.value(layer.bias)
-        low, high = (np.broadcast_to(bound, len(weight)) for bound in (given.low, given.high))
-        up, down = np.maximum(weight, 0), np.minimum(weight, 0)
-        frac = max(given.frac + layer.weight_type.frac, layer.bias_type.frac)
-        exact_sum = _Span(frac, low @ up + high @ down + bias, high @ up + low @ down + bias)
-        most = np.maximum(np.abs(low), np.abs(high)) @ np.abs(weight) + np.abs(bias)
-        partial = _Span(frac, -most, most)
+        any_bias = self.live or conditions is not None
+        weights, biases = (
+            _Span.of(kind) if free else _Span(kind.frac, value, value)
+            for kind, value, free in ((layer.weight_type, weight, self.live), (layer.bias_type, bias, any_bias))
+        )
+        low, high = (np.broadcast_to(bound, len(weight))[:, None] for bound in (given.low, given.high))
+        products = _Span(given.frac, low, high).times(weights)
+        exact_sum = _Span(products.frac, products.low.sum(axis=0), products.high.sum(axis=0)).plus(biases)
+        most = products.magnitude.sum(axis=0) + biases.magnitude
+        partial = _Span(exact_sum.frac, -most, most)
         self.bits = partial.bits
         total = _Cast(layer.accum_type, partial, surrogate.exact)
         after = exact_sum if total.idle else total.span
@@ -147,14 +169,30 @@ class _Layer:
         needed = [(step, unit) for step, unit in casts if not step.idle]
         units = [*(unit for _, unit in needed), self.lsb]
         self._sums = [(step, unit / to) for (step, unit), to in zip(needed, units[1:], strict=True)]
-        self._weight = surrogate.tensor(weight * (lsb / units[0]))
-        self._bias = surrogate.tensor(bias / units[0])
+        self._units = lsb / units[0], 1 / units[0]
+        self._weight = surrogate.tensor(weight * self._units[0])
+        self._bias = surrogate.tensor(bias * self._units[1])
+        self._conditions = None if conditions is None else [surrogate.tensor(each) for each in conditions]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        x = torch.addmm(self._bias.to(x.dtype), x, self._weight.to(x.dtype))
+    def __call__(self, x: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
+        x = self._weighed(x.double(), registers) if self.live else self._summed(x, registers)
         for step, ratio in self._sums:
             x = step(x) * ratio
         return self._result(x.relu() if self._relu else x)
+
+    def _summed(self, x: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
+        bias = self._bias
+        if self._conditions is not None:
+            weight, nominal = self._conditions
+            bias = bias + (registers["conditioning"] - nominal) @ weight * self._units[1]
+        return torch.addmm(bias.to(x.dtype), x, self._weight.to(x.dtype))
+
+    def _weighed(self, x: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
+        """With the weights of registers, which may be repeated for each event."""
+        weight, bias = registers["weights"] * self._units[0], registers["biases"] * self._units[1]
+        if weight.ndim == 1:
+            return torch.addmm(bias, x, weight.view(self._shape))
+        return torch.einsum("ni,nio->no", x, weight.view(-1, *self._shape)) + bias
 
 
 class Surrogate:
@@ -194,10 +232,14 @@ class Surrogate:
         span, lsb = self._normalised.span, n.result_type.lsb
         self._layers: list[_Layer] = []
         bits = max(self._input.span.bits, shifted.bits)
-        for layer in model.layers:
-            self._layers.append(_Layer(layer, span, lsb, self))
+        conditions = None
+        if model.conditions:
+            kind, weight = model.conditions[0].type, model.layers[0].weight_type.value(model.condition_weight)
+            conditions = weight, kind.value(model.trained["conditioning"])
+        for layer in model.wired:
+            self._layers.append(_Layer(layer, span, lsb, self, None if self._layers else conditions))
             span, lsb = self._layers[-1].span, self._layers[-1].lsb
-            bits = max(bits, self._layers[-1].bits)
+            bits = max(bits, 0.0 if layer.reconfigurable else self._layers[-1].bits)
         if model.forest is not None:
             span = _Span.of(model.core_type)
         self._walked: tuple[Tensor, Walker] | None = None
@@ -288,6 +330,10 @@ class Surrogate:
         Args:
             scale: the effective scale of these events, where it is known already.
         """
+        return self.latent(self.hidden(events, registers, scale), registers)
+
+    def hidden(self, events: Tensor, registers: Mapping[str, Tensor], scale: Tensor | None = None) -> Tensor:
+        """What `core` gives its last layer, (n, n_in) in units of its lsb."""
         if scale is None:
             scale = self.effective_scale(events, registers)
         lsb = self.model.input.result_type.lsb
@@ -295,11 +341,20 @@ class Surrogate:
         x = self._subtract(x * self._to_subtract - self._offset.to(self._inside))
         x = self._shift(x * self._factor.to(self._inside))
         x = self._normalised(x * self._to_normalised)
-        for layer in self._layers:
-            x = layer(x)
-        if self.model.forest is not None:
-            x = self._walk(x, registers["forest"])
-        return x.double() * self.model.core_type.lsb
+        for layer in self._layers[:-1]:
+            x = layer(x, registers)
+        return x
+
+    @property
+    def hidden_lsb(self) -> float:
+        """The unit of what `hidden` gives."""
+        layers = self.model.layers
+        return layers[-2].result_type.lsb if len(layers) > 1 else self.model.normalisation.result_type.lsb
+
+    def latent(self, hidden: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
+        """The last layer of `core`, or the forest, on what `hidden` gives."""
+        last = self._layers[-1](hidden, registers) if self._layers else self._walk(hidden, registers["forest"])
+        return last.double() * self.model.core_type.lsb
 
     def _walk(self, x: Tensor, words: Tensor) -> Tensor:
         """The forest's value (n, 1) in units of its lsb; the last one is kept ready."""

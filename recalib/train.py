@@ -48,6 +48,8 @@ class TrainSettings:
         training_pileup: lowest and highest of the training events.
         reference_events: shared evenly by the pile-up slices between `pileup_edges`.
         lipschitz: the most by which an encoder's latent values may move per unit of the normalised inputs.
+        weights: whether the weights of an encoder's last layer are registers.
+        conditioned: whether an encoder gets the pile-up from a register.
     """
 
     seed: int = 1
@@ -60,6 +62,8 @@ class TrainSettings:
     reference_events: int = 2_000_000
     pileup_edges: tuple[float, ...] = tuple(np.arange(7.5, 68.0, 5.0).tolist())
     lipschitz: float | None = None
+    weights: bool = False
+    conditioned: bool = False
 
 
 CICADA = TrainSettings(kind="cicada", name="cicada", training_events=150_000, epochs=8)
@@ -91,8 +95,9 @@ def build_package(
     streams = [int(np.random.SeedSequence([settings.seed, part]).generate_state(1)[0]) for part in range(4)]
     view, n = VIEWS[len(_FEATURES[settings.kind])], settings.training_events
     progress(f"generating {n:,} training events")
-    drawn = np.concatenate([e for e, _ in _generated(view, streams[0], n, settings.training_pileup)])
-    model = _trained(settings, drawn, progress)
+    parts = zip(*_generated(view, streams[0], n, settings.training_pileup), strict=True)
+    drawn, pileup = (np.concatenate(part) for part in parts)
+    model = _trained(settings, drawn, pileup, progress)
     seed, n = streams[1], settings.reference_events
     generated = _told(_generated(view, seed, n, settings.pileup_edges), n, progress)
     reference = reference_of(model, generated, settings.target_rates, settings.pileup_edges, seed)
@@ -121,12 +126,16 @@ def build_package(
     return package
 
 
-def _trained(settings: TrainSettings, drawn: Events, progress: Progress) -> Model:
+def _trained(settings: TrainSettings, drawn: Events, pileup: NDArray[np.float64], progress: Progress) -> Model:
     common = settings.seed, drawn, len(settings.target_rates), settings.name, settings.epochs, progress
     if settings.kind == "axol1tl":
-        return encoder.train(*common, settings.lipschitz)
+        known = pileup if settings.conditioned else None
+        return encoder.train(*common, settings.lipschitz, settings.weights, known)
     if settings.lipschitz is not None:
         raise TrainingError(f"lipschitz is {settings.lipschitz:g} for a {settings.kind}: only an axol1tl is bounded")
+    for wanted in ("weights", "conditioned"):
+        if getattr(settings, wanted):
+            raise TrainingError(f"{wanted} for a {settings.kind}: only an axol1tl has such registers")
     return student.train(*common) if settings.kind == "cicada" else boosted.train(*common)
 
 

@@ -19,11 +19,11 @@ module chain #(
     parameter int Y_FRAC = 0,
     parameter bit Y_SIGNED = 0,
     parameter bit [87:0] Y_ROUNDING = "TRN",
-    parameter bit [63:0] Y_OVERFLOW = "WRAP",
-    parameter bit [N_OUT*Y_WIDTH-1:0] BIASES = '0
+    parameter bit [63:0] Y_OVERFLOW = "WRAP"
 ) (
     input  logic clk,
     input  logic [N_IN*X_WIDTH-1:0] x,
+    input  logic [N_OUT*Y_WIDTH-1:0] biases,
     output logic [N_OUT*Y_WIDTH-1:0] y
 );
     localparam int STAGES = (N_IN + STEPS - 1) / STEPS;
@@ -36,7 +36,7 @@ module chain #(
     wire [STAGES*N_IN*X_WIDTH-1:0] waiting;
     wire [(STAGES+1)*N_OUT*Y_WIDTH-1:0] totals;
     assign waiting[N_IN*X_WIDTH-1:0] = x;
-    assign totals[N_OUT*Y_WIDTH-1:0] = BIASES;
+    assign totals[N_OUT*Y_WIDTH-1:0] = biases;
     assign y = totals[STAGES*N_OUT*Y_WIDTH+:N_OUT*Y_WIDTH];
 
     generate

@@ -21,11 +21,13 @@ PARTS = tuple(
         "rings",
         "calibrate",
         "normalise",
+        "condition",
         "total",
         "tree",
         "chain",
         "activate",
         "terms",
+        "weigh",
         "decide",
     )
 )
@@ -136,8 +138,8 @@ class _Pipeline:
         if model.forest is not None:
             raise RtlMissing(f"{model.name} is a forest: there is no RTL of it, take NumPy integers or C++")
         x, given = self._inputs(), model.normalisation.result_type
-        for i, layer in enumerate(model.layers):
-            x, given = self._layer(f"layer{i}", x, layer, given), layer.result_type
+        for i, layer in enumerate(model.wired):
+            x, given = self._layer(f"layer{i}", x, layer, given, i == 0 and bool(model.conditions)), layer.result_type
         latent = self._calibrate("latent", x, model.n_latent, given, model.latent)
         latent_clock = self.clock
         core = self._score(latent)
@@ -202,15 +204,56 @@ class _Pipeline:
         width = n * registers.result_type.width
         return self._part("calibrate", f"{name}_result", width, parameters, clk="clk", x=x, **ports)
 
-    def _layer(self, name: str, x: str, layer: Dense, given: Fixed) -> str:
+    def _layer(self, name: str, x: str, layer: Dense, given: Fixed, conditioned: bool) -> str:
         n, result = layer.bias.size, layer.result_type
-        x = self._sum(f"{name}_sum", x, layer, given, product=layer.accum_type)
+        if layer.reconfigurable:
+            x = self._weighed(f"{name}_sum", x, layer, given)
+        else:
+            x = self._sum(f"{name}_sum", x, layer, given, product=layer.accum_type, conditioned=conditioned)
         types = _type("X", layer.accum_type) | _target("S", layer.linear_type) | _target("Y", result)
         parameters = {"N": n, "RELU": int(layer.relu), **types}
         self.clock += 1
         return self._part("activate", f"{name}_result", n * result.width, parameters, clk="clk", x=x)
 
-    def _sum(self, name: str, x: str, layer: Dense, given: Fixed, product: Fixed) -> str:
+    def _weighed(self, name: str, x: str, layer: Dense, given: Fixed) -> str:
+        """The sums of a layer with the weights of registers."""
+        (n_in, n_out), accum = layer.weight.shape, layer.accum_type
+        up = accum.frac - given.frac - layer.weight_type.frac
+        parameters = {
+            "N_IN": n_in,
+            "N_OUT": n_out,
+            **_type("X", given),
+            **_type("WEIGHT", layer.weight_type),
+            **_type("BIAS", layer.bias_type),
+            "SUM_WIDTH": max(1, min(layer.reach(given).bit_length() + 1, accum.width - up)),
+            **_target("Y", accum),
+        }
+        clocks = 1 + _tree_clocks(n_in)
+        ports = {"weights": self._field("weights"), "biases": self._field("biases", clocks)}
+        self.clock += clocks
+        return self._part("weigh", name, n_out * accum.width, parameters, clk="clk", x=x, **ports)
+
+    def _conditioned_biases(self, later: int) -> str:
+        """Those of the first layer, of the event that will be `later` clocks from here."""
+        model, first, bias_type = self._model, self._model.layers[0], self._model.wired[0].bias_type
+        kind, weight = model.conditions[0].type, model.condition_weight
+        weight_width = first.weight_type.width + (not first.weight_type.signed)
+        parameters = {
+            "N_IN": len(weight),
+            "N_OUT": first.bias.size,
+            **_type("X", kind),
+            "WEIGHT_WIDTH": weight_width,
+            "WEIGHT_FRAC": first.weight_type.frac,
+            "WEIGHTS": _literal(weight.ravel(), weight_width),
+            **_type("BIAS", bias_type),
+            "BIASES": _literal(first.bias << (bias_type.frac - first.bias_type.frac), bias_type.width),
+            **_target("Y", first.accum_type),
+        }
+        x = self._field("conditioning", later - 1)
+        width = first.bias.size * first.accum_type.width
+        return self._part("condition", "layer0_bias", width, parameters, clk="clk", x=x)
+
+    def _sum(self, name: str, x: str, layer: Dense, given: Fixed, product: Fixed, *, conditioned: bool = False) -> str:
         """The sums of a layer in its accum_type: in any order where that is exact, else one step after another."""
         (n_in, n_out), accum, weight_type = layer.weight.shape, layer.accum_type, layer.weight_type
         weight_width = weight_type.width + (not weight_type.signed)
@@ -219,20 +262,21 @@ class _Pipeline:
             "N_OUT": n_out,
             "WEIGHT_WIDTH": weight_width,
             "WEIGHTS": _literal(layer.weight.ravel(), weight_width),
-            "BIASES": _literal(accum.cast(layer.bias, layer.bias_type.frac), accum.width),
         }
+        biases = _literal(accum.cast(layer.bias, layer.bias_type.frac), accum.width)
         if layer.lossless(given):
             module, clocks = "tree", _tree_clocks(n_in)
             up = accum.frac - given.frac - weight_type.frac
             exact = layer.reach(given).bit_length() + 1
             parameters |= {"UP": up, "SUM_WIDTH": max(1, min(exact, accum.width - up)), "Y_WIDTH": accum.width}
             parameters |= {"X_WIDTH": given.width, "X_SIGNED": int(given.signed)}
+            biases = self._conditioned_biases(clocks) if conditioned else biases
         else:
             module, clocks = "chain", -(-n_in // STEPS)
             parameters |= {"STEPS": STEPS, "WEIGHT_FRAC": weight_type.frac}
             parameters |= _type("X", given) | _target("P", product) | _target("Y", accum)
         self.clock += clocks
-        return self._part(module, name, n_out * accum.width, parameters, clk="clk", x=x)
+        return self._part(module, name, n_out * accum.width, parameters, clk="clk", x=x, biases=biases)
 
     def _score(self, latent: str) -> str:
         n, score, given = self._model.n_latent, self._model.score, self._model.latent.result_type

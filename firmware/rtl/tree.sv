@@ -9,11 +9,11 @@ module tree #(
     parameter bit [N_IN*N_OUT*WEIGHT_WIDTH-1:0] WEIGHTS = '0,
     parameter int SUM_WIDTH = 1,  // of the weighted numbers alone
     parameter int UP = 0,  // fractional bits that the accumulator has more than they
-    parameter int Y_WIDTH = 1,
-    parameter bit [N_OUT*Y_WIDTH-1:0] BIASES = '0
+    parameter int Y_WIDTH = 1
 ) (
     input  logic clk,
     input  logic [N_IN*X_WIDTH-1:0] x,
+    input  logic [N_OUT*Y_WIDTH-1:0] biases,  // of the event that leaves
     output logic [N_OUT*Y_WIDTH-1:0] y
 );
     generate
@@ -27,7 +27,7 @@ module tree #(
             end
             wire [SUM_WIDTH-1:0] sum;
             total #(.N(N_IN), .WIDTH(SUM_WIDTH)) rows (.clk(clk), .x(products), .y(sum));
-            assign y[o*Y_WIDTH+:Y_WIDTH] = (Y_WIDTH'($signed(sum)) <<< UP) + BIASES[o*Y_WIDTH+:Y_WIDTH];
+            assign y[o*Y_WIDTH+:Y_WIDTH] = (Y_WIDTH'($signed(sum)) <<< UP) + biases[o*Y_WIDTH+:Y_WIDTH];
         end
     endgenerate
 endmodule

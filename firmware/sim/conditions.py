@@ -18,6 +18,7 @@ LIMITS = {
     "ageing": (0.0, 1.0),
     "dead_phi": (0.0, 2 * math.pi),
     "hot_tower": (0.0, 1.0),
+    "jet_pedestal": (-5.0, 5.0),
     "pileup_shift": (-1.0, 5.0),
     "pileup": (0.0, 400.0),
 }
@@ -25,7 +26,8 @@ LIMITS = {
 
 jet_energy_scale, eg_scale: relative shift of p_T; met_noise: extra MET noise in units of its resolution;
 ageing: share of p_T lost at |η| = 3; dead_phi: width in rad; hot_tower: probability per crossing;
-pileup_shift: relative shift of the mean pile-up.
+jet_pedestal: GeV that each jet of the
+global trigger gains, as where pile-up is subtracted wrongly; pileup_shift: relative shift of the mean pile-up.
 """
 
 

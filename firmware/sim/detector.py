@@ -51,6 +51,7 @@ class Response:
     ageing: float = 0.0
     dead_phi: float = 0.0
     hot_tower: float = 0.0
+    jet_pedestal: float = 0.0
 
 
 NOMINAL = Response()
@@ -100,7 +101,8 @@ def respond(truth: Truth, response: Response) -> tuple[Floats, Floats, Floats]:
     """p_T, η and φ of the objects after the drifts.
 
     An energy scale shifts p_T by shift·(1 + 0.4 f(η)), f a fixed random function, and smears it by
-    0.4·|shift|; ageing loses the share ageing·(η/3)², at most 95 %, and smears by a third of it.
+    0.4·|shift|; ageing loses the share ageing·(η/3)², at most 95 %, and smears by a third of it. A pedestal (GeV) is
+    added to what each jet has left.
     """
     pt, eta, phi = truth.pt, truth.eta, truth.phi
     if response == NOMINAL:
@@ -115,6 +117,9 @@ def respond(truth: Truth, response: Response) -> tuple[Floats, Floats, Floats]:
             part *= np.maximum(_shifted(shift, rings, where) + SMEAR_PER_SHIFT * abs(shift) * noise, 0)
         if response.ageing:
             part *= np.maximum(1 - _aged(response.ageing, where) * (1 + noise / 3), 0)
+    if response.jet_pedestal:
+        jets = pt[:, JET.columns]
+        jets[jets > 0] = np.maximum(jets[jets > 0] + response.jet_pedestal, 0)
     if response.hot_tower:
         pt, eta, phi = _with_hot_tower(truth, response.hot_tower, pt)
     if response.dead_phi:

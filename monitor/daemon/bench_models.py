@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,19 @@ Progress = Callable[[str], None]
 
 
 def models(names: Collection[str], own: Path, progress: Progress = print) -> dict[str, Model]:
-    """Those of the names: the project's own three, and AXOL1TL v4 where its weights are at hand.
+    """Those of the names: the project's own, and AXOL1TL v4 where its weights are at hand.
 
     Args:
-        own: the package of the project's encoder; those of student and forest are beside it. They are made if need be.
+        own: the package of the project's encoder; those of the others are beside it. They are made if need be.
     """
     found = {}
     if "own" in names:
         found["own"] = train.build_package(own, train.SETTINGS["axol1tl"], progress).model
+    plain = train.SETTINGS["axol1tl"]
+    others = {"weights": replace(plain, weights=True), "conditioned": replace(plain, conditioned=True)}
+    for name, settings in others.items():
+        if name in names:
+            found[name] = train.build_package(own.with_name(f"{name}.driftd"), settings, progress).model
     if "v4" in names and WEIGHTS.exists():
         found["v4"] = axol1tl_v4()
     for name in ("cicada", "forest"):

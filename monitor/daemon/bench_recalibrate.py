@@ -100,7 +100,8 @@ def model_figures(name: str, package: Package, settings: Settings) -> dict[str, 
 
 def _case(engine: Engine, scenario: Scenario, settings: Settings, seeds: list[int]) -> Case:
     reference, deployed = engine.reference, Trigger(engine.emulator, engine.package.nominal)
-    there, here = reference.expected(scenario.pileup), reference.expected(PILEUP)
+    there = reference.expected(scenario.wanted_pileup)
+    here = there if scenario.told is not None else reference.expected(PILEUP)
     rates = reference.rates_of(here.p)
     request = FitRequest(
         deployed.payload.words,

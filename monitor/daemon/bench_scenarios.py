@@ -34,7 +34,7 @@ PRESCALE = 15
 DRAWS = 10
 """Mixtures that are drawn before one is taken that cannot be sized."""
 
-JET_DOWN, JET_UP, EG_MET, AGEING = "jet_down", "jet_up", "eg_met", "ageing"
+JET_DOWN, JET_UP, EG_MET, AGEING, PEDESTAL = "jet_down", "jet_up", "eg_met", "ageing", "pedestal"
 PILEUPS = ("pileup_down", "pileup_up")
 MIXTURES = ("mixture_1", "mixture_2")
 DIRECTIONS: dict[str, tuple[dict[str, float], ...]] = {
@@ -44,11 +44,14 @@ DIRECTIONS: dict[str, tuple[dict[str, float], ...]] = {
     AGEING: ({"ageing": LIMITS["ageing"][1]},),
     "dead_region": ({"dead_phi": LIMITS["dead_phi"][1]},),
     "hot_tower": ({"hot_tower": LIMITS["hot_tower"][1]},),
+    PEDESTAL: tuple({"jet_pedestal": end} for end in reversed(LIMITS["jet_pedestal"])),
 }
 """The response at full strength; where there are two, the first that can be sized is taken."""
 MIXED = {"jet_energy_scale": 0.3, "eg_scale": 0.3, "met_noise": 2.0, "ageing": 0.8, "dead_phi": 1.0}
 """What mixtures are made of, each at full strength; the two scales go either way."""
-NAMES = (*DIRECTIONS, *PILEUPS, *MIXTURES)
+STALE_PILEUP = "stale_pileup"
+"""A network that is told a pile-up is told its nominal one while the collisions have another."""
+NAMES = (*DIRECTIONS, *PILEUPS, *MIXTURES, STALE_PILEUP)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Scenario:
     Args:
         rate: of the first cut over the undrifted one, as the sizing has it.
         sized: whether that reaches `LOSS` or `GAIN`; the strength is the largest where it does not.
+        told: the pile-up that the network is told, at which the scores are to be as they were; None where it is none's.
     """
 
     name: str
@@ -65,22 +69,36 @@ class Scenario:
     pileup: float
     rate: float
     sized: bool
+    told: float | None = None
 
     @property
     def has_twins(self) -> bool:
-        """Whether every crossing has an undrifted twin: another pile-up makes other crossings."""
-        return self.pileup == PILEUP
+        """Whether every crossing has an undrifted twin: another pile-up makes other crossings.
+
+        That of a crossing whose pile-up the network is told wrongly is the same under the right one.
+        """
+        return self.pileup == PILEUP or self.told is not None
+
+    @property
+    def wanted_pileup(self) -> float:
+        """At which the reference has what is wanted."""
+        return self.pileup if self.told is None else self.told
 
     @property
     def has_inverse(self) -> bool:
         """Whether the drift is a scale of what is still there."""
-        return self.has_twins and not (self.response.dead_phi or self.response.hot_tower)
+        response = self.response
+        return (
+            self.told is None
+            and self.has_twins
+            and not (response.dead_phi or response.hot_tower or response.jet_pedestal)
+        )
 
     def drifts(self) -> dict[str, float]:
         """What is not nominal, and by how much."""
         moved = {f.name: getattr(self.response, f.name) for f in fields(self.response)}
         found = {name: round(value, 5) for name, value in moved.items() if value}
-        return found if self.has_twins else found | {"pileup": round(self.pileup, 2)}
+        return found if self.pileup == PILEUP else found | {"pileup": round(self.pileup, 2)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +115,11 @@ class Trigger:
 
     def run(self, events: Events) -> Words:
         return self.emulator.run(events, self.payload)
+
+    def told(self, pileup: float) -> Trigger:
+        """With the pile-up that its network is told."""
+        (condition,) = self.emulator.model.conditions
+        return replace(self, payload=self.payload.replace_values(conditioning=[condition.value(pileup)]))
 
     @property
     def cuts(self) -> npt.NDArray[np.int64]:
@@ -143,7 +166,9 @@ def scenarios(names: Sequence[str], trigger: Trigger, reference: Reference, seed
         return float(drifted / accepted)
 
     for name in names:
-        if name in PILEUPS:
+        if name == STALE_PILEUP:
+            yield from _stale_pileup(trigger)
+        elif name in PILEUPS:
             yield _at_pileup(name, reference)
         else:
             yield _sized(name, DIRECTIONS.get(name) or mixed[name], ratio)
@@ -197,6 +222,20 @@ def _sized(name: str, directions: Sequence[dict[str, float]], ratio: Callable[[R
 
 def _along(direction: dict[str, float], strength: float) -> Response:
     return replace(NOMINAL, **{kind: strength * full for kind, full in direction.items()})
+
+
+def _stale_pileup(trigger: Trigger) -> Iterator[Scenario]:
+    """At the highest pile-up that the network was trained on; nothing if it is told none."""
+    for condition in trigger.emulator.model.conditions:
+        if condition.name == "pileup":
+            told, pileup = condition.quantity(condition.nominal), condition.quantity(condition.high)
+            n = SIZING_EVENTS
+            accepted = [
+                sum(at.run(trigger.view(truth)).accepts[:, 0].sum() for truth in truths(1, n, pileup))
+                for at in (trigger, trigger.told(pileup))
+            ]
+            rate = float(accepted[0] / accepted[1])
+            yield Scenario(STALE_PILEUP, NOMINAL, pileup, rate, not LOSS < rate < GAIN, told)
 
 
 def _at_pileup(name: str, reference: Reference) -> Scenario:

@@ -129,12 +129,13 @@ class Verdict:
 def draw_verdict(deployed: Trigger, scenario: Scenario, target: Target, seed: int, n: int) -> Verdict:
     """n crossings, of which all that matter for the cuts are kept and the others thinned out."""
     random = np.random.default_rng([seed, 1])
+    undrifted = deployed if scenario.told is None else deployed.told(scenario.pileup)
     parts: list[tuple[Any, ...]] = []
     ideal, nominal, bound = [], [], 0.0
     for truth in truths(seed, n, scenario.pileup):
         events = deployed.view(truth, scenario.response)
         drifted = deployed.run(events).codes
-        twins = deployed.run(deployed.view(truth)) if scenario.has_twins else None
+        twins = undrifted.run(deployed.view(truth)) if scenario.has_twins else None
         codes = drifted if twins is None else twins.codes
         bound = bound or float(np.quantile(codes, 1 - TAIL))
         hard = np.maximum(drifted, codes) > bound

@@ -297,7 +297,7 @@ def bench_push(rounds: int, cache: Path, seed: int | None, as_json: bool) -> Non
 @click.option(
     "--model",
     "chosen",
-    type=click.Choice(["own", "v4", "cicada", "forest"]),
+    type=click.Choice(["own", "v4", "cicada", "forest", "weights", "conditioned"]),
     multiple=True,
     default=("own", "v4"),
     show_default=True,

@@ -72,6 +72,8 @@ Knob = Literal[
     "input_scale",
     "input_scale_ring",
     "input_scale_feature",
+    "weights",
+    "conditioning",
     "lut",
     "forest",
 ]

@@ -79,7 +79,9 @@ def model() -> None:
     help="Bound on how much axol1tl's encoder amplifies its normalised inputs (2-norm); without one it is some 7. "
     "2 keeps the signals; 1 halves what a jet scale does to the rates and costs most of the soft leptons.",
 )
-def train(kind: str, out: Path | None, seed: int, lipschitz: float | None) -> None:
+@click.option("--weights", is_flag=True, help="The weights of axol1tl's last layer in registers, for the knob weights.")
+@click.option("--conditioned", is_flag=True, help="The pile-up an input of axol1tl, from a register, for the knob.")
+def train(kind: str, out: Path | None, seed: int, lipschitz: float | None, weights: bool, conditioned: bool) -> None:
     """Train one of the project's own models on generated events and pack it; instant if it is there already.
 
     axol1tl sees the global trigger's objects, cicada the calorimeter's regions; forest is trees that have learnt
@@ -89,8 +91,9 @@ def train(kind: str, out: Path | None, seed: int, lipschitz: float | None) -> No
     from recalib.train import SETTINGS, build_package
 
     path = out or Path("var") / f"{kind}.driftd"
+    settings = replace(SETTINGS[kind], seed=seed, lipschitz=lipschitz, weights=weights, conditioned=conditioned)
     try:
-        package = build_package(path, replace(SETTINGS[kind], seed=seed, lipschitz=lipschitz), progress=_progress)
+        package = build_package(path, settings, progress=_progress)
     except TrainingError as error:
         raise click.UsageError(str(error)) from None
     gain = f", gain of its network at most {package.lineage['gain']:.2f}" if package.model.layers else ""

@@ -1,6 +1,7 @@
 """Networks and casts on which every execution of the datapath must agree."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -8,7 +9,8 @@ import numpy as np
 
 from firmware.emulator import Words
 from firmware.fixed import OVERFLOWS, ROUNDINGS, Fixed, Integers
-from firmware.model import SCORES, Dense, Feature, Model, Normalisation, Registers, Rings, Score
+from firmware.model import SCORES, Condition, Dense, Feature, Model, Normalisation, Registers, Rings, Score
+from firmware.payload import Payload
 
 
 def differences(a: Words, b: Words) -> list[int]:
@@ -76,7 +78,73 @@ def odd_models() -> dict[str, Model]:
         name="sums that saturate at zero at every step",
         layers=tuple(replace(layer, accum_type=accum) for layer in distance.layers),
     )
-    return {"distance": distance, "linear": linear, "unsigned": unsigned}
+    return {
+        "distance": distance,
+        "linear": linear,
+        "unsigned": unsigned,
+        **weighted_models(distance, linear),
+        **conditioned_models(distance),
+    }
+
+
+def weighted_models(distance: Model, linear: Model) -> dict[str, Model]:
+    """The same with the weights of the last layer in registers."""
+    first, last = distance.layers
+    wraps = Fixed.parse("fixed<14,7,RND_CONV>")
+    return {
+        "weights": replace(
+            distance,
+            name="weights in registers: sums that wrap, rounded biases, signed results",
+            layers=(first, replace(last, accum_type=wraps, bias_type=Fixed(12, 4), reconfigurable=True)),
+        ),
+        "unsigned weights": replace(
+            linear,
+            name="weights in registers: unsigned ones and one output",
+            layers=(
+                linear.layers[0],
+                replace(
+                    linear.layers[1],
+                    weight=np.abs(linear.layers[1].weight),
+                    weight_type=Fixed(6, 2, signed=False),
+                    reconfigurable=True,
+                ),
+            ),
+        ),
+    }
+
+
+def conditioned_models(distance: Model) -> dict[str, Model]:
+    """One condition, and two unlike ones beside weights in registers."""
+    random, (first, last) = np.random.default_rng(21), distance.layers
+    kind, wraps = Fixed(7, 3), Fixed.parse("fixed<15,8,RND_INF>")
+    conditions = tuple(Condition(name, kind, nominal, -40, 50) for name, nominal in (("pileup", -3), ("crossing", 20)))
+
+    def rows(n: int) -> Dense:
+        weight = np.concatenate([first.weight, random.integers(-32, 32, (n, 5))])
+        return replace(first, weight=weight, accum_type=wraps)
+
+    weighted = replace(last, accum_type=Fixed.parse("fixed<14,7,RND_CONV>"), reconfigurable=True)
+    return {
+        "condition": replace(distance, name="one condition", layers=(rows(1), last), conditions=conditions[:1]),
+        "conditions": replace(
+            distance, name="two conditions and weights", layers=(rows(2), weighted), conditions=conditions
+        ),
+    }
+
+
+def extreme_weights(model: Model) -> Iterator[Payload]:
+    """Every weight and bias at one end of its register, or each at either, or none but one."""
+    nominal, random = Payload.nominal(model, np.full(model.n_cuts, 100)), np.random.default_rng(6)
+    fields = [model.layout[name] for name in ("weights", "biases")]
+    for w, b in itertools.product((0, 1), repeat=2):
+        ends = {
+            f.name: np.full(f.size, (f.type.min_raw, f.type.max_raw)[e]) for f, e in zip(fields, (w, b), strict=True)
+        }
+        yield nominal.replace(**ends)
+    for _ in range(4):
+        yield nominal.replace(**{f.name: random.choice([f.type.min_raw, f.type.max_raw], f.size) for f in fields})
+    for i in range(0, fields[0].size, 3):
+        yield nominal.replace(weights=np.arange(fields[0].size) == i, biases=np.zeros(fields[1].size))
 
 
 def random_model(seed: int) -> Model:

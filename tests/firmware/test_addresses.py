@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,14 @@ def test_a_stream_that_does_not_fit_the_map_is_refused(
 def test_two_streams_of_one_name_are_refused(model: Model) -> None:
     with pytest.raises(AddressTableError, match="names must differ"):
         address_table([("a", model.layout, 1), ("a", model.layout, 1)])
+
+
+def test_a_table_without_the_weights_of_a_model_that_has_them_in_registers_is_refused(model: Model) -> None:
+    *others, last = model.layers
+    weighted = replace(model, layers=(*others, replace(last, reconfigurable=True)))
+    streams = [("axol1tl", weighted.layout, 5)]
+    check(address_table(streams), streams)
+    with pytest.raises(
+        AddressTableError, match=r"axol1tl\.shadow\.weights is missing.*axol1tl\.active\.biases is miss"
+    ):
+        check(address_table([("axol1tl", model.layout, 5)]), streams)

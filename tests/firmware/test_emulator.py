@@ -11,7 +11,7 @@ from firmware.errors import ModelError, PayloadError
 from firmware.fixed import Fixed
 from firmware.model import Dense, Feature, Model, Normalisation, Registers, Rings, Score
 from firmware.payload import Layout, Payload
-from tests.firmware.networks import odd_models
+from tests.firmware.networks import extreme_weights, odd_models
 
 ORBITS = ("2024_v1_3_0_data_000", "Collisions2025_v1_0_0_data_000")
 MENU_CUTS = np.array([346, 389, 415, 456, 557])
@@ -174,6 +174,35 @@ def test_rings_of_scale_one_change_nothing(
             **{field.name: payload.raw(field.name) for field in plain.layout.fields}
         )
         assert (Emulator(plain).run(events, payload).latent == Emulator(model).run(events, same).latent).all()
+
+
+def test_weights_in_registers_are_those_of_a_network_with_such_weights(
+    random_events: Callable[[Model, int, int], np.ndarray], random_payload: Callable[[Model, int], Payload]
+) -> None:
+    for name in ("weights", "unsigned weights"):
+        model = odd_models()[name]
+        for seed in range(4):
+            events, payload = random_events(model, 500, seed), random_payload(model, seed)
+            *others, last = model.layers_under(payload)
+            frozen = replace(model, layers=(*others, replace(last, reconfigurable=False)))
+            same = Payload.nominal(frozen, np.zeros(model.n_cuts)).replace(
+                **{field.name: payload.raw(field.name) for field in frozen.layout.fields}
+            )
+            words = Emulator(model).run(events, payload)
+            assert (words.latent == Emulator(frozen).run(events, same).latent).all()
+            nominal = Payload.nominal(model, np.zeros(model.n_cuts))
+            assert (words.latent != Emulator(model).run(events, nominal).latent).any()
+
+
+def test_sums_of_weights_in_registers_wrap_as_one_product_after_the_other_does(
+    random_events: Callable[[Model, int, int], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = odd_models()["weights"]
+    events, payloads = random_events(model, 500, 9), list(extreme_weights(model))
+    fast = [Emulator(model).run(events, payload).latent for payload in payloads]
+    monkeypatch.setattr(firmware.emulator, "EXACT_DOUBLE", 0)
+    for payload, latent in zip(payloads, fast, strict=True):
+        assert (latent == Emulator(model).run(events, payload).latent).all()
 
 
 def test_output_registers_act_on_the_score_and_round_half_up(

@@ -18,7 +18,7 @@ from firmware.fixed import Fixed
 from firmware.hls import CompiledDatapath, compiler
 from firmware.model import Model
 from firmware.payload import Payload
-from tests.firmware.networks import differences, odd_models, random_casts, random_raws
+from tests.firmware.networks import differences, extreme_weights, odd_models, random_casts, random_raws
 
 Drawn = Callable[[Model, int, int], np.ndarray]
 
@@ -101,7 +101,7 @@ def test_the_compiled_datapath_gives_the_published_scores_of_axol1tl_v4(
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", ["distance", "linear", "unsigned"])
+@pytest.mark.parametrize("name", odd_models())
 def test_both_datapaths_agree_on_other_networks(
     name: str, cache: Path, random_events: Drawn, random_payload: Callable[[Model, int], Payload]
 ) -> None:
@@ -113,6 +113,15 @@ def test_both_datapaths_agree_on_other_networks(
         assert differences(words, emulator.run(events, payload)) == [0, 0, 0, 0], seed
     words = compiled.run(events, Payload.nominal(model, np.full(model.n_cuts, 100)))
     assert len(np.unique(words.codes)) > 100
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["weights", "unsigned weights"])
+def test_both_datapaths_agree_on_every_word_whatever_the_weights(name: str, cache: Path, random_events: Drawn) -> None:
+    model = odd_models()[name]
+    compiled, emulator, events = CompiledDatapath(model, cache), Emulator(model), random_events(model, 2000, 3)
+    for payload in extreme_weights(model):
+        assert differences(compiled.run(events, payload), emulator.run(events, payload)) == [0, 0, 0, 0]
 
 
 @needs_compiler

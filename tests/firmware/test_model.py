@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware.errors import ModelError
+from firmware.errors import ModelError, PayloadError
 from firmware.fixed import Fixed
-from firmware.model import Feature, Model, Rings, Score
+from firmware.model import Condition, Feature, Model, Rings, Score
+from firmware.payload import Payload
 
 
 def test_a_model_survives_the_way_through_json_and_arrays(model: Model) -> None:
@@ -156,6 +157,125 @@ def faults(model: Model) -> dict[str, dict[str, Any]]:
         "rings of jet: shift 32 is outside 0 to 31": {"rings": (Rings("jet", 32, 32),)},
         "rings: width 64 is outside 1 to 62 bits": {"input": replace(model.input, scale_type=Fixed(32, 2, False))},
     }
+
+
+def reconfigurable(model: Model, **change: Any) -> Model:
+    """With the weights of the last layer in registers."""
+    *others, last = model.layers
+    return replace(model, layers=(*others, replace(last, reconfigurable=True, **change)))
+
+
+def test_the_weights_of_a_reconfigurable_layer_have_registers_that_hold_them_as_trained(model: Model) -> None:
+    weighted = reconfigurable(model)
+    names = [field.name for field in weighted.layout.fields]
+    assert names[names.index("ring_scale") + 1 :][:3] == ["weights", "biases", "latent_scale"]
+    nominal = Payload.nominal(weighted, np.zeros(5))
+    assert nominal.raw("weights").tolist() == model.layers[-1].weight.ravel().tolist()
+    assert nominal.raw("biases").tolist() == model.layers[-1].bias.tolist()
+    assert "weights" not in [field.name for field in model.layout.fields]
+
+
+def test_only_a_model_with_weights_in_registers_says_so(model: Model) -> None:
+    """What a model without them is described by has not changed, and so its id has not."""
+    weighted = reconfigurable(model)
+    assert weighted.id != model.id
+    assert "reconfigurable" not in json.dumps(model.to_arrays()[0])
+    again = Model.from_arrays(*weighted.to_arrays())
+    assert again.layers[-1].reconfigurable
+    assert again.id == weighted.id
+
+
+def test_a_layer_under_a_payload_has_that_payload_s_weights(model: Model) -> None:
+    weighted = reconfigurable(model)
+    nominal = Payload.nominal(weighted, np.zeros(5))
+    weights = nominal.raw("weights")
+    weights[3 * 8 + 5] = -32
+    *others, last = weighted.layers_under(nominal.replace(weights=weights, biases=np.arange(8)))
+    assert [layer is old for layer, old in zip(others, weighted.layers, strict=False)] == [True, True]
+    assert last.weight[3, 5] == -32
+    assert (last.weight != model.layers[-1].weight).sum() == 1
+    assert last.bias.tolist() == list(range(8))
+
+
+def test_a_layer_that_cannot_take_every_weight_is_refused_by_name(model: Model) -> None:
+    first, second, third = model.layers
+    for message, change in {
+        "layers.1: only the last layer, 2, can be reconfigurable": {
+            "layers": (first, replace(second, reconfigurable=True), third)
+        },
+        r"layers.2: ap_fixed<21,14,AP_TRN,AP_SAT> accumulates what registers hold, expected one that wraps, of at "
+        "least 7 fractional bits": {
+            "layers": (
+                first,
+                second,
+                replace(third, accum_type=Fixed(21, 14, overflow="SAT"), reconfigurable=True),
+            )
+        },
+        "layers.2: ap_fixed<20,14> accumulates": {
+            "layers": (first, second, replace(third, accum_type=Fixed(20, 14), reconfigurable=True))
+        },
+    }.items():
+        with pytest.raises(ModelError, match=message):
+            replace(model, **change)
+
+
+def test_a_weight_outside_its_type_is_refused_by_number(model: Model) -> None:
+    weighted = reconfigurable(model)
+    weights = np.zeros(120)
+    weights[17] = 32
+    with pytest.raises(PayloadError, match=r"weights\[17\]: raw 32.0 \(value 4\) is outside -32 to 31"):
+        Payload.nominal(weighted, np.zeros(5)).replace(weights=weights)
+
+
+def conditioned(model: Model, *conditions: Condition) -> Model:
+    """With a row of ones more in the first weights for each condition."""
+    first, *others = model.layers
+    weight = np.concatenate([first.weight, np.ones((len(conditions), first.bias.size), np.int64)])
+    return replace(model, layers=(replace(first, weight=weight), *others), conditions=conditions)
+
+
+PILEUP = Condition("pileup", Fixed(10, 3), nominal=-16, low=-128, high=128, centre=40.0, unit=20.0)
+
+
+def test_a_condition_has_a_register_that_moves_the_first_bias_exactly(model: Model) -> None:
+    told = conditioned(model, PILEUP, replace(PILEUP, name="lumi", nominal=5))
+    assert [field.name for field in told.layout.fields][3] == "conditioning"
+    nominal = Payload.nominal(told, np.zeros(5))
+    assert nominal.raw("conditioning").tolist() == [-16, 5]
+    first = told.layers_under(nominal.replace(conditioning=[100, -31]))[0]
+    assert first.weight.shape == (57, 28)
+    added = first.bias_type.value(first.bias) - model.layers[0].bias_type.value(model.layers[0].bias)
+    assert set(added) == {(100 - 31) / 128 / 8}
+    assert set(told.wired[0].bias_type.value(told.wired[0].bias - first.bias)) == {(-11 - 69) / 128 / 8}
+    assert Model.from_arrays(*told.to_arrays()).id == told.id != model.id
+
+
+def test_a_value_of_a_condition_stands_for_a_quantity_within_what_was_trained_on() -> None:
+    assert [PILEUP.value(pileup) for pileup in (40, 50, 90, 0)] == [0.0, 0.5, 1.0, -1.0]
+    assert PILEUP.quantity(-16) == 37.5
+
+
+def test_conditions_that_do_not_fit_are_refused_by_name(model: Model) -> None:
+    for message, conditions in {
+        "conditions pileup, pileup: expected each once": (PILEUP, PILEUP),
+        "condition lumi: ap_fixed<9,3>, expected one type for all": (
+            PILEUP,
+            replace(PILEUP, name="lumi", type=Fixed(9, 3)),
+        ),
+        "condition pileup: low -128, nominal 200 and high 128: expected raws of ap_fixed<10,3>": (
+            replace(PILEUP, nominal=200),
+        ),
+        "condition pileup: low -128, nominal -16 and high 512": (replace(PILEUP, high=512),),
+        "condition pileup: a unit of 0 about 40": (replace(PILEUP, unit=0.0),),
+    }.items():
+        with pytest.raises(ModelError, match=message):
+            conditioned(model, *conditions)
+    with pytest.raises(ModelError, match=r"layers.0.weight has shape \(57, 28\), expected \(58, 28\)"):
+        replace(model, conditions=(PILEUP,))
+    first, *others = conditioned(model, PILEUP).layers
+    saturating = replace(first, accum_type=replace(first.accum_type, overflow="SAT"))
+    with pytest.raises(ModelError, match=r"layers\.0: .* accumulates what registers hold"):
+        replace(model, layers=(saturating, *others), conditions=(PILEUP,))
 
 
 def test_parts_that_do_not_fit_are_refused_by_name(model: Model) -> None:

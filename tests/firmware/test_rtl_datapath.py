@@ -17,7 +17,14 @@ from firmware.payload import Payload
 from firmware.rtl import datapath
 from firmware.verilated import VerilatedDatapath
 from firmware.verilator import Verilator
-from tests.firmware.networks import differences, odd_models, random_casts, random_model, random_raws
+from tests.firmware.networks import (
+    differences,
+    extreme_weights,
+    odd_models,
+    random_casts,
+    random_model,
+    random_raws,
+)
 
 Drawn = Callable[[Model, int, int], np.ndarray]
 DrawnPayload = Callable[[Model, int], Payload]
@@ -167,9 +174,28 @@ def test_the_rtl_agrees_on_other_networks(
     assert len(np.unique(words.latent, axis=0)) > 50
 
 
+@needs_both
+@pytest.mark.parametrize("name", ["weights", "unsigned weights"])
+def test_the_rtl_agrees_on_every_word_whatever_the_weights(name: str, cache: Path, random_events: Drawn) -> None:
+    model = small_models()[name]
+    rtl, emulator, events = VerilatedDatapath(model, cache), Emulator(model), random_events(model, 1000, 3)
+    for payload in extreme_weights(model):
+        assert differences(rtl.run(events, payload), emulator.run(events, payload)) == [0, 0, 0, 0]
+
+
 def test_the_other_networks_take_every_path_of_the_generator() -> None:
     text = "".join(map(datapath.source, small_models().values()))
-    for module in (" tree #(", " chain #(", " rings #(", '"RND_MIN_INF"', '"SAT_ZERO"', ".SQUARE(0)", ".SQUARE(1)"):
+    for module in (
+        " tree #(",
+        " chain #(",
+        " weigh #(",
+        " condition #(",
+        " rings #(",
+        '"RND_MIN_INF"',
+        '"SAT_ZERO"',
+        ".SQUARE(0)",
+        ".SQUARE(1)",
+    ):
         assert module in text
     assert {model.score.kind for model in small_models().values()} == {"sum_of_squares", "squared_distance", "linear"}
     assert min(model.lut_bits for model in small_models().values()) == 0

@@ -207,3 +207,72 @@ def test_the_digest_is_of_what_is_said_and_of_the_weights(small: Path, tmp_path:
     with np.load(tmp_path / "weights.npz") as w:
         np.savez(tmp_path / "weights.npz", **{name: w[name] + 1 for name in w.files})
     assert Specification.load(small, {}).digest != before
+
+
+def reconfigurable(path: Path, layer: int, more: str = "") -> Path:
+    """The specification with the weights of one of its two layers in registers."""
+    first, second, third = path.read_text().split("[[layers]]\n")
+    parts = [second, third]
+    parts[layer] = "reconfigurable = true\n" + parts[layer]
+    path.write_text("[[layers]]\n".join([first, *parts]) + more)
+    return path
+
+
+def test_a_last_layer_may_be_imported_with_its_weights_in_registers(small: Path) -> None:
+    frozen = model_of(small)
+    model = model_of(reconfigurable(small, 1))
+    assert [layer.reconfigurable for layer in model.layers] == [False, True]
+    nominal = Payload.nominal(model, [1, 2])
+    assert nominal.raw("weights").tolist() == frozen.layers[-1].weight.ravel().tolist()
+    events = np.random.default_rng(1).integers(0, 250, (200, 6))
+    plain = Payload.nominal(frozen, [1, 2])
+    assert Emulator(model).codes(events, nominal).tolist() == Emulator(frozen).codes(events, plain).tolist()
+
+
+def test_an_inner_layer_or_one_that_is_lifted_keeps_its_weights(small: Path) -> None:
+    text = small.read_text()
+    with pytest.raises(ModelError, match=r"layers\.0: only the last layer, 1, can be reconfigurable"):
+        model_of(reconfigurable(small, 0))
+    small.write_text(text)
+    with pytest.raises(
+        SpecificationError, match=r"layers\.1: reconfigurable, but what lifts .* give score\.lift = false"
+    ):
+        model_of(reconfigurable(small, 1, '[score]\nkind = "linear"\n'))
+
+
+CONDITION = """
+[[conditions]]
+name = "pileup"
+type = "fixed<10,3>"
+nominal = -0.125
+low = -1.0
+high = 1.0
+centre = 40
+unit = 20
+"""
+
+
+def test_a_network_may_be_imported_that_is_told_its_pile_up(small: Path) -> None:
+    with np.load(small.with_name("weights.npz")) as arrays:
+        more = dict(arrays)
+    more["weight0"] = np.concatenate([more["weight0"], [[1.0, -2.0, 0.5, 3.0]]])
+    plain = model_of(small)
+    np.savez(small.with_name("weights.npz"), **more)
+    small.write_text(small.read_text() + CONDITION)
+    model = model_of(small)
+    (condition,) = model.conditions
+    assert (condition.nominal, condition.low, condition.high) == (-16, -128, 128)
+    assert condition.quantity(condition.nominal) == 37.5
+    events = np.random.default_rng(1).integers(0, 250, (300, 6))
+    off = Payload.nominal(model, [1, 2]).replace(conditioning=[0])
+    assert (
+        Emulator(model).codes(events, off).tolist()
+        == Emulator(plain).codes(events, Payload.nominal(plain, [1, 2])).tolist()
+    )
+    assert (Emulator(model).codes(events, off.replace(conditioning=[128])) != Emulator(model).codes(events, off)).any()
+
+
+def test_weights_without_a_row_for_a_condition_are_refused(small: Path) -> None:
+    small.write_text(small.read_text() + CONDITION)
+    with pytest.raises(SpecificationError, match=r"layers\.0\.weight has shape \(6, 4\), expected \(7, n_out\)"):
+        model_of(small)

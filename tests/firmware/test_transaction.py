@@ -3,14 +3,20 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from firmware.addresses import SHADOW, STREAM_SPAN
 from firmware.board import ArmStatus, Board, RemoteBoard
+from firmware.emulator import Emulator
 from firmware.errors import BoardUnreachable, IdentityError, TransactionError
+from firmware.fixed import Fixed
 from firmware.ledger import Ledger, LedgerError
+from firmware.model import Condition, Model
 from firmware.payload import Payload
 from firmware.readback import check_identity
 from firmware.records import Note
@@ -102,6 +108,48 @@ def test_a_payload_becomes_active_at_its_target_and_the_ledger_knows_every_step(
         *("prove done", "identify done", "stage begun", "stage done", "play begun", "play done"),
         *("preview begun", "preview done", "verify done", "arm begun", "arm done", "confirm done", "end done"),
     ]
+
+
+def weighted() -> tuple[Model, dict[str, Any]]:
+    """With the weights of the last layer in registers, and others for these."""
+    model, random = small_model(), np.random.default_rng(3)
+    *others, last = model.layers
+    model = replace(model, layers=(*others, replace(last, reconfigurable=True)))
+    return model, {"weights": random.integers(-32, 32, 120), "biases": random.integers(-9, 9, 8)}
+
+
+def told() -> tuple[Model, dict[str, Any]]:
+    """With a network that a register tells the pile-up, and another one than the nominal."""
+    model = small_model()
+    first, *others = model.layers
+    first = replace(first, weight=np.concatenate([first.weight, np.arange(28)[None] - 14]))
+    condition = Condition("pileup", Fixed(10, 4), nominal=-32, low=-256, high=256)
+    return replace(model, layers=(first, *others), conditions=(condition,)), {"conditioning": [200]}
+
+
+@pytest.mark.parametrize("made", [weighted, told])
+def test_a_network_s_registers_decide_once_the_board_has_played_and_latched_them(
+    made: Callable[[], tuple[Model, dict[str, Any]]], tmp_path: Path
+) -> None:
+    model, raws = made()
+    rig = Rig(model)
+    payload = rig.nominal.replace(**raws)
+    events = rig.validation.vectors(payload).events
+    codes = [Emulator(model).codes(events, each) for each in (payload, rig.nominal)]
+    assert (codes[0] != codes[1]).mean() > 0.3
+    board = RemoteBoard(UhalBoard, rig.uri, rig.table, deadline=10)
+    try:
+        with Ledger(tmp_path / "ledger.db") as ledger:
+            ledger.add_payload(STREAM, payload, "test")
+            transaction = Transaction({"gt": board}, ledger, STREAM, payload, rig.validation, frozen=lambda: False)
+            transaction.stage()
+            rig.begin_ls(transaction.arm().ls - rig.registers.ls)
+            assert transaction.confirm().outcome is Outcome.LATCHED
+            assert board.read_bank(STREAM, "active").tolist() == payload.words.tolist()
+            assert "play done" in steps_of(ledger, 1)
+    finally:
+        board.close()
+        rig.close()
 
 
 def test_a_rollback_is_the_old_payload_under_the_next_generation(rig: Rig, ledger: Ledger, begin: Begin) -> None:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from firmware.emulator import Emulator
 from firmware.package import Package
+from firmware.payload import Payload
 from firmware.sim.detector import NOMINAL, Response, digitise
 from firmware.sim.stream import Sampling
 from monitor.daemon import bench_fits, bench_models, bench_recalibrate, bench_scenarios
@@ -34,6 +35,7 @@ from monitor.daemon.bench_scenarios import (
 from monitor.daemon.bench_verdict import Ratio, Verdict, best_overlap, corrected, draw_verdict
 from monitor.daemon.cli import main
 from monitor.stats.reference import Reference
+from recalib import encoder
 from recalib.encoder import train
 from recalib.evidence import Evidence, Target
 from recalib.request import FitSettings
@@ -91,12 +93,31 @@ def test_every_drift_is_as_strong_as_it_takes(
     deployed: Trigger, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench_scenarios, "SIZING_EVENTS", 50_000)
-    for scenario in scenarios(("jet_down", "hot_tower", "pileup_up", "mixture_1"), deployed, reference, seed=3):
+    for scenario in scenarios(
+        ("jet_down", "hot_tower", "pileup_up", "mixture_1", "pedestal"), deployed, reference, seed=3
+    ):
         assert scenario.sized
         assert scenario.rate <= LOSS or scenario.rate >= GAIN
         rates = [deployed.run(crossings(world, 8, N)).accepts[:, 0].mean() for world in (scenario, UNDRIFTED)]
         assert abs(np.log(rates[0] / rates[1])) > 0.15, scenario
         assert rates[0] / rates[1] == pytest.approx(scenario.rate, rel=0.2)
+
+
+def test_a_wrong_pile_up_is_a_world_for_a_network_that_is_told_one(deployed: Trigger, reference: Reference) -> None:
+    """Its twin is the same network, told rightly; a network that is told none has no such world."""
+    assert not [*scenarios(("stale_pileup",), deployed, reference, seed=3)]
+    model = deployed.emulator.model
+    first, *others = model.layers
+    weight = np.concatenate([first.weight, np.full((1, 28), 3)])
+    told = replace(model, layers=(replace(first, weight=weight), *others), conditions=(encoder.PILEUP,))
+    trigger = Trigger(Emulator(told), Payload.nominal(told, deployed.cuts))
+    world = Scenario("stale_pileup", NOMINAL, 60.0, 1.2, False, told=37.5)
+    expected = reference.expected(37.5)
+    target = Target(reference.binning.edges, expected.p, expected.m, reference.rates_of(expected.p))
+    verdict = draw_verdict(trigger, world, target, 7, N)
+    assert verdict.judge(trigger).overlaps[0].value < 0.95  # type: ignore[index]
+    assert verdict.judge(trigger.told(60.0)).overlaps[0].value == 1.0  # type: ignore[index]
+    assert world.drifts() == {"pileup": 60.0}
 
 
 def test_a_drift_that_cannot_reach_the_rate_is_taken_at_full_strength() -> None:

@@ -105,6 +105,19 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 @pytest.fixture(scope="session")
+def weighted(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """With the weights of the last layer in registers."""
+    return lab_of(tmp_path_factory.mktemp("model") / "weights.driftd", replace(SMALL, weights=True))
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """With a register that tells the network the pile-up."""
+    settings = replace(SMALL, conditioned=True, pileup_edges=(27.5, 32.5, 37.5, 42.5, 47.5, 52.5, 57.5))
+    return lab_of(tmp_path_factory.mktemp("model") / "conditioned.driftd", settings)
+
+
+@pytest.fixture(scope="session")
 def calorimeter(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """With the student that sees the regions."""
     return lab_of(tmp_path_factory.mktemp("model") / "cicada.driftd", SMALL_CICADA)

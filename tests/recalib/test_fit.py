@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from firmware.payload import Payload
 from firmware.sim.detector import Response
+from firmware.sim.events import Generator, digitise
 from recalib.fit import Engine
 from recalib.proposal import Candidate, Proposal
-from recalib.request import FitSettings
+from recalib.request import FitRequest, FitSettings
 from recalib.sample import EventSample
 from tests.recalib.conftest import Lab
 
@@ -152,7 +154,7 @@ def test_a_model_without_the_knobs_registers_is_a_rejection_that_names_it(lab: L
     assert "the model has no input of kind pt or energy" in proposal.reason
 
 
-@pytest.mark.parametrize("wrong", [{"knobs": ("weights",)}, {"knobs": ()}, {"form": "cubic"}], ids=str)
+@pytest.mark.parametrize("wrong", [{"knobs": ("pedestal",)}, {"knobs": ()}, {"form": "cubic"}], ids=str)
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected|none of"):
         FitSettings(**wrong)
@@ -172,3 +174,61 @@ def test_the_daemon_can_ask_for_a_fit_without_loading_torch() -> None:
         "import sys, recalib.worker, recalib.sample, recalib.proposal, recalib.request;sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+WITH_WEIGHTS = ("threshold", "input_scale", "weights")
+
+
+def test_a_pedestal_is_answered_by_the_weights_and_not_by_a_scale(weighted: Lab) -> None:
+    """Decisions are kept as well as by moved cuts at least, far better than by the scale, and p(s) is restored."""
+    pedestal = Response(jet_pedestal=1.5)
+    proposal = weighted.engine.propose(
+        weighted.request(weighted.sample(ENOUGH, response=pedestal), knobs=WITH_WEIGHTS, rate_tolerance=0.15)
+    )
+    assert proposal.knob.removesuffix("+threshold") == "weights", proposal.reason
+    assert proposal.accepted, proposal.reason
+    _, overlap = weighted.truth(proposal.words, pedestal)
+    words = {
+        knob: weighted.engine.propose(
+            weighted.request(weighted.sample(ENOUGH, response=pedestal), knobs=(knob,), max_lipschitz=9.0)
+        ).words
+        for knob in ("threshold", "input_scale")
+    }
+    _, by_cuts = weighted.truth(words["threshold"], pedestal)
+    assert (overlap > by_cuts - 0.02).all()
+    excess = (proposal.kl_after - proposal.kl_floor) / (proposal.kl_before - proposal.kl_floor)
+    assert excess < 0.2
+
+
+def test_a_jet_scale_stays_a_matter_for_the_scale_where_weights_could_move_too(weighted: Lab) -> None:
+    proposal = weighted.engine.propose(
+        weighted.request(weighted.sample(ENOUGH, response=JETS_DOWN), knobs=WITH_WEIGHTS)
+    )
+    assert proposal.knob.removesuffix("+threshold") == "input_scale", proposal.reason
+
+
+def test_weights_of_a_frozen_layer_are_no_candidate(lab: Lab) -> None:
+    proposal = lab.engine.propose(lab.request(lab.sample(response=JETS_DOWN), knobs=("threshold", "weights")))
+    assert candidate(proposal, "weights").verdict == "weights: the model's last layer is frozen"
+
+
+def stale(told: Lab, pileup: float, n: int = 400_000) -> FitRequest:
+    """Crossings of a pile-up that the network is not told: it is to do what it does at its nominal one."""
+    (condition,) = told.package.model.conditions
+    source, base = Generator(5), told.nominal
+    events = np.concatenate([digitise(source.draw(100_000, pileup)) for _ in range(n // 100_000)])
+    expected = told.reference.expected(condition.quantity(condition.nominal))
+    rates = told.reference.rates_of(expected.p)
+    settings = FitSettings(knobs=("threshold", "latent_scale", "conditioning"), rate_tolerance=0.15)
+    sample = EventSample(events, np.ones(n, np.float32), told.emulator.codes(events, base), np.ones(n, np.int64), 0)
+    return FitRequest(base.words, sample, expected.p, expected.m, rates, pileup, settings)
+
+
+def test_a_pile_up_that_the_network_is_told_wrongly_is_told_rightly(told: Lab) -> None:
+    proposal = told.engine.propose(stale(told, 54.0))
+    assert proposal.knob.removesuffix("+threshold") == "conditioning", proposal.reason
+    assert proposal.accepted, proposal.reason
+    moved = Payload(told.package.model.id, told.package.model.layout, proposal.words).value("conditioning")
+    assert moved == pytest.approx([2.8], abs=0.6)
+    excess = (proposal.kl_after - proposal.kl_floor) / (proposal.kl_before - proposal.kl_floor)
+    assert excess < 0.5

@@ -17,7 +17,6 @@ from firmware.sim.events import Generator, digitise
 from recalib import boosted, encoder, forest
 from recalib.errors import Unfit
 from recalib.inputs import Tell
-from recalib.knobs import scale_knob
 from recalib.lipschitz import STEP, bounds, rise
 from recalib.proposal import Proposal
 from recalib.surrogate import Surrogate
@@ -62,9 +61,7 @@ def payload_of(lab: Lab, words: NDArray[np.uint32]) -> Payload:
 
 
 def the_knob(model: Model) -> forest.ForestKnob:
-    knob = scale_knob("forest", model, lambda name: FLAT, 0.25)
-    assert isinstance(knob, forest.ForestKnob)
-    return knob
+    return forest.forest_knob(model, lambda name: FLAT, 0.25)
 
 
 def test_the_same_seed_gives_the_same_forest_and_another_seed_another(events: NDArray[np.int16]) -> None:
@@ -153,7 +150,7 @@ def test_a_gain_beyond_what_the_unit_holds_is_refused() -> None:
 
 def test_a_network_has_no_such_knob(lab: Lab) -> None:
     with pytest.raises(Unfit, match="forest: the model is a network"):
-        scale_knob("forest", lab.package.model, lambda name: FLAT, 0.25)
+        forest.forest_knob(lab.package.model, lambda name: FLAT, 0.25)
     assert forest.as_scales(lab.package.model, lab.nominal) is lab.nominal
 
 

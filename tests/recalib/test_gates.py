@@ -10,6 +10,7 @@ from firmware.emulator import Emulator, Words
 from firmware.payload import Payload
 from firmware.sim.detector import Response
 from recalib.gates import Subject, verdicts, vetoes
+from recalib.knobs import bias_unit, trained_weights
 from recalib.locality import Locality
 from recalib.proposal import Gate
 from recalib.request import FitSettings
@@ -186,3 +187,36 @@ def test_one_differing_word_of_the_datapath_is_enough(lab: Lab, good: Subject) -
     wrong: Any = Faulty(lab.package.model)
     assert failed(replace(good, datapath=same)) == set()
     assert failed(replace(good, datapath=wrong)) == {"datapath"}
+
+
+def test_weights_are_gated_on_their_step_over_the_trained_norm(weighted: Lab) -> None:
+    nominal, model = weighted.nominal, weighted.package.model
+    weight, _ = trained_weights(model)
+    row = int(np.argmax(np.linalg.norm(weight, axis=1)))
+    for factor, fails in ((1.2, set()), (1.3, {"move weights"}), (0.5, {"move weights", "total weights"})):
+        moved = weight.copy()
+        moved[row] *= factor
+        payload = nominal.replace_values(weights=moved.ravel(), biases=nominal.value("biases") + 0.1 * bias_unit(model))
+        sample = weighted.sample()
+        subject = Subject(
+            weighted.package,
+            weighted.engine.surrogate,
+            weighted.emulator,
+            None,
+            SETTINGS,
+            nominal,
+            payload,
+            sample,
+            weighted.evidence(nominal, sample),
+            weighted.evidence(payload, sample),
+            len(sample),
+            sample.n_eff,
+            restores=True,
+            locality=Locality(),
+            moves={"hidden0": factor - 1},
+        )
+        gates = {gate.name: gate for gate in verdicts(subject)}
+        assert gates["move weights"].value == pytest.approx(abs(factor - 1), abs=0.005)
+        assert gates["move biases"].value == pytest.approx(0.1, abs=0.01)
+        moves = {name for name, gate in gates.items() if name.startswith(("move", "total")) and not gate.passed}
+        assert moves == fails

@@ -9,6 +9,7 @@ from firmware.payload import Payload
 from firmware.sim.detector import Response
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
+from recalib.hidden import HiddenTell
 from recalib.inputs import Tell
 from recalib.knobs import (
     FEATURE_SPREAD,
@@ -16,9 +17,13 @@ from recalib.knobs import (
     RING_SPREAD,
     SPREAD,
     ScaleKnob,
+    bias_unit,
+    condition_knob,
     mapped_lut,
     moved_cuts,
     scale_knob,
+    trained_weights,
+    weight_knob,
 )
 from recalib.sample import EventSample
 from tests.recalib.conftest import Lab
@@ -163,6 +168,67 @@ def test_single_features_may_differ_a_little_from_their_object(package: Package,
     last = [f.name for f in package.model.features].index(energies[-1])
     assert values[last] == pytest.approx(0.15)
     assert np.count_nonzero(np.abs(values - 0.1) < 1e-9) == 9
+
+
+HIDDEN = HiddenTell(np.full(15, 1.1), np.full(15, 0.01), np.full(15, 1.7), np.full(15, 1.5))
+
+
+def test_weights_return_to_what_gives_their_inputs_the_mean_and_spread_of_the_reference(weighted: Lab) -> None:
+    model, nominal = weighted.package.model, weighted.nominal
+    turned = weight_knob(model, nominal, lambda: HIDDEN, 0.25)
+    weight, bias = trained_weights(model)
+    values = turned.values(turned.centre, nominal)
+    np.testing.assert_allclose(values["weights"].reshape(weight.shape), 1.1 * weight)
+    hidden = np.random.default_rng(1).normal(0, 1, (9, 15))
+    back = (1.1 * (hidden - HIDDEN.now) + HIDDEN.then) @ weight + bias
+    np.testing.assert_allclose(hidden @ values["weights"].reshape(weight.shape) + values["biases"], back)
+
+
+def test_weights_that_are_deployed_already_need_the_rest_alone(weighted: Lab) -> None:
+    model, nominal = weighted.package.model, weighted.nominal
+    payload = weight_knob(model, nominal, lambda: HIDDEN, 0.25)
+    there = payload.payload(payload.centre, nominal)
+    again = weight_knob(model, there, lambda: HIDDEN, 0.25)
+    np.testing.assert_allclose(again.centre, 0, atol=0.01)
+    assert again.payload(np.zeros(23), there).id == there.id
+
+
+def test_no_weight_goes_further_than_the_trust_region_or_turns_its_sign(weighted: Lab) -> None:
+    """However far what its input tells is off; the shift then makes up for what the gain could do."""
+    model, nominal = weighted.package.model, weighted.nominal
+    far = weight_knob(model, nominal, lambda: HIDDEN._replace(gain=np.full(15, 9.0)), 0.25)
+    weight, _ = trained_weights(model)
+    for theta in (far.centre, np.full(23, 3000.0)):
+        moved = far.payload(theta, nominal).value("weights").reshape(weight.shape)
+        steps = np.linalg.norm(moved - weight, axis=1) / np.linalg.norm(weight, axis=1)
+        assert 0.2 < steps.min() < steps.max() <= 0.25
+        assert (moved * weight >= 0).all()
+    gain, most = 1 + far.max_move, far.max_move * bias_unit(model)
+    shift = far.values(far.centre, nominal)["biases"] - nominal.value("biases")
+    np.testing.assert_allclose(shift, np.clip((HIDDEN.then - gain * HIDDEN.now) @ weight, -most, most))
+
+
+def test_a_frozen_last_layer_has_no_weights_to_turn(package: Package, nominal: Payload) -> None:
+    with pytest.raises(Unfit, match="weights: no register holds those"):
+        weight_knob(package.model, nominal, lambda: HIDDEN, 0.25)
+
+
+def test_a_condition_is_sought_about_the_measured_pile_up_and_within_what_was_trained_on(told: Lab) -> None:
+    model, nominal = told.package.model, told.nominal
+    turned = condition_knob(model, nominal, 50.0)
+    assert turned.labels == ("pileup",)
+    assert turned.values(turned.centre, nominal)["conditioning"] == pytest.approx([2.0])
+    assert turned.spread == pytest.approx([0.03 * 50 / 5])
+    unknown = condition_knob(model, nominal, None)
+    assert unknown.centre == [0.0]
+    assert unknown.spread == [2.0]
+    for far, raw in ((9.0, 256), (-9.0, -256)):
+        assert turned.payload(np.array([far]), nominal).raw("conditioning").tolist() == [raw]
+
+
+def test_a_network_that_is_told_nothing_has_no_conditions(package: Package, nominal: Payload) -> None:
+    with pytest.raises(Unfit, match="conditioning: the model has no conditions"):
+        condition_knob(package.model, nominal, 50.0)
 
 
 def test_each_cut_moves_to_the_code_that_comes_nearest_to_its_rate(

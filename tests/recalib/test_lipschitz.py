@@ -17,17 +17,19 @@ SIZES = (57, 28, 15, 8)
 CUTS = [100, 200]
 
 
-def network(seed: int, spread: float = 1.0) -> Model:
+def network(seed: int, spread: float = 1.0, reconfigurable: bool = False) -> Model:
     random = np.random.default_rng(seed)
     shapes = list(pairwise(SIZES))
     weights = [random.normal(0, spread * np.sqrt(2 / n), (n, k)) for n, k in shapes]
     biases = [random.normal(0, 0.5, k) for _, k in shapes]
-    return Model.axol1tl("any", weights, biases, np.full(57, 5), np.zeros(57), lut_bits=10, n_cuts=2)
+    shift, offset = np.full(57, 5), np.zeros(57)
+    return Model.axol1tl("any", weights, biases, shift, offset, 10, 2, reconfigurable)
 
 
 MODELS = {
     "sum of squares": network(1),
     "small": network(2, 0.3),
+    "weights in registers": network(5, 0.5, reconfigurable=True),
     "squared distance": replace(
         network(3, 0.5),
         score=Score(
@@ -54,6 +56,9 @@ def turned(model: Model, seed: int) -> Payload:
         "latent_offset": random.uniform(-2, 2, model.n_latent),
         "output_offset": [random.uniform(5, 20)],
     }
+    if model.layers[-1].reconfigurable:
+        values["weights"] = nominal.value("weights") * random.uniform(0.5, 2, nominal.raw("weights").size)
+        values["biases"] = random.uniform(-2, 2, model.n_latent)
     lut = np.sort(random.integers(0, nominal.raw("lut").size, nominal.raw("lut").size))
     return nominal.replace_values(**values).replace(lut=lut)
 
@@ -183,3 +188,11 @@ def test_of_a_single_path_it_is_the_slope_itself() -> None:
     found = bounds(model, Payload.nominal(model, CUTS))
     assert found[0] == pytest.approx(31.75)
     assert not found[1:].any()
+
+
+def test_a_score_is_as_much_steeper_as_the_weights_are_larger() -> None:
+    """Where nothing saturates: twice the weights of the last layer, four times the sum of squares."""
+    model = network(2, 0.3, reconfigurable=True)
+    nominal = Payload.nominal(model, CUTS)
+    double = nominal.replace(weights=2 * nominal.raw("weights"), biases=2 * nominal.raw("biases"))
+    assert rise(model, double, nominal) == pytest.approx(4, rel=0.01)

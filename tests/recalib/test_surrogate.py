@@ -129,6 +129,60 @@ def test_what_is_known_of_the_events_rings_and_scales_can_be_given(lab: Lab) -> 
     assert not torch.equal(surrogate.core(events, at, scale.roll(1, 0)), surrogate.core(events, at))
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_forward_values_are_those_of_the_emulator_whatever_the_weights(weighted: Lab, seed: int) -> None:
+    """As trained, near that, anything, and each at one end of its register: sums then saturate or wrap."""
+    events, nominal, random = weighted.events(50_000)[:5000], weighted.nominal, np.random.default_rng(seed)
+    raws = {}
+    for name in ("weights", "biases"):
+        field, raw = nominal.layout[name], nominal.raw(name)
+        ends = [field.type.min_raw, field.type.max_raw]
+        near = np.clip(raw + random.integers(-60, 60, field.size), *ends)
+        raws[name] = [raw, near, random.integers(*ends, field.size), random.choice(ends, field.size)][seed]
+    payload = turned(nominal.replace(**raws), seed) if seed else nominal
+    found = codes(weighted.package.model, events, payload)
+    np.testing.assert_array_equal(found, weighted.emulator.codes(events, payload))
+    np.testing.assert_array_equal(found, weighted.engine.surrogate.codes(events, payload))
+
+
+@pytest.mark.parametrize("name", ["weights", "biases"])
+def test_slopes_in_the_weights_are_those_of_the_unrounded_datapath(weighted: Lab, name: str) -> None:
+    """Over a small step of all, and of each event's own where they are repeated for each."""
+    surrogate = Surrogate(weighted.package.model, exact=False)
+    events = torch.from_numpy(weighted.events(50_000)[:300].astype(np.float64))
+    at = registers(turned(weighted.nominal, 1))
+    way = torch.randn(len(at[name]), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    common = at[name].clone().requires_grad_()
+    own = at[name].expand(len(events), -1).clone().requires_grad_()
+    scores = [surrogate(events, at | {name: leaf}) for leaf in (common, own)]
+    torch.testing.assert_close(*scores)
+    (together,), (each,) = (torch.autograd.grad(s.sum(), leaf) for s, leaf in zip(scores, (common, own), strict=True))
+    torch.testing.assert_close(each.sum(dim=0), together)
+    step = 1e-7
+    with torch.no_grad():
+        ends = [surrogate(events, at | {name: at[name] + s * step * way}).sum() for s in (1, -1)]
+    assert float(together @ way) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-3)
+
+
+@pytest.mark.parametrize("raw", [-512, -128, 0, 77, 511])
+def test_forward_values_are_those_of_the_emulator_whatever_the_network_is_told(told: Lab, raw: int) -> None:
+    events, payload = told.events(50_000)[:5000], turned(told.nominal, 1).replace(conditioning=[raw])
+    found = codes(told.package.model, events, payload)
+    np.testing.assert_array_equal(found, told.emulator.codes(events, payload))
+    assert (found != told.emulator.codes(events, turned(told.nominal, 1))).any()
+
+
+def test_the_slope_in_a_condition_is_that_of_the_unrounded_datapath(told: Lab) -> None:
+    surrogate = Surrogate(told.package.model, exact=False)
+    events, at = torch.from_numpy(told.events(50_000)[:300].astype(np.float64)), registers(turned(told.nominal, 1))
+    own = at["conditioning"].expand(len(events), -1).clone().requires_grad_()
+    (slopes,) = torch.autograd.grad(surrogate(events, at | {"conditioning": own}).sum(), own)
+    step = 1e-7
+    with torch.no_grad():
+        ends = [surrogate(events, at | {"conditioning": at["conditioning"] + s * step}).sum() for s in (1, -1)]
+    assert float(slopes.sum()) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-3)
+
+
 def test_a_ring_pulls_on_the_events_in_it_alone(lab: Lab) -> None:
     surrogate = Surrogate(lab.package.model)
     events = torch.from_numpy(lab.events(50_000)[:300].astype(np.float64))

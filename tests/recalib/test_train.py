@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from firmware.addresses import parse
 from firmware.sim.detector import Response
 from firmware.sim.events import SIGNALS, Generator, digitise
 from recalib.encoder import normalisation, train
@@ -91,3 +92,39 @@ def test_a_loss_that_is_no_number_ends_the_training(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("recalib.encoder.KL_WEIGHT", float("nan"))
     with pytest.raises(TrainingError, match="try another seed"):
         train(1, drawn(4096), 2, epochs=1, progress=lambda text: None)
+
+
+def test_weights_in_registers_are_trained_on_their_finer_grid(tmp_path: Path) -> None:
+    settings = replace(TINY, weights=True)
+    weighted = build_package(tmp_path / "weights.driftd", settings)
+    plain = build_package(tmp_path / "plain.driftd", TINY)
+    assert "axol1tl.shadow.weights" in parse(weighted.address_table)
+    last, frozen = (package.model.layers[-1] for package in (weighted, plain))
+    assert last.reconfigurable
+    assert not frozen.reconfigurable
+    assert last.weight_type.frac > frozen.weight_type.frac
+    assert (last.weight % (1 << last.weight_type.frac - frozen.weight_type.frac)).any()
+    assert weighted.lineage["settings"]["weights"]
+
+
+def test_only_the_encoder_has_weights_in_registers(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="weights for a cicada"):
+        build_package(tmp_path / "c.driftd", replace(TINY, kind="cicada", weights=True))
+
+
+def test_a_network_that_is_told_the_pile_up_depends_less_on_it_than_one_that_is_not(lab: Lab, told: Lab) -> None:
+    """Rates above the cut for 1 % at a pile-up of 37.5: told the right one, told that one, and told none."""
+    crossings = {pileup: digitise(Generator(77).draw(100_000, pileup)) for pileup in (25.0, 37.5, 55.0)}
+    (condition,) = told.package.model.conditions
+
+    def unevenness(of: Lab, follows: bool) -> float:
+        rates, cut = [], np.quantile(of.emulator.codes(crossings[37.5], of.nominal), 0.99)
+        for pileup, events in crossings.items():
+            payload = of.nominal
+            if follows:
+                payload = payload.replace_values(conditioning=[condition.value(pileup)])
+            rates.append((of.emulator.codes(events, payload) >= cut).mean())
+        return float(np.log(rates).std())
+
+    right, stale, untold = unevenness(told, True), unevenness(told, False), unevenness(lab, False)
+    assert right < 0.6 * min(stale, untold)
