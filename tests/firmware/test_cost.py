@@ -16,7 +16,7 @@ from firmware.cost import FROZEN, Cost, Resources, Settings, count, designs
 from firmware.emulator import Emulator
 from firmware.errors import SynthesisError, YosysMissing
 from firmware.fixed import Fixed
-from firmware.model import Dense, Feature, Model, Normalisation, Registers, Rings, Score
+from firmware.model import Condition, Dense, Feature, Model, Normalisation, Registers, Rings, Score
 from firmware.package import Package
 from firmware.payload import Payload
 from firmware.rtl import datapath
@@ -27,6 +27,8 @@ from monitor.daemon.cli import main
 from tests.firmware.networks import differences
 
 CUTS = [300]
+NETWORK = {"conditions", "last layer's weights"}
+"""What only a network of registers has."""
 Drawn = Callable[[Model, int, int], NDArray[np.int64]]
 Made = Callable[[Model, int], Payload]
 
@@ -95,7 +97,7 @@ def test_the_parts_add_up_to_the_stream_as_it_is_written(yosys: Yosys, counted: 
 
 
 def test_every_part_that_can_be_set_costs_registers_and_logic(counted: Cost) -> None:
-    assert set(counted.knobs) == set(cost.KNOBS)
+    assert set(counted.knobs) == set(cost.KNOBS) - NETWORK
     for name, part in (counted.parts | {"total": counted.total}).items():
         if name not in ("LUT", cost.TOGETHER):
             assert part.lut > 0, name
@@ -105,7 +107,7 @@ def test_every_part_that_can_be_set_costs_registers_and_logic(counted: Cost) -> 
 def test_a_knob_costs_the_flip_flops_of_its_registers_in_both_banks(counted: Cost) -> None:
     layout = small_model().layout
     for name, fields in cost.KNOBS.items():
-        if name != "LUT":
+        if name not in ("LUT", *NETWORK):
             assert counted.knobs[name].ff >= sum(2 * layout[field].size * layout[field].type.width for field in fields)
 
 
@@ -115,6 +117,23 @@ def test_only_multiplications_that_the_registers_can_change_and_squares_are_made
     assert counted.knobs["input scales and offsets"].dsp == 3
     assert counted.knobs["latent scales and offsets"].dsp == 2
     assert counted.knobs["output scale and offset"].dsp == 1
+
+
+def test_weights_in_registers_take_a_dsp_for_every_product_and_conditions_none(
+    yosys: Yosys, counted: Cost, settings: Settings
+) -> None:
+    (layer,) = small_model().layers
+    weighted = replace(small_model(), layers=(replace(layer, reconfigurable=True),))
+    found = counts(yosys, weighted, "last layer's weights", settings)
+    bank = counts(yosys, weighted, cost.BANK, settings)
+    assert found.dsp - bank.dsp == layer.weight.size
+    assert found.ff - bank.ff >= 2 * (layer.weight.size * 4 + layer.bias.size * 5)
+    told = replace(layer, weight=np.concatenate([layer.weight, [[3, -5]]]))
+    condition = Condition("pileup", Fixed(6, 3), 0, -20, 20)
+    conditioned = replace(small_model(), layers=(told,), conditions=(condition,))
+    found, bank = (counts(yosys, conditioned, name, settings) for name in ("conditions", cost.BANK))
+    assert found.dsp == bank.dsp
+    assert found.ff > bank.ff
 
 
 def test_without_dsps_the_multiplications_become_luts(yosys: Yosys, counted: Cost, settings: Settings) -> None:
