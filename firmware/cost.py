@@ -261,11 +261,11 @@ def _knobs(model: Model) -> dict[str, tuple[str, ...]]:
 
 def _frozen(model: Model, live: Sequence[str]) -> Model:
     """The model without the rings and the LUT that are not live, and with weights in registers only where they are."""
-    *others, last = model.layers
+    weights = "weights" in live
     return replace(
         model,
         rings=model.rings if "ring_scale" in live else (),
-        layers=(*others, replace(last, reconfigurable=last.reconfigurable and "weights" in live)),
+        layers=tuple(replace(each, reconfigurable=each.reconfigurable and weights) for each in model.layers),
         lut_bits=model.lut_bits if "lut" in live else 0,
     )
 
