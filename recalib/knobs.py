@@ -143,7 +143,7 @@ def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max
         Unfit: if no register holds the weights.
     """
     if not model.has_weights:
-        raise Unfit("weights: no register holds those of a last layer")
+        raise Unfit("weights: the model's last layer is frozen")
     last = model.layers[-1]
     told, (weight, bias) = tell(), trained_weights(model)
     squares, n_out = (weight**2).sum(axis=1), weight.shape[1]

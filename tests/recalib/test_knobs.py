@@ -209,7 +209,7 @@ def test_no_weight_goes_further_than_the_trust_region_or_turns_its_sign(weighted
 
 
 def test_a_frozen_last_layer_has_no_weights_to_turn(package: Package, nominal: Payload) -> None:
-    with pytest.raises(Unfit, match="weights: no register holds those"):
+    with pytest.raises(Unfit, match="weights: the model's last layer is frozen"):
         weight_knob(package.model, nominal, lambda: HIDDEN, 0.25)
 
 
