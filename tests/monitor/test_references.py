@@ -412,7 +412,11 @@ def test_an_interrupt_leaves_no_reference(sender: Callable[..., Sender], tmp_pat
     board = sender()
     command = [sys.executable, "-m", "monitor.daemon.cli", "reference", "build", "--pattern", "pull"]
     source = ["--from-stream", f"tcp://127.0.0.1:{board.port}", "--lumi-sections", "10000000"]
-    process = subprocess.Popen([*command, *source, "--out", str(tmp_path / "a.ref")], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command, *source, "--out", str(tmp_path / "a.ref")],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     while board.sent < 2000:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

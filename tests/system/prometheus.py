@@ -110,7 +110,7 @@ class Watch:
         )  # fmt: skip
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
+        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": expression}).raise_for_status().json()
         assert answer["status"] == "success", answer
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found

@@ -22,7 +22,7 @@ VARIABLES = {"$stream": STREAM, "$cut": "0", "$__rate_interval": "1m"}
 DRIFT = "jet_energy_scale=-0.08"
 BOUNDED = {
     "stream", "cut", "detector", "board", "phase", "mode", "level", "knob", "outcome", "operation", "source", "cause",
-    "edge", "process", "le", "model", "payload", "version", "python",
+    "edge", "process", "le", "model", "payload", "version", "python", "method", "route", "status",
 }  # fmt: skip
 
 
