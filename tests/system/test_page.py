@@ -42,6 +42,7 @@ def page(browser: Browser) -> Iterator[Page]:
     page = browser.new_page(viewport=WALL, color_scheme="dark")  # type: ignore[arg-type]
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if "attribute" in said.text else None)
     yield page
     page.close()
     assert not errors
@@ -161,6 +162,21 @@ def test_what_is_old_is_shown_as_old_until_the_daemon_is_back(site: Site, page: 
     board.terminate()
     says(page, "Silent", 30)
     expect(page.locator("#boards")).to_contain_text("does not answer", timeout=30_000)
+
+
+def test_who_may_see_nothing_is_asked_for_a_token(site: Site, page: Page) -> None:
+    """A wrong one is told; with a right one the page is there at once."""
+    site.daemon(http='anonymous = "none"\n')
+    page.goto(site.url)
+    expect(page.locator("dialog")).to_contain_text("needs the token of a viewer")
+    page.fill("dialog input[name=token]", "driftd_ada_wrong")
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog")).to_contain_text("no such token")
+    page.fill("dialog input[name=token]", (site.folder / "operator.token").read_text().strip())
+    page.keyboard.press("Enter")
+    expect(page.locator("#who")).to_contain_text("expert")
+    expect(page.locator("#link")).to_have_text("live")
+    says(page, "No data")
 
 
 def test_nothing_that_comes_over_the_wire_is_read_as_markup(site: Site, page: Page) -> None:

@@ -182,10 +182,11 @@ export function series(width, points, panels, marks, tell) {
     for (const limit of panel.limits ?? [])
       svg.append(s("line", { x1: LEFT, x2: right, y1: into(limit), y2: into(limit), class: "limit" }));
     panel.lines.forEach((line, i) => {
-      const seen = line.values.map((value, j) => [x(j), value]).filter(([, value]) => Number.isFinite(value));
-      if (line.errors) {
-        const upper = seen.map(([at, value], j) => [at, into(value + line.errors[j])]);
-        const lower = seen.map(([at, value], j) => [at, into(value - line.errors[j])]).reverse();
+      const all = line.values.map((value, j) => [x(j), value, line.errors?.[j] ?? 0]);
+      const seen = all.filter(([, value]) => Number.isFinite(value));
+      if (line.errors && seen.length) {
+        const upper = seen.map(([at, value, error]) => [at, into(value + error)]);
+        const lower = seen.map(([at, value, error]) => [at, into(value - error)]).reverse();
         svg.append(s("path", { d: `${path([...upper, ...lower])}Z`, class: `spread line${i}` }));
       }
       svg.append(s("path", { d: path(seen.map(([at, value]) => [at, into(value)])), class: `line line${i}` }));

@@ -41,8 +41,10 @@ export function follow(on) {
   let stop = new AbortController();
   let last = "";
   let failures = 0;
+  let waiting = 0;
 
   async function read() {
+    waiting = 0;
     const control = (stop = new AbortController());
     let watchdog;
     const alive = () => {
@@ -74,7 +76,7 @@ export function follow(on) {
     } finally {
       clearTimeout(watchdog);
     }
-    setTimeout(read, RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)]);
+    waiting = setTimeout(read, RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)]);
   }
 
   function deliver(event) {
@@ -91,5 +93,13 @@ export function follow(on) {
   }
 
   read();
-  return { again: () => stop.abort(new Error("another token")) };
+
+  function again() {
+    failures = 0;
+    if (!waiting) return stop.abort(new Error("another token"));
+    clearTimeout(waiting);
+    read();
+  }
+
+  return { again };
 }
