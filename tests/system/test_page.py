@@ -164,6 +164,20 @@ def test_what_is_old_is_shown_as_old_until_the_daemon_is_back(site: Site, page: 
     expect(page.locator("#boards")).to_contain_text("does not answer", timeout=30_000)
 
 
+def test_a_change_is_shown_by_its_event(site: Site, page: Page) -> None:
+    """The poll of the status is only for what makes no event: without it a freeze is seen all the same."""
+    site.board()
+    site.daemon()
+    page.goto(site.url)
+    says(page, "Healthy")
+    page.route("**/api/v1/status", lambda route: route.abort())
+    assert site.driftd("freeze", STREAM, "--reason", "an exercise").returncode == 0
+    says(page, "Frozen", 10)
+    section = page.locator(f"#stream-{STREAM} .figures dd").nth(3)
+    before = section.inner_text()
+    expect(section).not_to_have_text(before, timeout=10_000)
+
+
 def test_who_may_see_nothing_is_asked_for_a_token(site: Site, page: Page) -> None:
     """A wrong one is told; with a right one the page is there at once."""
     site.daemon(http='anonymous = "none"\n')
