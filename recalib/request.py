@@ -1,13 +1,14 @@
 """What is asked of the fit's process, in values that can cross to it."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recalib.sample import EventSample
 
-KNOBS = (
+Knob = Literal[
     "threshold",
     "output_scale",
     "latent_scale",
@@ -18,7 +19,8 @@ KNOBS = (
     "conditioning",
     "lut",
     "forest",
-)
+]
+KNOBS: tuple[str, ...] = get_args(Knob)
 FORMS = ("signed", "absolute", "huber")
 ANCHORS = ("deployed", "nominal")
 

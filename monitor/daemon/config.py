@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from firmware.boards import driver
 from firmware.errors import BoardError
 from monitor.daemon.loop import Mode, Rules
+from recalib.request import Knob
 
 EX_CONFIG = 78
 """Exit code of a bad configuration (sysexits.h)."""
@@ -65,18 +66,6 @@ WebUrl = Annotated[str, AfterValidator(_web_url)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Boards = Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_one_or_several), AfterValidator(_different)]
 Positive = Annotated[int, Field(gt=0)]
-Knob = Literal[
-    "threshold",
-    "output_scale",
-    "latent_scale",
-    "input_scale",
-    "input_scale_ring",
-    "input_scale_feature",
-    "weights",
-    "conditioning",
-    "lut",
-    "forest",
-]
 Hold = Literal["distribution", "rate"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 

@@ -455,8 +455,9 @@ class StreamControl:
                 self._log.warning("board not read", why=str(error))
                 self.ledger.add_event(self.name, "board", "warning", str(error))
             return
-        self.payloads[payload.id] = payload
-        self.ledger.add_payload(self.name, payload, "found on the board")
+        if payload.id not in self.payloads:
+            self.payloads[payload.id] = payload
+            self.ledger.add_payload(self.name, payload, "found on the board")
         since = (state.run, state.latched_ls)
         self.feed(loop.BoardSeen(state.epoch, state.generation, payload.id, since))
 

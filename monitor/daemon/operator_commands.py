@@ -250,12 +250,17 @@ def _stored(client: Client, name: str) -> dict[str, Any]:
     fail(EX_NO_STREAM, f"no stream has a proposal {name!r}")
 
 
+def _order(client: Client, stream: str, word: str, **body: Any) -> None:
+    """Give a command, and say where the stream stands then."""
+    now = client.post(f"/api/v1/streams/{stream}/{word}", **body)
+    click.echo(f"{stream}: {now['phase']}")
+
+
 def _decide(word: str, proposal: str, reason: str, client: Client) -> None:
     streams = client.get("/api/v1/status")["streams"]
     for name, stream in streams.items():
         if len(proposal) >= 4 and stream["proposal"].startswith(proposal):
-            now = client.post(f"/api/v1/streams/{name}/{word}", proposal=proposal, reason=reason)
-            click.echo(f"{name}: {now['phase']}")
+            _order(client, name, word, proposal=proposal, reason=reason)
             return
     fail(EX_REFUSED, f"no stream waits for a decision on proposal {proposal!r}")
 
@@ -285,8 +290,7 @@ def reject(proposal: str, reason: str, client: Client) -> None:
 @connected
 def rollback(stream: str, to: str, reason: str, client: Client) -> None:
     """Put an earlier payload of STREAM back, as a new generation."""
-    now = client.post(f"/api/v1/streams/{stream}/rollback", to=to, reason=reason)
-    click.echo(f"{stream}: {now['phase']}")
+    _order(client, stream, "rollback", to=to, reason=reason)
 
 
 @click.command()
@@ -295,8 +299,7 @@ def rollback(stream: str, to: str, reason: str, client: Client) -> None:
 @connected
 def freeze(stream: str, reason: str, client: Client) -> None:
     """Write nothing to STREAM's board until it is unfrozen; monitoring goes on."""
-    now = client.post(f"/api/v1/streams/{stream}/freeze", reason=reason)
-    click.echo(f"{stream}: {now['phase']}")
+    _order(client, stream, "freeze", reason=reason)
 
 
 @click.command()
@@ -305,8 +308,7 @@ def freeze(stream: str, reason: str, client: Client) -> None:
 @connected
 def unfreeze(stream: str, reason: str, client: Client) -> None:
     """Let the loop of STREAM act again."""
-    now = client.post(f"/api/v1/streams/{stream}/unfreeze", reason=reason)
-    click.echo(f"{stream}: {now['phase']}")
+    _order(client, stream, "unfreeze", reason=reason)
 
 
 COMMANDS = (status, recalibrate, proposal, approve, reject, rollback, freeze, unfreeze)

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from firmware.board import RemoteBoard
 from firmware.hls import compiler
 from firmware.model import Model
 from firmware.payload import Payload
 from firmware.verilator import Verilator
 from tests.firmware.forests import random_forest
+from tests.firmware.rig import Bench, Rig
 
 Events = NDArray[np.int64]
 CUTS = (346, 389, 415, 456, 557)
@@ -103,3 +105,15 @@ def verilator() -> Verilator:
 def rtl_cache(verilator: Verilator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where hardware is kept that one test has built and others want."""
     return tmp_path_factory.mktemp("rtl")
+
+
+@pytest.fixture
+def rig(bench: Bench) -> Rig:
+    """The rig of the module's `bench`, as new."""
+    bench[0].power_on()
+    return bench[0]
+
+
+@pytest.fixture
+def board(rig: Rig, bench: Bench) -> RemoteBoard:
+    return bench[1]

@@ -2,8 +2,8 @@
 
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from typing import Self
@@ -11,11 +11,13 @@ from typing import Self
 import numpy as np
 
 from firmware.addresses import address_table
+from firmware.board import RemoteBoard
 from firmware.model import Model
 from firmware.payload import Payload
 from firmware.sim.bank import Bank
 from firmware.sim.ipbus import Server
 from firmware.sim.registers import Registers
+from firmware.uhal_board import UhalBoard
 from firmware.validation import Validation
 
 STREAM = "axol1tl"
@@ -111,6 +113,18 @@ class Rig:
 
     def close(self) -> None:
         self.server.close()
+
+
+Bench = tuple[Rig, RemoteBoard]
+
+
+@contextmanager
+def reached(rig: Rig) -> Iterator[Bench]:
+    """The rig, and the real client that talks to it."""
+    board = RemoteBoard(UhalBoard, rig.uri, rig.table, deadline=10)
+    yield rig, board
+    board.close()
+    rig.close()
 
 
 class Wire:

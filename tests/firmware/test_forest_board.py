@@ -14,32 +14,17 @@ from firmware.payload import Payload
 from firmware.sim.events import Generator, digitise
 from firmware.standing import Outcome
 from firmware.transaction import Transaction
-from firmware.uhal_board import UhalBoard
 from firmware.validation import Validation
 from tests.firmware.forests import forest_model
-from tests.firmware.rig import STREAM, Rig
+from tests.firmware.rig import STREAM, Bench, Rig, reached
 
 EVENTS = digitise(Generator(3).draw(500, 40.0)).astype(np.int64)
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[tuple[Rig, RemoteBoard]]:
-    rig = Rig(forest_model())
-    board = RemoteBoard(UhalBoard, rig.uri, rig.table, deadline=10)
-    yield rig, board
-    board.close()
-    rig.close()
-
-
-@pytest.fixture
-def rig(bench: tuple[Rig, RemoteBoard]) -> Rig:
-    bench[0].power_on()
-    return bench[0]
-
-
-@pytest.fixture
-def board(bench: tuple[Rig, RemoteBoard]) -> RemoteBoard:
-    return bench[1]
+def bench() -> Iterator[Bench]:
+    with reached(Rig(forest_model())) as found:
+        yield found
 
 
 @pytest.fixture

@@ -23,29 +23,15 @@ from firmware.records import Note
 from firmware.standing import Outcome
 from firmware.transaction import Transaction
 from firmware.uhal_board import UhalBoard
-from tests.firmware.rig import RUN, STREAM, Rig, Wire, small_model, validation
+from tests.firmware.rig import RUN, STREAM, Bench, Rig, Wire, reached, small_model, validation
 
 ARM_COMMAND = STREAM_SPAN + 0x13
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[tuple[Rig, RemoteBoard]]:
-    rig = Rig()
-    board = RemoteBoard(UhalBoard, rig.uri, rig.table, deadline=10)
-    yield rig, board
-    board.close()
-    rig.close()
-
-
-@pytest.fixture
-def rig(bench: tuple[Rig, RemoteBoard]) -> Rig:
-    bench[0].power_on()
-    return bench[0]
-
-
-@pytest.fixture
-def board(rig: Rig, bench: tuple[Rig, RemoteBoard]) -> RemoteBoard:
-    return bench[1]
+def bench() -> Iterator[Bench]:
+    with reached(Rig()) as found:
+        yield found
 
 
 @pytest.fixture

@@ -18,27 +18,13 @@ from firmware.register_board import PLAY_RUNNING
 from firmware.sim.bank import Bank, Counts
 from firmware.sim.ipbus import Server
 from firmware.uhal_board import UhalBoard
-from tests.firmware.rig import RUN, STREAM, Rig, Wire
+from tests.firmware.rig import RUN, STREAM, Bench, Rig, Wire, reached
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[tuple[Rig, RemoteBoard]]:
-    rig = Rig()
-    board = RemoteBoard(UhalBoard, rig.uri, rig.table, deadline=10)
-    yield rig, board
-    board.close()
-    rig.close()
-
-
-@pytest.fixture
-def rig(bench: tuple[Rig, RemoteBoard]) -> Rig:
-    bench[0].power_on()
-    return bench[0]
-
-
-@pytest.fixture
-def board(rig: Rig, bench: tuple[Rig, RemoteBoard]) -> RemoteBoard:
-    return bench[1]
+def bench() -> Iterator[Bench]:
+    with reached(Rig()) as found:
+        yield found
 
 
 def test_the_remote_driver_is_a_board(board: RemoteBoard) -> None:

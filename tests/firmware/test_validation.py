@@ -18,27 +18,13 @@ from firmware.standing import Outcome
 from firmware.transaction import Transaction
 from firmware.uhal_board import UhalBoard
 from firmware.validation import Validation
-from tests.firmware.rig import STREAM, Rig, small_model, tiny_model
+from tests.firmware.rig import STREAM, Bench, Rig, reached, small_model, tiny_model
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[tuple[Rig, RemoteBoard]]:
-    rig = Rig(tiny_model())
-    board = RemoteBoard(UhalBoard, rig.uri, rig.table, deadline=10)
-    yield rig, board
-    board.close()
-    rig.close()
-
-
-@pytest.fixture
-def rig(bench: tuple[Rig, RemoteBoard]) -> Rig:
-    bench[0].power_on()
-    return bench[0]
-
-
-@pytest.fixture
-def board(bench: tuple[Rig, RemoteBoard]) -> RemoteBoard:
-    return bench[1]
+def bench() -> Iterator[Bench]:
+    with reached(Rig(tiny_model())) as found:
+        yield found
 
 
 @pytest.fixture

@@ -10,16 +10,8 @@ from monitor.daemon.policy import Policy
 from monitor.daemon.reload import Difference, difference
 from monitor.stats.detectors import make_detector
 from monitor.stats.reference import Reference
+from tests.monitor.test_config import SMALL
 from tests.monitor.test_policy import report, scores
-
-SMALL = """
-[boards.gt]
-uri = "ipbusudp-2.0://127.0.0.1:50001"
-[streams.axol1tl]
-package = "axol1tl.driftd"
-board = "gt"
-addresses = ["tcp://127.0.0.1:5555"]
-"""
 
 
 def read(folder: Path, text: str) -> Config:

@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 
 from firmware.addresses import SHADOW
-from firmware.board import RemoteBoard
 from firmware.emulator import Emulator
 from firmware.payload import Payload
 from firmware.sim.rtl_bank import RtlBank
-from firmware.uhal_board import UhalBoard
-from tests.firmware.rig import Rig, tiny_model
+from tests.firmware.rig import Bench, Rig, reached, tiny_model
 from tests.firmware.test_transaction import (
     begin,
-    board,
     ledger,
-    rig,
     test_a_generation_that_is_not_above_the_active_one_is_refused,
     test_a_payload_becomes_active_at_its_target_and_the_ledger_knows_every_step,
     test_a_preview_of_anything_but_the_payload_is_refused,
@@ -41,9 +37,7 @@ from tests.firmware.test_uhal_board import (
 
 __all__ = [
     "begin",
-    "board",
     "ledger",
-    "rig",
     "test_a_generation_that_is_not_above_the_active_one_is_refused",
     "test_a_payload_becomes_active_at_its_target_and_the_ledger_knows_every_step",
     "test_a_preview_of_anything_but_the_payload_is_refused",
@@ -97,9 +91,6 @@ class RtlRig(Rig):
 
 
 @pytest.fixture(scope="module")
-def bench(rtl_cache: Path) -> Iterator[tuple[Rig, RemoteBoard]]:
-    rig = RtlRig(rtl_cache)
-    board = RemoteBoard(UhalBoard, rig.uri, rig.table, deadline=10)
-    yield rig, board
-    board.close()
-    rig.close()
+def bench(rtl_cache: Path) -> Iterator[Bench]:
+    with reached(RtlRig(rtl_cache)) as found:
+        yield found
