@@ -373,10 +373,7 @@ def board() -> dashboard.Dashboard:
                 "Malformed and skipped messages",
                 "By cause, in 5 minutes.",
                 ("sum by (cause) (increase(driftd_messages_malformed_total[5m])) or vector(0)", "malformed {{cause}}"),
-                (
-                    f"sum by (cause) (increase(driftd_messages_skipped_total{ANY}[5m])) or vector(0)",
-                    "skipped {{cause}}",
-                ),
+                (f"sum by (cause) (increase(driftd_messages_skipped_total{ANY}[5m]))", "skipped {{cause}}"),
             ),
             lines("Memory", "Resident.", ("driftd_resident_memory_bytes", "{{process}}"), unit="bytes"),
             lines(

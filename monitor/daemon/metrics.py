@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from monitor.daemon.loop import Level, Mode, Phase, Work
 from monitor.daemon.outcome import LS_SECONDS
+from monitor.daemon.stream import Skipped
 
 if TYPE_CHECKING:
     from monitor.daemon.control import StreamControl
@@ -134,7 +135,11 @@ class ServiceCollector(Collector):
             "driftd_messages_skipped",
             "Sound messages that could not be counted.",
             ["stream", "cause"],
-            (([name, cause], n) for name, monitor in streams for cause, n in monitor.skipped.copy().items()),
+            (
+                ([name, cause], monitor.skipped.get(cause, 0))
+                for name, monitor in streams
+                for cause in get_args(Skipped)
+            ),
         )
         yield counter(
             "driftd_messages_malformed",

@@ -126,7 +126,7 @@ def replay(
     if header is not None:
         monitor.add(Batch(replace(header, kind="end", seq=header.seq + 1, n=0), NO_SCORES))
     outcome.seconds = time.monotonic() - began
-    outcome.skipped = dict(monitor.skipped)
+    outcome.skipped = {str(cause): n for cause, n in monitor.skipped.items()}
     return outcome
 
 

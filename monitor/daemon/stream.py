@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,9 @@ RUNS_KEPT = 4
 """Runs of a source of which it is known what was received."""
 WINDOWS_KEPT = 64
 """Lumi sections and generations that are open, or take late batches; more are skipped as ``too_many_windows``."""
+Skipped = Literal["no_mask", "no_collisions", "stale", "score_range", "too_many_sources", "too_many_windows"]
+"""Why a sound message was not counted: scores of all crossings before the bunch mask is known; none of its crossings
+collides; of a lumi section that is long closed; scores beyond the model's bits; one source or one window too many."""
 RECENT = 4096
 """Sequence numbers a source may be late by and still be told from a duplicate."""
 
@@ -208,7 +211,7 @@ class StreamMonitor:
         self.name = name
         self.reference = reference
         self.detectors = detectors
-        self.skipped: dict[str, int] = {}
+        self.skipped: dict[Skipped, int] = {}
         self._said: set[tuple[str, str]] = set()
         self.scores = 0
         self._ingest = ingest
@@ -247,10 +250,7 @@ class StreamMonitor:
     def add(self, batch: Batch, counts: Counts | None = None) -> None:
         """Count one message, or in place of its scores `counts` (P,) that were made elsewhere.
 
-        Messages without use are counted in ``skipped`` by cause: ``no_mask`` (scores of all crossings
-        before the bunch mask is known), ``no_collisions`` (none of its crossings collides), ``stale``
-        (of a lumi section that is long closed), ``score_range`` (scores beyond the model's bits),
-        ``too_many_sources``, ``too_many_windows``.
+        Messages without use are counted in ``skipped`` by their cause (`Skipped`).
         """
         header = batch.header
         name = header.source, header.run
@@ -323,7 +323,7 @@ class StreamMonitor:
             self._end_block(key, window, number, counter)
         return None
 
-    def _skip(self, cause: str, source: str = "", why: str = "") -> None:
+    def _skip(self, cause: Skipped, source: str = "", why: str = "") -> None:
         """Count by cause; say so once per cause and source."""
         self.skipped[cause] = self.skipped.get(cause, 0) + 1
         if (cause, source) not in self._said:
