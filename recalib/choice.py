@@ -21,6 +21,9 @@ ALIKE, EXPLAINED_ALIKE = 0.1, 0.02
 """Knobs are as good as each other if what they leave of the KL, and of the inputs' mismatch, differs by less than
 these shares of what there was."""
 
+ESTIMATED = 0.02
+"""Error of an overlap that is estimated from the energies, as `driftd bench recalibrate` finds it."""
+
 TRUSTED = 0.02
 """Relative error of a rate that a restored p(s) is trusted with, before it is measured."""
 TRIM = 0.005
@@ -38,6 +41,8 @@ class Task:
         reference, reference_weights: the reference's events (k, n_features) about the sample's pile-up.
         told: the inputs of fit.
         seen: those of choice, mismatch their distance from the reference's.
+        undrifted: what of known the undrifted trigger would accept at these rates (n, n_cuts), as far as a monotone
+            change of the energies' response is all that has happened.
     """
 
     base: Payload
@@ -55,6 +60,7 @@ class Task:
     told: Observed
     seen: Observed
     mismatch: float
+    undrifted: NDArray[np.bool_]
     delta: float
     locality: Locality
 
@@ -138,12 +144,14 @@ def choose(
     be where the drift is: by the data-processing inequality a drift of the inputs shows more in them
     than in the score, so that a mismatch of the inputs beyond the score's KL is a matter for the input
     scales, if they explain it, and for no knob behind them; a smaller one is none for the input scales.
+    With these it must decide as the undrifted trigger would, about as well as moved cuts do or better.
     A network that is told what it was not told before is as it was trained, and comes before them all.
     Of those that pass and leave about as little of the KL and of the inputs' mismatch as the best, first those
     whose rates need no cut, then the one with the fewest parameters; where none passes, the cuts alone, if a
     rate is off.
     """
-    verdict = {trial.knob: "; ".join(_objections(task, trial)) for trial in trials}
+    cuts = next((trial for trial in trials if not trial.restores), None)
+    verdict = {trial.knob: "; ".join([*_objections(task, trial), *_less_alike(task, trial, cuts)]) for trial in trials}
     passed = [trial for trial in trials if not verdict[trial.knob]]
     restoring = [trial for trial in passed if trial.restores]
     if restoring:
@@ -184,6 +192,10 @@ def no_candidate(knob: str, why: str) -> Candidate:
     return Candidate(knob, float("nan"), float("nan"), (), float("nan"), 0.0, {}, 0.0, why)
 
 
+def _shares(values: Floats) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
+
+
 def _ratios(trial: Trial) -> str:
     return ", ".join(f"× {ratio:.2f}" for ratio in trial.known.rate_ratios)
 
@@ -215,6 +227,16 @@ def _objections(task: Task, trial: Trial) -> Iterator[str]:
         yield f"explains {trial.explained:.0%} of the inputs' mismatch of {task.mismatch:.4f} nats"
 
 
+def _less_alike(task: Task, trial: Trial, cuts: Trial | None) -> Iterator[str]:
+    """Whether cuts that are moved by themselves decide more like the undrifted trigger, on average over the cuts."""
+    if cuts is None or not trial.turns_inputs:
+        return
+    change, error = (each.mean() for each in trial.known.overlap_change(cuts.known, task.undrifted))
+    if change < -max(ESTIMATED, SIGMAS * error):
+        mine, its = (_shares(t.known.overlap(task.undrifted)) for t in (trial, cuts))
+        yield f"decides less like the undrifted trigger than moved cuts: overlaps about {mine}, with these {its}"
+
+
 def _candidate(task: Task, trial: Trial, verdict: str) -> Candidate:
     e = trial.evidence
     return Candidate(
@@ -224,6 +246,7 @@ def _candidate(task: Task, trial: Trial, verdict: str) -> Candidate:
         rates=tuple(trial.known.rates.tolist()),
         retention=float(e.retention(task.choice).min()),
         explained=trial.explained,
+        estimated_overlap=tuple(trial.known.overlap(task.undrifted).tolist()),
         moves=trial.moves,
         passes=trial.passes,
         verdict=verdict,

@@ -126,6 +126,23 @@ class Evidence:
         each = (each - self.weights @ each) / self.target.rates
         return worse, np.sqrt((self.weights**2) @ each**2)
 
+    def overlap(self, undrifted: NDArray[np.bool_]) -> Floats:
+        """n(A ∩ A₀) / max(n(A), n(A₀)) per cut, with A₀ (n, n_cuts) what the undrifted trigger would accept."""
+        return self._overlap(undrifted)[0]
+
+    def overlap_change(self, other: "Evidence", undrifted: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """The overlap minus that of another payload on the same events, and its error."""
+        (mine, influence), (its, others) = (e._overlap(undrifted) for e in (self, other))
+        return mine - its, np.sqrt(((influence - others) ** 2).sum(axis=0))
+
+    def _overlap(self, undrifted: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """(n_cuts,), and what each event adds to its error (n, n_cuts)."""
+        most = np.where(self.rates > self.weights @ undrifted, self.accepts, undrifted)
+        n = np.maximum(self.weights @ most, 1e-300)
+        both = self.accepts & undrifted
+        found = self.weights @ both / n
+        return found, self.weights[:, None] * (both - found * most) / n
+
     def retention(self, before: "Evidence") -> Floats:
         """Share of the events accepted before that still are, per cut; 1 where there were none."""
         kept = self.weights @ (self.accepts & before.accepts)

@@ -129,7 +129,7 @@ class Engine:
         near = self._near(request.pileup)
         events, weights = self.reference.events[near > 0], near[near > 0]
         inputs = InputReference(self.package.model, events, weights)
-        told, seen = (inputs.observe(part.events, part.weights) for part in (split.fit, split.choice))
+        told, seen, both = (inputs.observe(part.events, part.weights) for part in (split.fit, split.choice, known))
         return Task(
             base=base,
             target=target,
@@ -146,11 +146,21 @@ class Engine:
             told=told,
             seen=seen,
             mismatch=inputs.mismatch(seen, as_scales(self.package.model, base)),
+            undrifted=self._undrifted(inputs.undrifted(both, known.events), base, deployed),
             delta=settings.delta or self._delta(fit, target),
             locality=locality(
                 self.package.model, self.reference, near, sample, base, target.p, target.rates, request.pileup
             ),
         )
+
+    def _undrifted(self, events: NDArray[np.integer], base: Payload, deployed: Evidence) -> NDArray[np.bool_]:
+        """What the nominal model accepts (n, n_cuts) of the events at the target's rates."""
+        nominal = self.package.nominal
+        if self.package.model.conditions:
+            nominal = nominal.replace(conditioning=base.raw("conditioning"))
+        codes = self.surrogate.codes(events, nominal)
+        twins = Evidence.of_codes(codes, nominal.raw("cuts"), deployed.weights, deployed.target)
+        return np.asarray(codes[:, None] >= moved_cuts(twins, nominal).raw("cuts"))
 
     def _delta(self, fit: Evidence, target: Target) -> float:
         moved = np.abs(quantile_map(fit.codes, fit.p, target) - fit.codes)

@@ -27,6 +27,8 @@ SCALES = np.linspace(-0.4, 0.4, 41)
 
 ENERGY_SHARES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.997)
 ANGLE_BINS = 16
+ENTRIES = 30
+"""Energies with fewer of them at and above move in proportion to those with so many."""
 SEEN = 5.0
 """Standard errors by which a scale must differ from none to be taken from the energies."""
 
@@ -59,6 +61,17 @@ class _Kind:
     def slots(self, ring: int) -> NDArray[np.int64]:
         """Which of its energies may be in that ring."""
         return np.arange(len(self.energies)) if self.rings is None else np.flatnonzero(self.rings == ring)
+
+    def told(self, ring_index: Events) -> NDArray[np.int64]:
+        """(n, k), which of its registers of `ring_scale` each of its energies has; 0 where it has none."""
+        if not self.ring_registers:
+            return np.zeros((len(ring_index), len(self.energies)), np.int64)
+        return np.asarray(ring_index[:, self.ring_columns] - self.ring_registers.start)
+
+    def pooled(self, by_slot: Floats, ring: int) -> Floats:
+        """The sum (bins,) over that ring of (k, told rings, bins)."""
+        total: Floats = by_slot[self.slots(ring), ring if self.rings is None else 0].sum(axis=0)
+        return total
 
     def floor(self, energy: Events) -> float:
         """From where on those (n, k) of the reference count."""
@@ -159,10 +172,7 @@ class InputReference:
         for kind in self._kinds:
             energy = np.clip(events[:, kind.energies], 0, kind.top).astype(np.int64)
             told = max(1, len(kind.ring_registers))
-            place = np.arange(len(kind.energies)) * told + np.zeros_like(energy)
-            if kind.ring_registers:
-                place += ring[:, kind.ring_columns] - kind.ring_registers.start
-            place = place * (kind.top + 1) + energy
+            place = (np.arange(len(kind.energies)) * told + kind.told(ring)) * (kind.top + 1) + energy
             each = np.repeat(weights / total, len(kind.energies))
             shape = len(kind.energies), told, kind.top + 1
             counts: Floats = np.bincount(place.ravel(), each, int(np.prod(shape))).astype(np.float64)
@@ -219,6 +229,38 @@ class InputReference:
         heard = np.isfinite(errors)
         gain = 2 * (each.sum(axis=0).min() - each.min(axis=1).sum()) / noise
         return Tell(scale, error, rings, errors, float((gain - heard.sum()) / np.sqrt(2 * max(heard.sum(), 1))))
+
+    def undrifted(self, observed: Observed, events: Events) -> Events:
+        """The events (n, n_features) with each energy moved to where the reference has as many above it.
+
+        That undoes any monotone change of an energy's response, by object type and η ring: F_ref⁻¹ of F, both counted
+        per crossing and from above, so that what fell below a threshold takes nothing along. What has no such energy
+        in the reference is absent. Highest codes stay: they stand for all beyond.
+
+        Args:
+            observed: the inputs of these events, or of others from the same detector.
+        """
+        moved = events.copy()
+        ring_index = self._model.ring_index(events)
+        for kind in self._kinds:
+            energy = np.clip(events[:, kind.energies], 0, kind.top)
+            rings = kind.told(ring_index) if kind.rings is None else kind.rings
+            maps = np.stack([self._map(observed, kind, ring) for ring in range(kind.n_rings)])
+            moved[:, kind.energies] = maps[rings, energy]
+        return moved
+
+    def _map(self, observed: Observed, kind: _Kind, ring: int) -> Events:
+        """(top + 1,), the code that each becomes; each code's entries lie evenly in it."""
+        here, there = (kind.pooled(of.energies[kind.name], ring)[1:] for of in (observed, self._observed))
+        above = here[::-1].cumsum()[::-1] - here / 2
+        wanted = np.append(0.0, there[::-1].cumsum())
+        edges, codes = np.arange(kind.top + 1)[::-1] + 0.5, np.arange(1, kind.top + 1)
+        at = np.interp(above, wanted, edges, right=0.0)
+        enough = np.flatnonzero(above >= ENTRIES * max(observed.noise, self._observed.noise))
+        last = int(enough[-1]) if enough.size else 0
+        at[last:] = at[last] * codes[last:] / codes[last]
+        at[-1] = kind.top
+        return np.append(0, np.rint(at).clip(0, kind.top)).astype(np.int64)
 
     def _fill(self, observed: Observed, kind: _Kind, payload: Payload, factor: float = 1.0) -> Floats:
         """Entries per crossing (rings, bins) of calibrated energies above the floor; each code's lie evenly in it."""

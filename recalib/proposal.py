@@ -44,6 +44,7 @@ class Candidate:
         kl: to the reference with the knob, kl_error of its change.
         rates: at the cuts.
         explained: share of the inputs' mismatch with the reference that is gone.
+        estimated_overlap: with what the undrifted trigger would accept, per cut, as far as the energies tell.
         moves: what was turned by how much: ln of each scale, or codes.
         errors: standard errors of those moves that were fitted.
         passes: forward-backward passes over the events of the fit.
@@ -60,6 +61,7 @@ class Candidate:
     passes: float
     verdict: str
     errors: dict[str, float] = field(default_factory=dict)
+    estimated_overlap: Numbers = ()
 
 
 @dataclass(frozen=True, eq=False)

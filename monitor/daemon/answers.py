@@ -183,6 +183,7 @@ class Candidate(Answer):
     passes: Number
     verdict: str
     errors: dict[str, Number] = {}
+    estimated_overlap: list[Number] = []
 
 
 class Proposal(Answer):

@@ -35,6 +35,7 @@ class Fit:
         passes: forward-backward equivalents over the whole sample.
         beta: weight of the KL.
         comparable: whether its p(s) could be p_ref.
+        estimated_overlap: at the first cut, as the engine has it; None where that has none.
     """
 
     trigger: Trigger
@@ -42,6 +43,7 @@ class Fit:
     passes: float = 0.0
     beta: float = 0.0
     comparable: bool = True
+    estimated_overlap: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,9 @@ class Watched(Engine):
         found, failures = super().trials(task, progress)
         for trial in found:
             trigger = Trigger(self.emulator, trial.payload)
-            self.fits[trial.knob] = Fit(trigger, trial.seconds, trial.passes * SHARES[0], trial.beta)
+            overlap = float(trial.known.overlap(task.undrifted)[0])
+            fit = Fit(trigger, trial.seconds, trial.passes * SHARES[0], trial.beta, estimated_overlap=overlap)
+            self.fits[trial.knob] = fit
         return found, failures
 
 

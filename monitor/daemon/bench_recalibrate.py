@@ -23,6 +23,7 @@ from monitor.daemon.bench_scenarios import (
     JET_UP,
     NAMES,
     PILEUP,
+    STALE_PILEUP,
     Scenario,
     Trigger,
     published,
@@ -189,12 +190,23 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     return {
         "min_overlap": min((row["overlap"] for row in counted), default=None),
         "max_rate_error": _most(abs(row["rate_ratio"] - 1) for row in counted),
+        "overlap_estimate_rms": _estimate_rms(found),
         "max_kl_over_floor": _most(row["kl_after"] / row["kl_floor"] for row in counted),
         "passes": _most(row["passes"] for row in counted),
         "never_worse": int(all(each["worse_by"] <= SIGMAS * each["error"] for each in comparisons)),
         "retrain_ratio": _short(float(np.median(retrains) / np.median(proposals))) if retrains else None,
         "retrain_ratio_fit": _short(float(np.median(retrains) / np.median(fits))) if retrains and fits else None,
     }
+
+
+def _estimate_rms(found: dict[str, Any]) -> float | None:
+    """How far the engine's estimates of overlaps are from the true ones, over all knobs where there are twins.
+
+    Not where the network was told a wrong pile-up: its inputs have not drifted.
+    """
+    rows = [row for name, f in found.items() if name != STALE_PILEUP for row in f["knobs"].values()]
+    off = [row["estimated_overlap"] - row["overlap"] for row in rows if row["overlap"] is not None]
+    return _short(float(np.sqrt(np.mean(np.square(off))))) if off else None
 
 
 def _fit_seconds(knobs: dict[str, Row], knob: str) -> float:
@@ -210,7 +222,7 @@ def worst(found: list[dict[str, Any]]) -> dict[str, Any]:
         return pick((each[name] for each in found if each[name] is not None), default=None)
 
     least = ("min_overlap", "never_worse", "retrain_ratio", "retrain_ratio_fit")
-    most = ("max_rate_error", "max_kl_over_floor", "passes")
+    most = ("max_rate_error", "overlap_estimate_rms", "max_kl_over_floor", "passes")
     return {name: over(name, min) for name in least} | {name: over(name, max) for name in most}
 
 
@@ -244,16 +256,19 @@ def scenario_table(name: str, figures: dict[str, Any]) -> Iterator[str]:
 
 def _line(name: str, row: Row) -> str:
     overlap = "" if row["overlap"] is None else f"overlap {row['overlap']:.3f} ± {row['overlap_error']:.3f}"
+    if row["overlap"] is not None and row["estimated_overlap"] is not None:
+        overlap += f", estimated {row['estimated_overlap']:.3f}"
     kl = "" if row["kl_after"] is None else f"KL {row['kl_after']:.5f} ({row['kl_after'] / row['kl_floor']:.1f} floors)"
     signals = ", ".join(f"{kind} × {ratio:.3f}" for kind, ratio in row["signal_eff_ratio"].items())
     rate = f"rate × {row['rate_ratio']:.3f} ± {row['rate_ratio_error']:.3f}"
-    return f"  {name:32} {rate}  {overlap:23}  {kl:26}  {signals}; {row['seconds']:.1f} s, {row['passes']:.1f} passes"
+    return f"  {name:32} {rate}  {overlap:40}  {kl:26}  {signals}; {row['seconds']:.1f} s, {row['passes']:.1f} passes"
 
 
 def _sentence(figures: dict[str, Any]) -> str:
     names = (
         "min_overlap",
         "max_rate_error",
+        "overlap_estimate_rms",
         "max_kl_over_floor",
         "passes",
         "never_worse",
@@ -270,6 +285,7 @@ def _row(fit: Fit, judged: Judged, before: Judged) -> Row:
         cut["overlap_error"] = None if overlap is None else _short(overlap.error)
     return {
         **cuts[0],
+        "estimated_overlap": None if fit.estimated_overlap is None else _short(fit.estimated_overlap),
         "kl_before": _short(before.kl),
         "kl_after": _short(judged.kl) if fit.comparable else None,
         "kl_floor": _short(judged.kl_floor) if fit.comparable else None,

@@ -47,7 +47,7 @@ RATIO_TICKS = (0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0)
 CLEAR = 0.12
 """Least distance of two ticks, as a share of a panel's half."""
 
-CANDIDATE_COLUMNS = (21, 16, 11, 5, 5, 29, 32)
+CANDIDATE_COLUMNS = (21, 16, 11, 5, 9, 5, 25, 28)
 GATE_COLUMNS = (20, 9, 9, 78)
 """Characters to a line."""
 GAP = 2.0

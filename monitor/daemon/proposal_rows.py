@@ -21,7 +21,7 @@ class Row(NamedTuple):
     cells: tuple[str, ...]
 
 
-CANDIDATE_TITLES = ("knob", "KL", "rates / target", "kept", "expl.", "moves", "verdict")
+CANDIDATE_TITLES = ("knob", "KL", "rates / target", "kept", "as before", "expl.", "moves", "verdict")
 GATE_TITLES = ("gate", "number", "limit", "what it is")
 
 
@@ -64,7 +64,7 @@ def _aligned(rows: list[Row]) -> Iterator[str]:
 def _candidate(candidate: Candidate, proposal: Proposal) -> Row:
     chosen = candidate.knob == proposal.knob
     if math.isnan(candidate.kl):
-        return Row("", (candidate.knob, "", "", "", "", "", candidate.verdict))
+        return Row("", (candidate.knob, "", "", "", "", "", "", candidate.verdict))
     rates = zip(candidate.rates, proposal.rates_target, strict=True)
     return Row(
         CHOSEN if chosen else "",
@@ -73,6 +73,7 @@ def _candidate(candidate: Candidate, proposal: Proposal) -> Row:
             f"{candidate.kl:.4f} ± {candidate.kl_error:.4f}",
             " ".join(f"{rate / target:.2f}" for rate, target in rates),
             f"{candidate.retention:.0%}",
+            " ".join(f"{share:.0%}" for share in candidate.estimated_overlap),
             f"{candidate.explained:.0%}" if candidate.explained else "",
             _moves(candidate),
             candidate.verdict,

@@ -252,7 +252,15 @@ def test_the_summary_is_of_the_engine_s_own_choice(figures: dict[str, Any]) -> N
 
 
 def made_up(overlap_worse: float, rate_worse: float, error: float = 0.01) -> dict[str, Any]:
-    row = {"overlap": 0.96, "rate_ratio": 0.98, "kl_after": 3e-4, "kl_floor": 2e-4, "passes": 12.0, "seconds": 2.0}
+    row = {
+        "overlap": 0.96,
+        "estimated_overlap": 0.94,
+        "rate_ratio": 0.98,
+        "kl_after": 3e-4,
+        "kl_floor": 2e-4,
+        "passes": 12.0,
+        "seconds": 2.0,
+    }
     compared = {"overlap": overlap_worse, "rate": rate_worse}
     return {
         "engine": row | {"knob": "input_scale+threshold"},

@@ -56,6 +56,33 @@ def test_no_change_is_no_change_with_no_error() -> None:
     np.testing.assert_array_equal(e.retention(e), [1.0])
 
 
+def overlapping(random: np.random.Generator, n: int) -> tuple[Evidence, Evidence, NDArray[np.bool_]]:
+    """A trigger that accepts 80 % of what the undrifted one does, one that accepts 60 % of it, and the latter."""
+    undrifted = (random.random((n, 1)) < 0.1).astype(bool)
+    accepts = [np.where(random.random((n, 1)) < share, undrifted, random.random((n, 1)) < 0.1) for share in (0.8, 0.6)]
+    first, second = (evidence(np.where(a[:, 0], 4, 0), np.ones(n)) for a in accepts)
+    return first, second, undrifted
+
+
+def test_overlap_is_over_the_larger_of_the_two_sets_of_accepts() -> None:
+    accepts, undrifted = evidence(np.array([4, 4, 0, 0]), np.array([2.0, 1, 1, 1])), np.array([[1], [0], [1], [0]]) > 0
+    np.testing.assert_allclose(accepts.overlap(undrifted), [2 / 3])
+    more = np.array([[1], [1], [1], [1]]) > 0
+    np.testing.assert_allclose(accepts.overlap(more), [3 / 5])
+
+
+def test_error_of_the_overlap_s_change_is_its_spread() -> None:
+    random = np.random.default_rng(6)
+    changes, errors = [], []
+    for _ in range(300):
+        first, second, undrifted = overlapping(random, 5000)
+        change, error = first.overlap_change(second, undrifted)
+        changes.append(change[0])
+        errors.append(error[0])
+    assert np.mean(changes) == pytest.approx(0.9 * 0.2, abs=0.01)
+    assert np.std(changes) == pytest.approx(np.mean(errors), rel=0.15)
+
+
 def test_retention_is_the_weighted_share_of_accepts_that_stay() -> None:
     bins = np.array([4, 4, 4, 0])
     before = evidence(bins, np.array([1.0, 1.0, 2.0, 5.0]))

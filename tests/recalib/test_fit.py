@@ -176,6 +176,33 @@ def test_the_daemon_can_ask_for_a_fit_without_loading_torch() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+PEDESTAL = Response(jet_pedestal=3.0)
+
+
+def test_a_scale_that_decides_less_like_the_undrifted_trigger_than_moved_cuts_is_left(lab: Lab) -> None:
+    """A pedestal looks like a scale to most energies; to take one for it costs more decisions than to move the cuts."""
+    request = lab.request(lab.sample(ENOUGH, response=PEDESTAL), knobs=("threshold", "input_scale"))
+    proposal = lab.engine.propose(request)
+    assert proposal.knob == "threshold", proposal.reason
+    left = candidate(proposal, "input_scale+threshold")
+    assert "less like the undrifted trigger" in left.verdict
+    assert left.explained > 0.5
+    by_scale = lab.engine.propose(lab.request(lab.sample(ENOUGH, response=PEDESTAL), knobs=("input_scale",)))
+    (_, by_cuts), (_, scaled) = (lab.truth(found.words, PEDESTAL) for found in (proposal, by_scale))
+    assert by_cuts[0] > scaled[0] + 0.05
+
+
+@pytest.mark.parametrize("response", [JETS_DOWN, PEDESTAL], ids=str)
+def test_overlaps_are_known_without_twins(lab: Lab, response: Response) -> None:
+    """What a candidate says of its overlap is near what it turns out to be."""
+    request = lab.request(lab.sample(ENOUGH, response=response), knobs=("threshold", "input_scale", "latent_scale"))
+    task = lab.engine.prepare(request)
+    trials, _ = lab.engine.trials(task)
+    for trial in trials:
+        _, overlap = lab.truth(trial.payload.words, response)
+        assert trial.known.overlap(task.undrifted)[0] == pytest.approx(overlap[0], abs=0.04), trial.knob
+
+
 WITH_WEIGHTS = ("threshold", "input_scale", "weights")
 
 

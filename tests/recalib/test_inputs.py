@@ -79,3 +79,46 @@ def test_a_correction_by_ring_explains_more_than_one_of_all(
     by_ring = inputs.mismatch(observed, lab.nominal.replace_values(ring_scale=rings))
     of_all = inputs.mismatch(observed, scaled(jet=np.exp(told.scale)))
     assert by_ring < 0.7 * of_all
+
+
+@pytest.mark.parametrize(
+    "response", [JETS_DOWN, Response(jet_pedestal=3.0), Response(jet_pedestal=-2.0), Response(ageing=0.2)], ids=str
+)
+def test_a_change_of_the_response_is_undone_event_by_event(
+    lab: Lab, inputs: InputReference, response: Response
+) -> None:
+    """Jets come back to where their twins are, but for what smears them; what none of them is stays absent."""
+    twins, drifted = lab.events(200_000), lab.events(200_000, response)
+    observed = inputs.observe(drifted, np.ones(len(drifted)))
+    undrifted = inputs.undrifted(observed, drifted)
+    jets = lab.package.model.energies("jet")
+    there = (twins[:, jets] > 0) & (drifted[:, jets] > 0)
+    before, after = ((events[:, jets] / np.maximum(twins[:, jets], 1) - 1)[there] for events in (drifted, undrifted))
+    assert abs(after.mean()) < 0.3 * abs(before.mean())
+    assert np.abs(after).mean() < 0.9 * np.abs(before).mean()
+    assert not undrifted[:, jets][drifted[:, jets] == 0].any()
+    angles = [i for i in range(lab.package.model.n_features) if lab.package.model.features[i].kind == "phi"]
+    np.testing.assert_array_equal(undrifted[:, angles], drifted[:, angles])
+    assert inputs.mismatch(inputs.observe(undrifted, np.ones(len(drifted))), lab.nominal) < 0.3 * inputs.mismatch(
+        observed, lab.nominal
+    )
+
+
+def test_without_a_drift_the_inputs_stay(lab: Lab, inputs: InputReference) -> None:
+    events = lab.events(200_000)
+    undrifted = inputs.undrifted(inputs.observe(events, np.ones(len(events))), events)
+    jets = lab.package.model.energies("jet")
+    there = events[:, jets] > 0
+    moved = np.abs(undrifted[:, jets] / np.maximum(events[:, jets], 1) - 1)[there]
+    assert moved.mean() < 0.01
+
+
+def test_energies_at_the_end_of_their_range_stay_there(lab: Lab, inputs: InputReference) -> None:
+    """The highest code stands for all that is beyond it."""
+    events = lab.events(200_000, JETS_DOWN).copy()
+    jets = lab.package.model.energies("jet")
+    top = lab.package.model.features[jets[0]].type.max_raw
+    events[:5, jets[0]] = top
+    undrifted = inputs.undrifted(inputs.observe(events, np.ones(len(events))), events)
+    np.testing.assert_array_equal(undrifted[:5, jets[0]], top)
+    assert undrifted.max(axis=0)[jets].max() == top
