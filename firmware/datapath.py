@@ -165,7 +165,7 @@ def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
     if model.rings:
         ring_ports, rings = _rings(model)
         names = ["effective_scale" if field == "input_scale" else field for field in names]
-    if model.energy.any():
+    if model.is_energy.any():
         offset_ports, offsets = _offsets(model)
         names = ["effective_offset" if field == "input_offset" else field for field in names]
     if model.conditions:
@@ -247,7 +247,7 @@ def _offsets(model: Model) -> tuple[str, str]:
     """The energies, and how those of an event that are there get their offsets."""
     names = {"n_features": model.n_features, "offset_t": spelling(model.input.offset_type)}
     ports = OFFSET_PORTS.substitute(
-        names, energies=_list(np.flatnonzero(model.energy)), input_offset=model.layout["input_offset"].address
+        names, energies=_list(np.flatnonzero(model.is_energy)), input_offset=model.layout["input_offset"].address
     )
     return ports, OFFSET.substitute(names)
 

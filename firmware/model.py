@@ -277,7 +277,7 @@ class Model:
         return np.array(self.ringed, dtype=np.int64).reshape(-1, len(RingedFeature._fields)).T
 
     @cached_property
-    def energy(self) -> NDArray[np.bool_]:
+    def is_energy(self) -> NDArray[np.bool_]:
         """Which features are energies, (n_features,)."""
         return np.array([feature.kind in ENERGIES for feature in self.features])
 
@@ -287,7 +287,7 @@ class Model:
         Args:
             events: hardware integers (n, n_features).
         """
-        return np.asarray((events != 0) | ~self.energy)
+        return np.asarray((events != 0) | ~self.is_energy)
 
     @cached_property
     def id(self) -> str:

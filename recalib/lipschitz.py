@@ -59,7 +59,7 @@ def _inputs(model: Model, payload: Payload) -> Slopes:
     least, most = _scales(model, payload)
     low, high = (limit.astype(np.float64) for limit in model.limits)
     ends = np.stack([low * least, low * most, high * least, high * most]) + payload.value("input_offset")
-    ends = np.concatenate([ends, np.where(model.energy, 0.0, ends)])
+    ends = np.concatenate([ends, np.where(model.is_energy, 0.0, ends)])
     state = Slopes(ends.min(axis=0), ends.max(axis=0), np.diag(least), np.diag(most))
     state = _cast(state, model.input.result_type)
     n = model.normalisation

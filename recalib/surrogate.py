@@ -215,7 +215,7 @@ class Surrogate:
         x = _Span(0, low.astype("f8"), high.astype("f8"))
         effective = step.effective_type if model.rings else step.scale_type
         self.ringed = self.tensor([column.energy for column in model.ringed]).long()
-        self._energy = torch.tensor(model.energy, device=self.device)
+        self._is_energy = torch.tensor(model.is_energy, device=self.device)
         self._effective = _Cast(step.effective_type, _ANY, exact)
         self._input = _Cast(step.result_type, x.times(_Span.of(effective)).plus(_Span.of(step.offset_type)), exact)
         offset = n.offset.astype("f8")
@@ -334,7 +334,7 @@ class Surrogate:
         offset = registers["input_offset"]
         if not offset.requires_grad and not bool(offset.any()):
             return offset
-        return torch.where(self._energy & (events == 0), 0.0, offset)
+        return torch.where(self._is_energy & (events == 0), 0.0, offset)
 
     def core(self, events: Tensor, registers: Mapping[str, Tensor], scale: Tensor | None = None) -> Tensor:
         """Input registers, normalisation and network: (n, n_latent), before the latent registers.

@@ -155,7 +155,7 @@ class _Pipeline:
         if model.rings:
             scale = self._ringed_scale()
             x = self._later(x, n * model.input_type.width, 0)
-        x = self._calibrate("input", x, n, model.input_type, model.input, scale, model.energy)
+        x = self._calibrate("input", x, n, model.input_type, model.input, scale, model.is_energy)
         parameters = {
             "N": n,
             "OFFSET_WIDTH": norm.offset_type.width,

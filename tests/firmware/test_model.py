@@ -45,11 +45,12 @@ def test_a_model_of_another_definition_of_the_datapath_is_another_and_is_refused
 ) -> None:
     """One that says nothing of it is of the first, which added offsets to objects that were not there."""
     description, arrays = model.to_arrays()
+    own = model.id
     undefined = {name: part for name, part in description.items() if name != "definition"}
     with pytest.raises(ModelError, match="of definition 1 of the datapath, expected 2: make its package anew"):
         Model.from_arrays(undefined, arrays)
     monkeypatch.setattr(firmware.model, "DEFINITION", 3)
-    assert replace(model).id != model.id
+    assert replace(model).id != own
     with pytest.raises(ModelError, match="of definition 2 of the datapath, expected 3"):
         Model.from_arrays(description, arrays)
 
@@ -61,7 +62,7 @@ def test_an_input_offset_is_added_where_there_is_an_object(model: Model) -> None
     kinds = np.array([feature.kind for feature in model.features])
     assert (present[0] == (kinds != "pt")).all()
     assert np.flatnonzero(present[1] != present[0]).tolist() == [0]
-    assert model.energy.tolist() == (kinds == "pt").tolist()
+    assert model.is_energy.tolist() == (kinds == "pt").tolist()
 
 
 def test_float_weights_are_rounded_to_the_grid_and_saturate() -> None:

@@ -156,7 +156,7 @@ def test_an_offset_is_no_slope() -> None:
     """Of the path of one input alone: its steps are as steep, whatever comes with the object."""
     model = MODELS["small"]
     nominal = Payload.nominal(model, CUTS)
-    offset = nominal.replace_values(input_offset=np.where(model.energy, 4.0, 0.0))
+    offset = nominal.replace_values(input_offset=np.where(model.is_energy, 4.0, 0.0))
     assert rise(model, offset, nominal) == pytest.approx(1, rel=0.05)
 
 
