@@ -2,6 +2,8 @@
 
 from string import Template
 
+import numpy as np
+
 from firmware.fixed import Fixed, Integers
 from firmware.forest import CHILD_AT, CHILD_BITS, FEATURE_AT, FEATURE_BITS, Shape
 from firmware.model import Model
@@ -27,6 +29,15 @@ RING = Template("""
             $effective_t scale = input_scale[r.energy] * ring_scale[r.first + ring];
             effective_scale[r.energy] = scale;
         }""")
+
+OFFSET_PORTS = Template("""
+    static const int energies[] = {$energies};
+    $offset_t effective_offset[$n_features];
+    load(effective_offset, words + $input_offset, $n_features);""")
+
+OFFSET = Template("""
+        for (int j : energies)
+            effective_offset[j] = events[i * $n_features + j] ? input_offset[j] : $offset_t(0);""")
 
 CONDITIONS = Template("""
     static const int64_t own_bias[$n_out] = {$bias}, condition_weight[$n][$n_out] = {$weight};
@@ -117,7 +128,7 @@ template <class T> static void load(T *to, const uint32_t *from, int size) {
 extern "C" __attribute__((visibility("default"))) void
 driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *codes, uint32_t *core_codes,
            int64_t *latents, uint8_t *accepts) {
-    $ports$ring_ports$conditions$forest_ports
+    $ports$ring_ports$offset_ports$conditions$forest_ports
     output_scale_t output_scale = from_raw<output_scale_t>(words[$output_scale]);
     output_offset_t output_offset = from_raw<output_offset_t>(int32_t(words[$output_offset]));
     const uint32_t *cuts = words + $cuts, *lut = words + $lut;
@@ -125,7 +136,7 @@ driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *cod
     for (size_t i = 0; i < n; i++) {
         $input_t event[$n_features];
         for (int j = 0; j < $n_features; j++)
-            event[j] = events[i * $n_features + j];$rings
+            event[j] = events[i * $n_features + j];$rings$offsets
         latent_t latent[$n_latent];$core
         sum_t score = 0;
         for (int j = 0; j < $n_latent; j++) {
@@ -150,10 +161,13 @@ driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *cod
 def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
     layout, score, latent = model.layout, model.score, model.latent.result_type
     names = [field for field, _ in ports]
-    ring_ports = rings = conditions = ""
+    ring_ports = rings = offset_ports = offsets = conditions = ""
     if model.rings:
         ring_ports, rings = _rings(model)
         names = ["effective_scale" if field == "input_scale" else field for field in names]
+    if model.is_energy.any():
+        offset_ports, offsets = _offsets(model)
+        names = ["effective_offset" if field == "input_offset" else field for field in names]
     if model.conditions:
         conditions = _conditions(model, dict(ports)["conditioning"])
         names = ["conditioned_bias" if field == "conditioning" else field for field in names]
@@ -187,6 +201,8 @@ def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
         ),
         ring_ports=ring_ports,
         rings=rings,
+        offset_ports=offset_ports,
+        offsets=offsets,
         conditions=conditions,
         include=include,
         forest_ports=forest_ports,
@@ -225,6 +241,15 @@ def _rings(model: Model) -> tuple[str, str]:
         **{name: model.layout[name].address for name in ("ring_scale", "input_scale")},
     )
     return ports, RING.substitute(size, effective_t=spelling(model.input.effective_type))
+
+
+def _offsets(model: Model) -> tuple[str, str]:
+    """The energies, and how those of an event that are there get their offsets."""
+    names = {"n_features": model.n_features, "offset_t": spelling(model.input.offset_type)}
+    ports = OFFSET_PORTS.substitute(
+        names, energies=_list(np.flatnonzero(model.is_energy)), input_offset=model.layout["input_offset"].address
+    )
+    return ports, OFFSET.substitute(names)
 
 
 def _forest(model: Model, shape: Shape, project: str, arguments: str) -> tuple[str, str]:

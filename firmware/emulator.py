@@ -85,7 +85,7 @@ class Emulator:
 
     def _latent(self, events: Integers, raws: dict[str, Integers], core: Sequence[Step]) -> Integers:
         model = self.model
-        x = _calibrate(events, 0, model.input, self._input_scale(events, raws), raws["input_offset"])
+        x = _calibrate(events, 0, model.input, self._input_scale(events, raws), self._input_offset(events, raws))
         x = _normalise(x, model.input.result_type.frac, model.normalisation)
         for step in core:
             x = step(x)
@@ -102,6 +102,11 @@ class Emulator:
         effective = np.tile(scale, (len(events), 1))
         effective[:, columns] = every[np.arange(len(columns)), model.ring_index(events)]
         return effective
+
+    def _input_offset(self, events: Integers, raws: dict[str, Integers]) -> Integers:
+        """The effective offset of each feature: (n_features,), or (n, n_features) where any differs from zero."""
+        offset = raws["input_offset"]
+        return offset * self.model.present(events) if offset.any() else offset
 
     def _score(self, latent: Integers) -> Integers:
         score, frac = self.model.score, self.model.latent.result_type.frac

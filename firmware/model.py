@@ -22,6 +22,8 @@ from firmware.payload import Layout, Payload
 __all__ = ["Condition", "Dense", "Feature", "Model", "Normalisation", "Registers", "Rings", "Score"]
 
 WORD = Fixed(WORD_BITS, WORD_BITS, signed=False)
+DEFINITION = 2
+"""Of the datapath: what the words of a model and its registers mean. Part of the model's id."""
 OPTIONAL = ("reconfigurable", "conditions", "forest")
 """What a description leaves out where it is not there: a model without it keeps its id."""
 SCORES = ("sum_of_squares", "squared_distance", "linear")
@@ -46,6 +48,7 @@ class Model:
 
     input registers → normalisation → dense layers → latent registers → score → output registers
     → LUT (codes below 2^lut_bits) → cuts (accept when code >= cut).
+    Nothing is added to an energy of code 0, which says that there is no object: it is 0 whatever its input offset.
     In place of dense layers there may be a forest, whose one value is the sum of its trees' scores; it is the nominal
     one, and as many registers hold it as it has nodes.
     An energy's input scale is multiplied by the `ring_scale` of the η ring that its object is in, where the
@@ -274,8 +277,21 @@ class Model:
         return np.array(self.ringed, dtype=np.int64).reshape(-1, len(RingedFeature._fields)).T
 
     @cached_property
+    def is_energy(self) -> NDArray[np.bool_]:
+        """Which features are energies, (n_features,)."""
+        return np.array([feature.kind in ENERGIES for feature in self.features])
+
+    def present(self, events: NDArray[Any]) -> NDArray[np.bool_]:
+        """Where the input offset is added, (n, n_features): everywhere but to an energy of code 0.
+
+        Args:
+            events: hardware integers (n, n_features).
+        """
+        return np.asarray((events != 0) | ~self.is_energy)
+
+    @cached_property
     def id(self) -> str:
-        """SHA-256 of architecture, types and weights."""
+        """SHA-256 of architecture, types, weights and the definition of the datapath."""
         description, arrays = self.to_arrays()
         digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
         for name in sorted(arrays):
@@ -293,6 +309,7 @@ class Model:
             arrays |= {f"layers.{i}.weight": layer.weight, f"layers.{i}.bias": layer.bias}
         description = _describe(self)
         assert isinstance(description, dict)
+        description["definition"] = DEFINITION
         if self.forest is not None:
             arrays["forest.words"] = self.forest.words
         return description, arrays
@@ -302,9 +319,14 @@ class Model:
         """The model that `to_arrays` described.
 
         Raises:
-            ModelError: if a part is missing or does not fit.
+            ModelError: if a part is missing or does not fit, or the model is of another definition of the datapath.
         """
         try:
+            if (definition := description.get("definition", 1)) != DEFINITION:
+                raise ModelError(
+                    f"the model is of definition {definition} of the datapath, expected {DEFINITION}: make its package "
+                    "anew with driftd model train or import, and its firmware"
+                )
             return cls(
                 name=description["name"],
                 features=tuple(Feature(**_types(feature)) for feature in description["features"]),

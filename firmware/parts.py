@@ -9,7 +9,10 @@ from firmware.errors import ModelError
 from firmware.fixed import Fixed, Integers
 
 ENERGIES = ("pt", "energy")
-"""Kinds of feature that an energy scale acts on; angles are left alone."""
+"""Kinds of feature that an energy scale acts on; angles are left alone.
+
+Code 0 of such a feature says that there is no object.
+"""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def check_identity(board: Board, stream: str, model_id: str, layout: Layout, nam
     if found["model_id"] != model_id:
         same = found["n_words"] == layout.n_words
         differences.append(
-            "its bank has the same size, so weights, types, rings or names differ"
+            "its bank has the same size, so weights, types, rings, names or definition differ"
             if same
             else "its bank has another size, so inputs, latent values, cuts or LUT differ"
         )

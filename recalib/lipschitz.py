@@ -32,9 +32,12 @@ def bounds(model: Model, payload: Payload) -> Floats:
     datapath: a neuron that is never active passes no slope on, one that may be passes any between none
     and all, and a number that always saturates has none. It bounds the datapath without its roundings,
     its wraps and what jumps to zero (SAT_ZERO). With rings, the slope in an energy is the steepest of
-    all rings of its object, and the object is taken to stay in its ring. Of a forest, which has no slope, it is the
-    largest change over `STEP` of an input's range, over that distance. After S. Gowal et al.,
-    arXiv:1810.12715, and, for the slopes, L. Weng et al., arXiv:1804.09699.
+    all rings of its object, and the object is taken to stay in its ring. Where an object of code x comes in
+    place of none (code 0), its offset comes with it: that is a step, of |scale · x + offset| behind the
+    registers, and no slope; over it the score changes by at most the bound times the step over the scale. Of
+    a forest, which has no slope, it is the largest change over `STEP` of an input's range, over that distance,
+    of an object that is there. After S. Gowal et al., arXiv:1810.12715, and, for the slopes, L. Weng et al.,
+    arXiv:1804.09699.
     """
     state = _inputs(model, payload) if model.forest is None else _forest(model, payload)
     for layer in model.layers_under(payload):
@@ -52,10 +55,11 @@ def rise(model: Model, payload: Payload, nominal: Payload) -> float:
 
 
 def _inputs(model: Model, payload: Payload) -> Slopes:
-    """Behind the normalisation; each value depends on its own input alone."""
+    """Behind the normalisation; each value depends on its own input alone, that of no object is within its limits."""
     least, most = _scales(model, payload)
     low, high = (limit.astype(np.float64) for limit in model.limits)
     ends = np.stack([low * least, low * most, high * least, high * most]) + payload.value("input_offset")
+    ends = np.concatenate([ends, np.where(model.is_energy, 0.0, ends)])
     state = Slopes(ends.min(axis=0), ends.max(axis=0), np.diag(least), np.diag(most))
     state = _cast(state, model.input.result_type)
     n = model.normalisation

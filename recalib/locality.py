@@ -329,7 +329,7 @@ def _calibrated(model: Model, events: NDArray[np.int16], base: Payload) -> Float
     if model.rings:
         columns = [feature.energy for feature in model.ringed]
         found[:, columns] *= base.value("ring_scale")[model.ring_index(events)]
-    return np.asarray(found + base.value("input_offset"), np.float64)
+    return np.asarray(found + base.value("input_offset") * model.present(events), np.float64)
 
 
 @dataclass(frozen=True, eq=False)

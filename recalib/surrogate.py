@@ -215,6 +215,7 @@ class Surrogate:
         x = _Span(0, low.astype("f8"), high.astype("f8"))
         effective = step.effective_type if model.rings else step.scale_type
         self.ringed = self.tensor([column.energy for column in model.ringed]).long()
+        self._is_energy = torch.tensor(model.is_energy, device=self.device)
         self._effective = _Cast(step.effective_type, _ANY, exact)
         self._input = _Cast(step.result_type, x.times(_Span.of(effective)).plus(_Span.of(step.offset_type)), exact)
         offset = n.offset.astype("f8")
@@ -324,6 +325,17 @@ class Surrogate:
         held = self._effective(scale[:, self.ringed] * factors / lsb) * lsb
         return scale.index_copy(1, self.ringed, held)
 
+    def effective_offset(self, events: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
+        """The input offsets, which an energy of code 0 does not get and has no slope in.
+
+        (n, n_features), or the input offsets as they are where every one is a constant 0. They may be given for each
+        event, as (n, n_features).
+        """
+        offset = registers["input_offset"]
+        if not offset.requires_grad and not bool(offset.any()):
+            return offset
+        return torch.where(self._is_energy & (events == 0), 0.0, offset)
+
     def core(self, events: Tensor, registers: Mapping[str, Tensor], scale: Tensor | None = None) -> Tensor:
         """Input registers, normalisation and network: (n, n_latent), before the latent registers.
 
@@ -337,7 +349,8 @@ class Surrogate:
         if scale is None:
             scale = self.effective_scale(events, registers)
         lsb = self.model.input.result_type.lsb
-        x = self._input(torch.addcmul(registers["input_offset"] / lsb, events, scale / lsb)).to(self._inside)
+        offset = self.effective_offset(events, registers)
+        x = self._input(torch.addcmul(offset / lsb, events, scale / lsb)).to(self._inside)
         x = self._subtract(x * self._to_subtract - self._offset.to(self._inside))
         x = self._shift(x * self._factor.to(self._inside))
         x = self._normalised(x * self._to_normalised)

@@ -1,6 +1,7 @@
 // Reconfigurable registers, y = cast(x * scale + offset), for N numbers: 2 clocks.
 module calibrate #(
     parameter int N = 1,
+    parameter bit [N-1:0] ENERGY = '0,  // where an x of 0 says that there is no object: nothing is added to it
     parameter int X_WIDTH = 1,
     parameter int X_FRAC = 0,
     parameter bit X_SIGNED = 0,
@@ -35,7 +36,9 @@ module calibrate #(
         for (genvar i = 0; i < N; i++) begin : number
             wire [X_WIDTH-1:0] a = x[i*X_WIDTH+:X_WIDTH];
             wire [SCALE_WIDTH-1:0] b = scale[i*SCALE_WIDTH+:SCALE_WIDTH];
-            wire [OFFSET_WIDTH-1:0] c = offset[i*OFFSET_WIDTH+:OFFSET_WIDTH];
+            logic absent;
+            always_ff @(posedge clk) absent <= ENERGY[i] && a == 0;
+            wire [OFFSET_WIDTH-1:0] c = absent ? '0 : offset[i*OFFSET_WIDTH+:OFFSET_WIDTH];
             wire signed [PRODUCT_WIDTH-1:0] wide_a = PRODUCT_WIDTH'($signed({X_SIGNED && a[X_WIDTH-1], a}));
             wire signed [PRODUCT_WIDTH-1:0] wide_b = PRODUCT_WIDTH'($signed({SCALE_SIGNED && b[SCALE_WIDTH-1], b}));
             wire signed [SUM_WIDTH-1:0] wide_c = SUM_WIDTH'($signed({OFFSET_SIGNED && c[OFFSET_WIDTH-1], c}));

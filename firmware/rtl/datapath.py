@@ -155,7 +155,7 @@ class _Pipeline:
         if model.rings:
             scale = self._ringed_scale()
             x = self._later(x, n * model.input_type.width, 0)
-        x = self._calibrate("input", x, n, model.input_type, model.input, scale)
+        x = self._calibrate("input", x, n, model.input_type, model.input, scale, model.is_energy)
         parameters = {
             "N": n,
             "OFFSET_WIDTH": norm.offset_type.width,
@@ -190,10 +190,18 @@ class _Pipeline:
         return self._part("rings", "effective_scale", width, parameters, clk="clk", x="event_in", **ports)
 
     def _calibrate(
-        self, name: str, x: str, n: int, given: Fixed, registers: Registers, scale: str | None = None
+        self,
+        name: str,
+        x: str,
+        n: int,
+        given: Fixed,
+        registers: Registers,
+        scale: str | None = None,
+        energy: ArrayLike | None = None,
     ) -> str:
         parameters = {
             "N": n,
+            "ENERGY": _literal(np.zeros(n) if energy is None else energy, 1),
             **_type("X", given),
             **_type("SCALE", registers.scale_type),
             **_type("OFFSET", registers.offset_type),

@@ -60,7 +60,7 @@ def nominal(model: Model) -> Payload:
 
 @pytest.fixture(scope="session")
 def random_events() -> Callable[[Model, int, int], Events]:
-    """Events of a model, number and seed: flat in every range, a fifth of them at corners of it."""
+    """Events of a model, number and seed: flat in every range, a fifth at corners of it, a fifth with half zeros."""
 
     def draw(model: Model, n: int, seed: int) -> Events:
         rng = np.random.default_rng(seed)
@@ -68,6 +68,8 @@ def random_events() -> Callable[[Model, int, int], Events]:
         events = rng.integers(low, high + 1, (n, model.n_features))
         corners = events[: n // 5]
         corners[:] = np.where(rng.random(corners.shape) < 0.5, low, high)
+        sparse = events[n // 5 : 2 * (n // 5)]
+        sparse[rng.random(sparse.shape) < 0.5] = 0
         return events
 
     return draw

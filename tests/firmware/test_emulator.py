@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import firmware.emulator
 from firmware.emulator import CHUNK, Emulator
@@ -86,12 +88,12 @@ def test_events_are_independent_of_how_many_run_together(
 def test_input_registers_scale_and_shift_each_feature_on_its_own(
     model: Model, nominal: Payload, random_events: Callable[[Model, int, int], np.ndarray]
 ) -> None:
-    """Halving a feature in the registers is the same as halving it in the event."""
+    """Halving a feature in the registers is the same as halving it in the event; MET of 0 stays 0."""
     events = random_events(model, 1000, 4)
     events[:, 27:] = 0
     events[:, 0] &= ~1
     halved = events.copy()
-    halved[:, 0] = events[:, 0] // 2 + 3
+    halved[:, 0] = np.where(events[:, 0] > 0, events[:, 0] // 2 + 3, 0)
     scale, offset = nominal.value("input_scale"), nominal.value("input_offset")
     scale[0], offset[0] = 0.5, 3.0
     emulator = Emulator(model)
@@ -143,9 +145,16 @@ def test_the_scales_of_input_and_ring_multiply_rounded_half_up_and_saturate(
     scale: int, ring: int, effective: int
 ) -> None:
     """In raws of 2^-14; an energy of 1 passes this network as its own scale."""
+    model = one_energy()
+    payload = Payload.nominal(model, [1]).replace(input_scale=[scale, 1 << 14], ring_scale=np.full(32, ring))
+    assert Emulator(model).run(np.array([[1, 5]]), payload).latent.tolist() == [[effective]]
+
+
+def one_energy() -> Model:
+    """A network that passes one calibrated energy on, as a raw of 2^-14; its angle alone tells the ring."""
     wide, code = Fixed(25, 11), Fixed(24, 10, signed=False)
     registers = Registers(Fixed(16, 2, signed=False), Fixed(16, 10), wide)
-    model = Model(
+    return Model(
         "one energy and its angle",
         (Feature("pt", "jet", "pt", Fixed(9, 9)), Feature("eta", "jet", "eta", Fixed(9, 9))),
         (Rings("jet", 3, 32),),
@@ -158,8 +167,37 @@ def test_the_scales_of_input_and_ring_multiply_rounded_half_up_and_saturate(
         lut_bits=0,
         n_cuts=1,
     )
-    payload = Payload.nominal(model, [1]).replace(input_scale=[scale, 1 << 14], ring_scale=np.full(32, ring))
-    assert Emulator(model).run(np.array([[1, 5]]), payload).latent.tolist() == [[effective]]
+
+
+def test_an_offset_is_added_to_an_energy_that_is_there_and_to_every_angle() -> None:
+    model, lsb = one_energy(), 2.0**-14
+    first = model.layers[0]
+    payload = Payload.nominal(model, [1]).replace_values(input_scale=[1.5, 1.0], input_offset=[-7.0, 20.0])
+    events = np.array([[0, 3], [1, 3], [-1, 3], [100, 0]])
+    assert (Emulator(model).run(events, payload).latent * lsb).tolist() == [[0.0], [-5.5], [-8.5], [143.0]]
+    angle = replace(model, layers=(replace(first, weight=first.weight[::-1]),))
+    payload = Payload(angle.id, angle.layout, payload.words)
+    assert (Emulator(angle).run(events, payload).latent * lsb).tolist() == [[23.0], [23.0], [23.0], [20.0]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(gain=st.floats(0.7, 1.4), pedestal=st.floats(-30, 60))
+def test_a_gain_and_a_pedestal_of_the_objects_are_undone_up_to_rounding_and_no_object_stays_none(
+    gain: float, pedestal: float
+) -> None:
+    """Codes are rounded by half a unit and the registers by half of theirs; an object that the drift took is gone."""
+    model = one_energy()
+    codes = np.arange(139)
+    drifted = np.where(codes > 0, np.maximum(np.rint(gain * codes + pedestal), 0), 0).astype(np.int64)
+    payload = Payload.nominal(model, [1]).replace_values(
+        input_scale=[1 / gain, 1.0], input_offset=[-pedestal / gain, 0.0]
+    )
+    events = np.stack([drifted, np.zeros_like(codes)], axis=1)
+    energy = model.latent.result_type.value(Emulator(model).run(events, payload).latent[:, 0])
+    there = drifted > 0
+    rounding = 0.5 / gain + drifted * model.input.scale_type.lsb / 2 + model.input.offset_type.lsb / 2
+    assert (np.abs(energy - codes) <= rounding + 1e-9)[there].all()
+    assert not energy[~there].any()
 
 
 def test_rings_of_scale_one_change_nothing(

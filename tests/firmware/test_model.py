@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import firmware.model
 from firmware.errors import ModelError, PayloadError
 from firmware.fixed import Fixed
 from firmware.model import Condition, Feature, Model, Rings, Score
@@ -37,6 +38,31 @@ def test_every_part_of_a_model_is_in_its_id(model: Model) -> None:
         replace(model, features=(replace(model.features[0], object="sum"), *model.features[1:])),
     ]
     assert len({model.id, *(other.id for other in others)}) == len(others) + 1
+
+
+def test_a_model_of_another_definition_of_the_datapath_is_another_and_is_refused(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that says nothing of it is of the first, which added offsets to objects that were not there."""
+    description, arrays = model.to_arrays()
+    own = model.id
+    undefined = {name: part for name, part in description.items() if name != "definition"}
+    with pytest.raises(ModelError, match="of definition 1 of the datapath, expected 2: make its package anew"):
+        Model.from_arrays(undefined, arrays)
+    monkeypatch.setattr(firmware.model, "DEFINITION", 3)
+    assert replace(model).id != own
+    with pytest.raises(ModelError, match="of definition 2 of the datapath, expected 3"):
+        Model.from_arrays(description, arrays)
+
+
+def test_an_input_offset_is_added_where_there_is_an_object(model: Model) -> None:
+    events = np.zeros((2, 57), dtype=np.int16)
+    events[1, :3] = [7, 0, 3]
+    present = model.present(events)
+    kinds = np.array([feature.kind for feature in model.features])
+    assert (present[0] == (kinds != "pt")).all()
+    assert np.flatnonzero(present[1] != present[0]).tolist() == [0]
+    assert model.is_energy.tolist() == (kinds == "pt").tolist()
 
 
 def test_float_weights_are_rounded_to_the_grid_and_saturate() -> None:

@@ -164,7 +164,7 @@ def test_a_board_of_another_model_is_refused_naming_each_difference(
     assert f"model_id is '{rig.model.id}', expected '{other.model_id}'" in str(caught.value)
     assert "magic" not in str(caught.value)
     assert "n_words" not in str(caught.value)
-    assert "its bank has the same size, so weights, types, rings or names differ" in str(caught.value)
+    assert "its bank has the same size, so weights, types, rings, names or definition differ" in str(caught.value)
     assert steps_of(ledger, 1) == ["prove done", "identify failed"]
     assert board.state(STREAM).shadow_crc == rig.nominal.crc
     assert check_identity(board, STREAM, rig.model.id, rig.model.layout, "gt").epoch == rig.registers.epoch

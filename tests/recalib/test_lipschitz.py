@@ -93,7 +93,10 @@ def test_no_gradient_is_larger(name: str, seed: int | None) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_no_finite_difference_is_larger(name: str) -> None:
-    """Of one energy or φ in each event, over steps small and large; an η stays, and with it the ring."""
+    """Of one energy or φ in each event, over steps small and large; an η stays, and with it the ring.
+
+    Where there was no object before, or is none behind, the step is that of what the registers make of it.
+    """
     model = MODELS[name]
     payload, random = turned(model, 3), np.random.default_rng(8)
     x = events(model, 4000, 9)
@@ -104,9 +107,14 @@ def test_no_finite_difference_is_larger(name: str) -> None:
     y[rows, which] = np.clip(
         x[rows, which] + random.choice([-300, -20, -1, 1, 20, 300], len(x)), low[which], high[which]
     )
+    at = {field.name: torch.from_numpy(payload.value(field.name)) for field in payload.layout.fields}
+    scale = Surrogate(model, exact=False).effective_scale(torch.from_numpy(x), at).numpy()
+    offset = at["input_offset"].numpy()
+    step = ((y - x) * scale + offset * model.present(y) - offset * model.present(x)) / scale
+    assert (model.present(x) != model.present(y)).sum() > 300
     change = (scores(model, payload, torch.from_numpy(y)) - scores(model, payload, torch.from_numpy(x))).abs().numpy()
     assert change.max() > 0
-    assert (change <= bounds(model, payload)[which] * np.abs(y - x)[rows, which] * (1 + 1e-9) + 1e-6).all()
+    assert (change <= bounds(model, payload)[which] * np.abs(step)[rows, which] * (1 + 1e-9) + 1e-6).all()
 
 
 def test_the_bound_is_of_use() -> None:
@@ -127,6 +135,29 @@ def test_an_input_that_no_neuron_reads_has_no_slope() -> None:
     found = bounds(model, Payload.nominal(model, CUTS))
     assert found[5] == 0
     assert (np.delete(found, 5) > 0).all()
+
+
+def test_what_is_felt_only_beside_no_object_counts() -> None:
+    """e/γ / 2⁵, at most 15.97, less MET / 2⁵, which with an offset of 511 is more wherever there is any."""
+    weights = [np.zeros((n, k)) for n, k in pairwise(SIZES)]
+    for weight in weights:
+        weight[0, 0] = 1
+    weights[0][0, 0], weights[0][3, 0] = -1, 1
+    model = Model.axol1tl("veto", weights, [np.zeros(k) for k in SIZES[1:]], np.full(57, 5), np.zeros(57), n_cuts=2)
+    assert [model.features[i].name for i in (0, 3)] == ["met_pt", "eg0_pt"]
+    payload = Payload.nominal(model, CUTS).replace_values(input_offset=511.0 * (np.arange(57) == 0))
+    x = torch.zeros(1, 57, dtype=torch.float64)
+    x[0, 3] = 500
+    felt = scores(model, payload, x) - scores(model, payload, x - 10 * (torch.arange(57) == 3))
+    assert 0 < float(felt) <= 10 * bounds(model, payload)[3]
+
+
+def test_an_offset_is_no_slope() -> None:
+    """Of the path of one input alone: its steps are as steep, whatever comes with the object."""
+    model = MODELS["small"]
+    nominal = Payload.nominal(model, CUTS)
+    offset = nominal.replace_values(input_offset=np.where(model.is_energy, 4.0, 0.0))
+    assert rise(model, offset, nominal) == pytest.approx(1, rel=0.05)
 
 
 def test_neurons_that_are_never_active_pass_nothing_on() -> None:

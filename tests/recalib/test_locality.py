@@ -104,6 +104,16 @@ def test_energies_are_looked_at_as_the_registers_correct_them(lab: Lab) -> None:
     assert looked_at(lab, drifted, base).excess == ""
 
 
+def test_an_offset_makes_no_objects_where_there_are_none(lab: Lab) -> None:
+    """Absent jets have an η and a φ of 0: ten GeV more would put them all in one place."""
+    sample = lab.sample()
+    jets = np.array([f.object == "jet" and f.kind == "pt" for f in lab.package.model.features])
+    base = lab.nominal.replace_values(input_offset=np.where(jets, 20.0, 0.0))
+    drifted = replace(sample, codes=lab.emulator.codes(sample.events, base))
+    assert (sample.events[:, jets] == 0).sum() > 10_000
+    assert looked_at(lab, drifted, base).excess == ""
+
+
 def test_with_a_local_excess_no_scale_is_turned_and_a_human_is_asked(lab: Lab) -> None:
     sample = lab.sample(response=Response(hot_tower=0.005))
     proposal = lab.engine.propose(lab.request(sample, knobs=("threshold", "input_scale", "output_scale")))

@@ -25,7 +25,7 @@ def turned(base: Payload, seed: int) -> Payload:
     return base.replace_values(
         input_scale=random.uniform(0.8, 1.2, base.layout["input_scale"].size),
         ring_scale=random.uniform(0.8, 1.2, base.layout["ring_scale"].size),
-        input_offset=random.uniform(-2, 2, base.layout["input_offset"].size),
+        input_offset=random.uniform(-20, 20, base.layout["input_offset"].size),
         latent_scale=random.uniform(0.8, 1.2, base.layout["latent_scale"].size),
         latent_offset=random.uniform(-0.3, 0.3, base.layout["latent_offset"].size),
         output_scale=[1.07],
@@ -81,7 +81,7 @@ def test_gradient_of_the_unrounded_datapath_agrees_with_finite_differences(lab: 
     events = torch.from_numpy(lab.events(50_000)[:300].astype(np.float64))
     at = registers(turned(lab.nominal, 1))
     random = torch.Generator().manual_seed(2)
-    for name in ("input_scale", "ring_scale", "latent_scale", "latent_offset", "output_scale"):
+    for name in ("input_scale", "input_offset", "ring_scale", "latent_scale", "latent_offset", "output_scale"):
         way = torch.randn(len(at[name]), generator=random, dtype=torch.float64)
         leaf = at[name].clone().requires_grad_()
         (gradient,) = torch.autograd.grad(surrogate(events, at | {name: leaf}).sum(), leaf)
@@ -193,6 +193,20 @@ def test_a_ring_pulls_on_the_events_in_it_alone(lab: Lab) -> None:
     inside = torch.stack([(index == ring).any(dim=1) for ring in range(own.shape[1])], dim=1)
     assert not slopes[~inside].any()
     assert slopes[inside].any()
+
+
+@pytest.mark.parametrize("offset", [0.0, 7.0])
+def test_an_offset_pulls_on_the_objects_that_are_there_alone(lab: Lab, offset: float) -> None:
+    """And on angles, whose code 0 is an angle."""
+    model, surrogate = lab.package.model, Surrogate(lab.package.model)
+    events = torch.from_numpy(lab.events(50_000)[:300].astype(np.float64))
+    own = torch.full(events.shape, offset, dtype=torch.float64).requires_grad_()
+    (slopes,) = torch.autograd.grad(surrogate(events, registers(lab.nominal) | {"input_offset": own}).sum(), own)
+    zero, energy = events == 0, torch.tensor([feature.kind == "pt" for feature in model.features])
+    assert (zero & energy).sum() > 1000
+    assert not slopes[zero & energy].any()
+    assert slopes[~zero & energy].any()
+    assert slopes[zero & ~energy].any()
 
 
 def test_straight_through_slope_is_that_of_the_emulator_over_a_visible_step(lab: Lab) -> None:
