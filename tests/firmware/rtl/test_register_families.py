@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -26,10 +26,12 @@ from firmware.standing import Outcome
 from firmware.transaction import Transaction
 from firmware.uhal_board import UhalBoard
 from firmware.validation import Validation
-from tests.firmware.networks import odd_models
+from tests.firmware.networks import registered_models
 from tests.firmware.rig import RUN, STREAM
+from tests.firmware.rtl.test_agreement import Pair
 
 NETWORK = ("ring_scale", "conditioning", "weights", "biases")
+ALL_BITS = 0xFFFFFFFF
 CROSSING = Path(__file__).with_name("crossing.cpp")
 
 Events = np.ndarray
@@ -88,20 +90,9 @@ class Stand:
         np.testing.assert_array_equal(accepts, expected.accepts)
 
 
-def networks() -> dict[str, Model]:
-    """By what their registers hold."""
-    known = odd_models()
-    return {
-        "weights": replace(known["weights"], rings=(), lut_bits=0, n_cuts=1),
-        "weights and rings": known["weights"],
-        "a condition": replace(known["condition"], rings=()),
-        "conditions, weights and rings": known["conditions"],
-    }
-
-
-@pytest.fixture(scope="module", params=networks())
+@pytest.fixture(scope="module", params=registered_models())
 def model(request: pytest.FixtureRequest) -> Model:
-    return networks()[request.param]
+    return registered_models()[request.param]
 
 
 def standing(model: Model, nominal: Payload, bank: DecidingBank, cache: Path) -> Iterator[Stand]:
@@ -184,7 +175,10 @@ def test_every_word_is_that_of_numpy_integers_on_the_way_into_the_active_bank_an
 
 
 def test_no_event_sees_registers_of_both_banks(hardware: Stand, random_events: Drawn) -> None:
-    """Swapped between events of any distance, with a write on its heels into the bank that those before still need."""
+    """Swapped between events of any distance, with a write on its heels into the bank that those before still need.
+
+    What is written is any register, or the one that the last of these events needs last: the other side of its cut.
+    """
     hardware.power_on()
     bank, board, registers, emulator = hardware.bank, hardware.board, hardware.registers, hardware.emulator
     assert isinstance(bank, CrossingBank)
@@ -195,11 +189,13 @@ def test_no_event_sees_registers_of_both_banks(hardware: Stand, random_events: D
         board.write_shadow(STREAM, payload.words)
         board.preview(STREAM, int(spacing > 1))
         assert board.arm(STREAM, generation, registers.ls + 1, payload.crc).armed
+        first, parts = -(-boundary // spacing), [emulator.run(events, each) for each in (active, payload)]
         at, word = int(random.integers(len(payload.words))), int(random.integers(1 << 32))
+        if boundary % 2:
+            at, word = model.layout["cuts"].address, 0 if not parts[0].accepts[first - 1, 0] else ALL_BITS
         with registers.lock:
             registers.ls += 1
             codes, accepts, banks = bank.cross(events, spacing, boundary, registers.ls, SHADOW + at, word)
-        first, parts = -(-boundary // spacing), [emulator.run(events, each) for each in (active, payload)]
         assert codes.tolist() == [*parts[0].codes[:first], *parts[1].codes[first:]]
         assert accepts.tolist() == [*parts[0].accepts[:first].tolist(), *parts[1].accepts[first:].tolist()]
         assert banks.tolist() == [1 - generation % 2] * first + [generation % 2] * (60 - first)
@@ -212,6 +208,13 @@ def test_no_event_sees_registers_of_both_banks(hardware: Stand, random_events: D
         changed += (parts[0].codes != parts[1].codes).mean() > 0.5
         active, before = payload, accepts[first:]
     assert changed > 8
+
+
+def test_both_banks_say_the_same_whatever_is_done_to_them(hardware: Stand) -> None:
+    """The same operations drawn for the hardware and for emulated registers around NumPy integers."""
+    assert isinstance(hardware.bank, RtlBank)
+    emulated = EmulatedBank(hardware.model, hardware.nominal, hardware.emulator.run)
+    Pair(hardware.bank, emulated, seed=1).run(300)
 
 
 def test_a_bank_that_is_written_in_part_or_again_after_it_was_armed_decides_nothing(
