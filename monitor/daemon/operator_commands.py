@@ -11,7 +11,7 @@ import time
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import click
 import httpx
@@ -225,8 +225,9 @@ def proposal() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, as it is stored.")
 @connected
 def show(name: str, plot: Path | None, as_json: bool, client: Client) -> None:
-    """Print the proposal NAME: 4 characters of its name or more, or a file that --json wrote."""
-    _show(_read(Path(name)) if Path(name).is_file() else _stored(client, name), plot, as_json)
+    """Print the proposal NAME: any unique beginning of its name, or a file that --json wrote."""
+    asked = f"/api/v1/proposals/{quote(name, safe='')}"
+    _show(_read(Path(name)) if Path(name).is_file() else client.get(asked), plot, as_json)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -239,15 +240,6 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         fail(EX_USAGE, f"{path} holds no proposal: {error!r}")
     return data
-
-
-def _stored(client: Client, name: str) -> dict[str, Any]:
-    for stream in client.get("/api/v1/status")["streams"]:
-        found: list[dict[str, Any]] = client.get(f"/api/v1/streams/{stream}/proposals")
-        for data in found:
-            if len(name) >= 4 and data["id"].startswith(name):
-                return data
-    fail(EX_NO_STREAM, f"no stream has a proposal {name!r}")
 
 
 def _order(client: Client, stream: str, word: str, **body: Any) -> None:

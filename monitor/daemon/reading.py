@@ -9,6 +9,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
+from firmware.ledger import LedgerError
 from monitor.daemon import access, answers, views
 from monitor.daemon.control import StreamControl
 from monitor.daemon.events import Events, Listener, TooManyClients
@@ -113,6 +114,15 @@ async def proposals(control: Control, newest: Limit) -> list[answers.Proposal]:
 async def proposal(control: Control, id: str) -> answers.Proposal:
     """By its name or any unique beginning of it."""
     return answers.Proposal(**_proposal(control, id))
+
+
+@router.get("/proposals/{id}", openapi_extra=VIEWER, responses=UNKNOWN, response_model_exclude_unset=True)
+async def proposal_of_any_stream(request: Request, id: str) -> answers.Proposal:
+    """By its name or any unique beginning of it, of whichever stream."""
+    try:
+        return answers.Proposal(**_service(request).ledger.proposal(id).data)
+    except LedgerError:
+        raise HTTPException(404, f"no proposal, or more than one, has a name that begins with {id[:64]!r}") from None
 
 
 @router.get("/streams/{stream}/proposals/{id}/changes", openapi_extra=VIEWER, responses=answers_with(404, 409))

@@ -132,6 +132,17 @@ def conditioned_models(distance: Model) -> dict[str, Model]:
     }
 
 
+def registered_models() -> dict[str, Model]:
+    """By what their registers hold of the network and its rings."""
+    known = odd_models()
+    return {
+        "weights": replace(known["weights"], rings=(), lut_bits=0, n_cuts=1),
+        "weights and rings": known["weights"],
+        "a condition": replace(known["condition"], rings=()),
+        "conditions, weights and rings": known["conditions"],
+    }
+
+
 def extreme_weights(model: Model) -> Iterator[Payload]:
     """Every weight and bias at one end of its register, or each at either, or none but one."""
     nominal, random = Payload.nominal(model, np.full(model.n_cuts, 100)), np.random.default_rng(6)

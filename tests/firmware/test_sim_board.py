@@ -21,7 +21,8 @@ import zmq
 from firmware.addresses import address_table
 from firmware.emulator import Emulator
 from firmware.errors import AddressTableError, FirmwareError
-from firmware.model import Model
+from firmware.fixed import Fixed
+from firmware.model import Condition, Model
 from firmware.package import Package
 from firmware.payload import Payload
 from firmware.process import Remote
@@ -40,9 +41,9 @@ PATIENCE_MS = 20_000
 
 
 def make_package(name: str, seed: int) -> Package:
-    """A network of random weights with cuts at 5 % and 1 %."""
+    """A network of random weights, some of them and a condition in registers, with cuts at 5 % and 1 %."""
     random = np.random.default_rng(seed)
-    shapes = ((57, 8), (8, 6), (6, 8))
+    shapes = ((58, 8), (8, 6), (6, 8))
     model = Model.axol1tl(
         name,
         [random.normal(0, 0.4, shape) for shape in shapes],
@@ -51,6 +52,8 @@ def make_package(name: str, seed: int) -> Package:
         np.zeros(57),
         lut_bits=6,
         n_cuts=2,
+        reconfigurable=True,
+        conditions=(Condition("pileup", Fixed(10, 4), nominal=0, low=-128, high=128),),
     )
     events = digitise(Generator(seed).draw(4000, 50))
     codes = Emulator(model).codes(events, Payload.nominal(model, [0, 0]))
@@ -347,7 +350,7 @@ def test_an_algorithm_of_other_inputs_is_refused(package: Package) -> None:
             shift=package.model.normalisation.shift[:56],
             offset=package.model.normalisation.offset[:56],
         ),
-        layers=(replace(first, weight=first.weight[:56]), *others),
+        layers=(replace(first, weight=np.delete(first.weight, 56, axis=0)), *others),
     )
     narrow = replace(
         package,
@@ -363,7 +366,14 @@ PACED = replace(QUICK, ls_seconds=0.25, duration_ls=100)
 
 
 def test_an_armed_payload_swaps_at_its_lumi_section(package: Package, client: Remote, paced: BoardSettings) -> None:
-    payload = package.nominal.replace_values(output_scale=1.5, cuts=package.nominal.value("cuts") + 5)
+    payload, random = package.nominal.replace_values(output_scale=1.5), np.random.default_rng(6)
+    payload = payload.replace(
+        ring_scale=random.integers(1 << 14, 1 << 15, payload.layout["ring_scale"].size),
+        conditioning=[-97],
+        weights=payload.raw("weights") + random.integers(-64, 64, payload.layout["weights"].size),
+        biases=-payload.raw("biases"),
+        cuts=payload.raw("cuts") + 5,
+    )
     with running([package], paced) as board:
         call(client, "open", board.board.status()["ipbus"])
         call(client, "stage", "axol1tl", fields(payload))
@@ -386,6 +396,7 @@ def test_an_armed_payload_swaps_at_its_lumi_section(package: Package, client: Re
     for batch in batches(messages):
         active = payload if batch.header.generation else package.nominal
         np.testing.assert_array_equal(emulator.codes(batch.events, active), batch.codes[batch.index])
+        assert (batch.codes[batch.index] != emulator.codes(batch.events, package.nominal)).any() == (active is payload)
 
 
 def test_preview_counts_what_the_shadow_bank_would_accept(

@@ -25,7 +25,7 @@ class Api:
         answers: dict[str, Any] = {
             STREAM: {"phase": "watching", "generation": 0, "reason": "a dry run"},
             f"{STREAM}/proposals": [*(self.new if self.asked else []), *self.old],
-            "/api/v1/status": {"streams": {"axol1tl": {}}},
+            f"/api/v1/proposals/{self.old[0]['id'][:8]}": self.old[0],
         }
         return answers[path]
 
@@ -74,6 +74,5 @@ def test_a_stored_proposal_is_shown_by_its_name_or_from_a_file(monkeypatch: pyte
     shown = run(monkeypatch, api, "proposal", "show", str(path), "--plot", str(plot))
     assert name[:12] in shown.output
     assert plot.read_bytes().startswith(b"%PDF")
-    assert run(monkeypatch, api, "proposal", "show", "ffff").exit_code == exits.EX_NO_STREAM
     path.write_text("[1]")
     assert run(monkeypatch, api, "proposal", "show", str(path)).exit_code == exits.EX_USAGE

@@ -14,7 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
+from firmware.ledger import Ledger
 from monitor.daemon.events import CLIENTS
+from monitor.daemon.exits import EX_NO_STREAM
+from tests.monitor.test_plots import proposal
 from tests.system.conftest import STREAM, Site
 
 BASE = f"/api/v1/streams/{STREAM}"
@@ -183,6 +186,7 @@ def test_a_command_that_cannot_be_written_down_is_not_carried_out(quiet: Site) -
         ("GET", "/api/v1/streams/cicada", 404),
         ("GET", "/api/v1/streams/<script>alert(1)</script>", 404),
         ("GET", f"{BASE}/proposals/ffff", 404),
+        ("GET", "/api/v1/proposals/ffff", 404),
         ("GET", f"{BASE}/payloads/ffff", 404),
         ("GET", f"{BASE}/payloads/nominal", 409),
         ("GET", f"{BASE}/windows?limit=0", 422),
@@ -209,6 +213,21 @@ def test_a_bad_request_is_answered_with_one_kind_of_error(quiet: Site, method: s
     assert b"content-type: application/json" in head
     assert b"nosniff" in head
     assert list(json.loads(body)) == ["error"]
+
+
+def test_a_proposal_is_shown_by_any_unique_beginning_of_its_name(quiet: Site) -> None:
+    """Of whichever stream, and however many came after it."""
+    made = [proposal(reason=f"number {i}").to_dict() for i in range(150)]
+    with Ledger(quiet.folder / "ledger.sqlite") as ledger:
+        for each, stream in zip(made, [STREAM, "cicada"] * 75, strict=True):
+            ledger.add_proposal(each["id"], stream, each)
+    for each in made[:2]:
+        name = next(n for n in range(1, 64) if sum(other["id"][:n] == each["id"][:n] for other in made) == 1)
+        shown = quiet.driftd("proposal", "show", each["id"][:name], "--json")
+        assert (shown.returncode, json.loads(shown.stdout)) == (0, each)
+    for no_name in (each["id"][: name - 1], "no?name", "fffff"):
+        refused = quiet.driftd("proposal", "show", no_name)
+        assert (refused.returncode, repr(no_name) in refused.stderr) == (EX_NO_STREAM, True)
 
 
 def test_an_announced_body_that_is_too_large_is_refused_before_it_is_sent(quiet: Site) -> None:

@@ -14,6 +14,7 @@ from firmware.model import Model
 from firmware.payload import Payload
 from firmware.rtl import top
 from firmware.verilator import Verilator
+from tests.firmware.networks import registered_models
 
 HERE = Path(__file__).parent
 SOURCES = (*top.PARTS, HERE / "bench.sv")
@@ -56,14 +57,23 @@ def test_case(results: dict[str, str], case: str) -> None:
     assert results[case] == ""
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """All of a stream with a small network."""
+def small() -> Model:
     random = np.random.default_rng(5)
     shapes = ((57, 6), (6, 4), (4, 3))
     weights, biases = ([random.normal(0, 0.3, shape[at:]) for shape in shapes] for at in (0, 1))
-    model = Model.axol1tl("small", weights, biases, np.full(57, 4), np.zeros(57), lut_bits=6, n_cuts=2)
-    return top.write(model, Payload.nominal(model, [100, 200]), tmp_path_factory.mktemp("sources"))
+    return Model.axol1tl("small", weights, biases, np.full(57, 4), np.zeros(57), lut_bits=6, n_cuts=2)
+
+
+NETWORKS = {"frozen": small(), **registered_models()}
+"""By what registers hold of the network itself."""
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def sources(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """All of a stream."""
+    model = NETWORKS[request.param]
+    nominal = Payload.nominal(model, np.full(model.n_cuts, 100))
+    return top.write(model, nominal, tmp_path_factory.mktemp("sources"))
 
 
 def test_verilator_has_nothing_to_remark(verilator: Verilator, sources: list[Path]) -> None:
