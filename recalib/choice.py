@@ -178,6 +178,8 @@ def choose(
     text += f", rates {_ratios(chosen)} of target"
     if chosen.turns_inputs:
         text += f", {chosen.explained:.0%} of the inputs' mismatch explained"
+    if chosen is cuts:
+        text += _more_alike(task, trials, chosen)
     return chosen, candidates, text
 
 
@@ -228,13 +230,26 @@ def _objections(task: Task, trial: Trial) -> Iterator[str]:
 
 
 def _less_alike(task: Task, trial: Trial, cuts: Trial | None) -> Iterator[str]:
-    """Whether cuts that are moved by themselves decide more like the undrifted trigger, on average over the cuts."""
-    if cuts is None or not trial.turns_inputs:
-        return
-    change, error = (each.mean() for each in trial.known.overlap_change(cuts.known, task.undrifted))
-    if change < -max(ESTIMATED, SIGMAS * error):
+    """Whether cuts that are moved by themselves decide more like the undrifted trigger."""
+    if cuts is not None and trial.turns_inputs and _alike(task, trial, cuts) < 0:
         mine, its = (_shares(t.known.overlap(task.undrifted)) for t in (trial, cuts))
         yield f"decides less like the undrifted trigger than moved cuts: overlaps about {mine}, with these {its}"
+
+
+def _more_alike(task: Task, trials: list[Trial], cuts: Trial) -> str:
+    """What to say of a correction of the inputs that would decide more like the undrifted trigger than moved cuts."""
+    better = [trial for trial in trials if trial.turns_inputs and _alike(task, trial, cuts) > 0]
+    if not better:
+        return ""
+    best = max(better, key=lambda trial: trial.known.overlap(task.undrifted).mean())
+    mine, its = (_shares(t.known.overlap(task.undrifted)) for t in (best, cuts))
+    return f"; {best.knob} would decide more like the undrifted trigger (overlaps about {mine} against {its})"
+
+
+def _alike(task: Task, trial: Trial, cuts: Trial) -> float:
+    """By how much its overlap is larger than that of moved cuts, on average over the cuts; 0 within errors."""
+    change, error = (float(each.mean()) for each in trial.known.overlap_change(cuts.known, task.undrifted))
+    return change if abs(change) > max(ESTIMATED, SIGMAS * error) else 0.0
 
 
 def _candidate(task: Task, trial: Trial, verdict: str) -> Candidate:

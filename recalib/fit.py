@@ -22,8 +22,8 @@ from recalib.forest import NAME as FOREST
 from recalib.forest import as_scales, forest_knob
 from recalib.gates import Subject, verdicts, vetoes
 from recalib.hidden import HiddenReference, HiddenTell
-from recalib.inputs import InputReference, Tell
-from recalib.knobs import Knob, Stage, condition_knob, mapped_lut, moved_cuts, scale_knob, weight_knob
+from recalib.inputs import InputReference, Pedestal, Tell
+from recalib.knobs import Knob, Stage, condition_knob, mapped_lut, moved_cuts, offset_knob, scale_knob, weight_knob
 from recalib.locality import locality
 from recalib.objective import Bins
 from recalib.proposal import Candidate, Proposal, Step
@@ -254,6 +254,8 @@ class Engine:
             return weight_knob(model, task.base, parts.tell_hidden, most)
         if name == "conditioning":
             return condition_knob(model, task.base, task.pileup)
+        if name == "input_offset":
+            return offset_knob(model, parts.tell, parts.pedestal, most)
         if name == FOREST:
             return forest_knob(model, parts.tell, most)
         return scale_knob(name, model, parts.tell, most)
@@ -301,6 +303,7 @@ class Engine:
             sample.n_eff,
             chosen.restores,
             task.locality,
+            task.inputs.typical,
             chosen.moves,
             chosen.errors,
         )
@@ -408,6 +411,10 @@ class _Parts:
             base = as_scales(self._surrogate.model, self._task.base)
             self._told[name] = self._task.inputs.tell(self._task.told, base, name)
         return self._told[name]
+
+    def pedestal(self, name: str) -> Pedestal | None:
+        """What they say of its scale and an offset together."""
+        return self._task.inputs.pedestal(self._task.told, as_scales(self._surrogate.model, self._task.base), name)
 
     def tell_hidden(self) -> HiddenTell:
         """What the numbers alone tell that the last layer gets."""

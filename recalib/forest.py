@@ -40,7 +40,7 @@ class ForestKnob(Knob):
     def payload(self, theta: Floats, base: Payload) -> Payload:
         return base.replace(**{NAME: self._forest(theta, base).words})
 
-    def per_move(self, value: Tensor, slope: Tensor) -> Tensor:
+    def per_move(self, field: str, value: Tensor, slope: Tensor) -> Tensor:
         raise NotImplementedError("a forest has steps, and no slope at a point")
 
     def _forest(self, theta: Floats, base: Payload) -> Forest:

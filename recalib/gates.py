@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from firmware.emulator import Emulator
 from firmware.hls import CompiledDatapath
@@ -22,11 +23,13 @@ from recalib.request import FitSettings
 from recalib.sample import EventSample
 from recalib.surrogate import Surrogate
 
+Floats = NDArray[np.float64]
+
 CHECKED = 4096
 """Events on which the executions of the datapath are compared."""
 
 CUT = "cuts"
-UNITS = {"weights": " of the trained norm", "biases": " of a column's norm"}
+UNITS = {"input_offset": " of a typical energy", "weights": " of the trained norm", "biases": " of a column's norm"}
 """What a step that is no ln is counted in."""
 
 MOVE_SIGMAS = 2.5
@@ -44,6 +47,7 @@ class Subject:
         before, after: what base and payload give on `events`, which neither fit nor choice has seen.
         n_events, n_eff: of the whole sample.
         locality: what of the drift is confined to few codes.
+        typical: energy of each feature (n_features,).
         moves: what was turned by how much, and `errors` the standard errors of those that a fit has found.
     """
 
@@ -61,13 +65,18 @@ class Subject:
     n_eff: float
     restores: bool
     locality: Locality
+    typical: Floats
     moves: Mapping[str, float]
     errors: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def move(self) -> float:
         """The largest |ln| of a scale's or cut's step, or the largest relative step of weights or of the LUT."""
-        return max(_moves(self.package.model, self.base, self.payload).values())
+        return max(self.steps(self.base).values())
+
+    def steps(self, base: Payload) -> dict[str, float]:
+        """The largest relative step in each field from another payload."""
+        return _moves(self.package.model, base, self.payload, self.typical)
 
 
 def verdicts(subject: Subject) -> tuple[Gate, ...]:
@@ -144,9 +153,7 @@ def _rates(s: Subject) -> Iterator[Gate]:
 
 
 def _steps(s: Subject) -> Iterator[Gate]:
-    wanted, nominal = s.settings, s.package.nominal
-    model = s.package.model
-    step, total = _moves(model, s.base, s.payload), _moves(model, nominal, s.payload)
+    wanted, step, total = s.settings, s.steps(s.base), s.steps(s.package.nominal)
     largest = max(step.values())
     text = f"the largest relative step is {largest:.4f}, at least {wanted.min_move:g}"
     yield Gate("minimal move", largest, wanted.min_move, largest >= wanted.min_move, text)
@@ -201,9 +208,10 @@ def _differences(s: Subject, events: "np.typing.NDArray[np.integer]", payload: P
     return int(np.count_nonzero((ours.codes != theirs.codes) | (ours.accepts != theirs.accepts).any(axis=1)))
 
 
-def _moves(model: Model, base: Payload, payload: Payload) -> dict[str, float]:
+def _moves(model: Model, base: Payload, payload: Payload, typical: Floats) -> dict[str, float]:
     """The largest |ln| of the steps in each field of scales, in the cuts and the forest, and the LUT's over its size.
 
+    Of input offsets it is the step over a typical energy (n_features,).
     Of conditions it is the step over the range trained on; of weights the largest step of those of one input over
     their trained norm, of biases over `bias_unit`.
     """
@@ -212,6 +220,8 @@ def _moves(model: Model, base: Payload, payload: Payload) -> dict[str, float]:
         if part.name.endswith("_scale") or part.name == CUT:
             old, new = base.value(part.name), payload.value(part.name)
             moves[part.name] = float(np.abs(np.log(np.maximum(new, 1e-9) / np.maximum(old, 1e-9))).max())
+    offset = np.abs(payload.value("input_offset") - base.value("input_offset"))
+    moves["input_offset"] = float((offset / typical).max())
     if model.forest is not None:
         moves[forest.NAME] = forest.move(model, base, payload)
     if model.has_weights:

@@ -1,11 +1,12 @@
 """Whether inputs look like the reference's: the evidence that tells a scale from a lost acceptance."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import rel_entr
 
 from firmware.model import Model
@@ -29,6 +30,8 @@ ENERGY_SHARES = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.997)
 ANGLE_BINS = 16
 ENTRIES = 30
 """Energies with fewer of them at and above move in proportion to those with so many."""
+STEP = 0.02
+"""Of ln(scale), and of an offset in units of a typical energy: over which a curvature is told."""
 SEEN = 5.0
 """Standard errors by which a scale must differ from none to be taken from the energies."""
 
@@ -132,6 +135,22 @@ class Tell:
     spread: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Pedestal:
+    """ln of a scale and an offset that together bring an object type's energies nearest to the reference's.
+
+    Args:
+        offset: what is added behind the scale, in units of `unit`.
+        unit: the typical energy of such an object, in codes.
+    """
+
+    scale: float
+    offset: float
+    scale_error: float
+    offset_error: float
+    unit: float
+
+
 class InputReference:
     """Pooled input histograms of the reference events, by object type.
 
@@ -141,15 +160,20 @@ class InputReference:
     Args:
         events: reference events (n, n_features).
         weights: (n,).
+
+    Attributes:
+        typical: of each feature (n_features,) the mean energy over the energy, Σe²/Σe, by object type; else 1.
     """
 
     def __init__(self, model: Model, events: Events, weights: Floats) -> None:
         self._model = model
         self._kinds = [kind for kind in _kinds(model) if (events[:, kind.energies] > 0).any()]
+        self.typical = np.ones(model.n_features)
         self._edges: dict[str, Floats] = {}
         self._angle_edges: dict[str, list[Floats]] = {}
         for kind in self._kinds:
             energy = events[:, kind.energies]
+            self.typical[kind.energies] = (weights @ energy.astype(np.float64) ** 2).sum() / (weights @ energy).sum()
             each = np.broadcast_to(weights[:, None], energy.shape)
             floor = kind.floor(energy)
             hard = energy > floor
@@ -230,6 +254,34 @@ class InputReference:
         gain = 2 * (each.sum(axis=0).min() - each.min(axis=1).sum()) / noise
         return Tell(scale, error, rings, errors, float((gain - heard.sum()) / np.sqrt(2 * max(heard.sum(), 1))))
 
+    def pedestal(self, observed: Observed, payload: Payload, name: str) -> Pedestal | None:
+        """What the energies alone tell of an object type's scale and offset behind the payload's registers.
+
+        The estimate of maximum likelihood, as in `tell`; None where a scale alone is as good within statistics.
+        """
+        kind = next((kind for kind in self._kinds if kind.name == name), None)
+        if kind is None:
+            return None
+        noise, unit = observed.noise + self._observed.noise, float(self.typical[kind.energies[0]])
+        expected = kind.shared(self._expected[name].sum(axis=0))
+
+        def surprise(move: Floats) -> float:
+            filled = self._fill(observed, kind, payload, np.exp(move[0]), move[1] * unit)
+            return float(self._divergence(kind.shared(filled.sum(axis=0)), expected)) / noise
+
+        ends = SCALES[0], SCALES[-1]
+        alone = minimize_scalar(lambda scale: surprise(np.array([scale, 0.0])), bounds=ends, method="bounded")
+        simplex = np.array([alone.x, 0.0]) + STEP * np.array([[0, 0], [1, 0], [0, 1]])
+        best = minimize(surprise, simplex[0], method="Nelder-Mead", options={"initial_simplex": simplex})
+        if 2 * (alone.fun - best.fun) < SEEN**2:
+            return None
+        curvature = _hessian(surprise, best.x)
+        if np.linalg.eigvalsh(curvature)[0] <= 0:
+            return None
+        errors = np.sqrt(np.diag(np.linalg.inv(curvature)))
+        (scale, offset), (scale_error, offset_error) = best.x.tolist(), errors.tolist()
+        return Pedestal(scale, offset, scale_error, offset_error, unit)
+
     def undrifted(self, observed: Observed, events: Events) -> Events:
         """The events (n, n_features) with each energy moved to where the reference has as many above it.
 
@@ -262,8 +314,14 @@ class InputReference:
         at[-1] = kind.top
         return np.append(0, np.rint(at).clip(0, kind.top)).astype(np.int64)
 
-    def _fill(self, observed: Observed, kind: _Kind, payload: Payload, factor: float = 1.0) -> Floats:
-        """Entries per crossing (rings, bins) of calibrated energies above the floor; each code's lie evenly in it."""
+    def _fill(
+        self, observed: Observed, kind: _Kind, payload: Payload, factor: float = 1.0, offset: float = 0.0
+    ) -> Floats:
+        """Entries per crossing (rings, bins) of calibrated energies above the floor; each code's lie evenly in it.
+
+        Args:
+            factor, offset: of a change behind the payload's registers.
+        """
         edges, below = self._edges[kind.name], observed.below[kind.name]
         calibration = np.stack([payload.value(name)[kind.energies] for name in ("input_scale", "input_offset")], axis=1)
         ring_scale = payload.value("ring_scale")[list(kind.ring_registers)] if kind.ring_registers else None
@@ -273,7 +331,7 @@ class InputReference:
             distinct, of = np.unique(calibration[slots], axis=0, return_inverse=True)
             for i, (s, o) in enumerate(distinct):
                 pooled = below[slots[of.ravel() == i], r if kind.rings is None else 0].sum(axis=0)
-                codes = (edges - o) / max(s * of_ring * factor, 1e-9) + 0.5
+                codes = (edges - o - offset) / max(s * of_ring * factor, 1e-9) + 0.5
                 inside = np.interp(np.maximum(codes, 1.0), np.arange(kind.top + 2), pooled)
                 filled[r] += np.diff(inside, append=pooled[-1])
         return filled
@@ -300,6 +358,16 @@ def _minimum(distances: Floats, noise: float) -> tuple[float, float]:
         return 0.0, np.inf
     top = float(np.clip(-slope / (2 * curve), SCALES[0], SCALES[-1]))
     return top, float(np.sqrt(noise / (2 * curve)))
+
+
+def _hessian(function: Callable[[Floats], float], at: Floats) -> Floats:
+    """Second derivatives (k, k) by differences over `STEP`."""
+    steps = STEP * np.eye(len(at))
+    found = [
+        [function(at + a + b) - function(at + a - b) - function(at - a + b) + function(at - a - b) for a in steps]
+        for b in steps
+    ]
+    return np.array(found) / (2 * STEP) ** 2
 
 
 def _kinds(model: Model) -> list[_Kind]:

@@ -15,7 +15,7 @@ from firmware.payload import Payload
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
 from recalib.hidden import HiddenTell
-from recalib.inputs import Tell
+from recalib.inputs import Pedestal, Tell
 
 Floats = NDArray[np.float64]
 Stage = Literal["inputs", "hidden", "latent"]
@@ -24,7 +24,7 @@ SPREAD = 0.1
 """Prior spread of ln(scale) for one object type, and for a scale behind the inputs."""
 
 INPUT_SPREAD = 0.02
-"""How far ln(scale) of an object type may be from what its energies alone tell, beyond statistics."""
+"""How far ln(scale) of an object type may be from what its energies alone tell, beyond statistics; an offset too."""
 
 FEATURE_SPREAD = 0.02
 """Prior spread of one feature's ln(scale) about that of its object type."""
@@ -79,8 +79,8 @@ class Knob(ABC):
         """Not yet rounded, by field."""
 
     @abstractmethod
-    def per_move(self, value: Tensor, slope: Tensor) -> Tensor:
-        """Slopes in the registers' moves from those in their values."""
+    def per_move(self, field: str, value: Tensor, slope: Tensor) -> Tensor:
+        """Slopes in the moves of a field's registers from those in their values."""
 
     def payload(self, theta: Floats, base: Payload) -> Payload:
         """The deployed payload with the turned registers, each on its grid and within its range."""
@@ -98,37 +98,32 @@ class Knob(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class ScaleKnob(Knob):
-    """Multiplies: value_j = deployed_j · exp(Σ_k tie_jk θ_k)."""
-
-    def values(self, theta: Floats, base: Payload) -> dict[str, Floats]:
-        moves = {field: np.clip(tie @ theta, -self.max_move, self.max_move) for field, tie in self.ties.items()}
-        return {field: base.value(field) * np.exp(move) for field, move in moves.items()}
-
-    def per_move(self, value: Tensor, slope: Tensor) -> Tensor:
-        return slope * value
-
-
-@dataclass(frozen=True, eq=False)
-class StepKnob(Knob):
-    """Adds: value_j = deployed_j + Σ_k tie_jk θ_k.
+class LinearKnob(Knob):
+    """Adds to some fields, deployed_j + Σ_k tie_jk θ_k, and multiplies others, deployed_j · exp(Σ_k tie_jk θ_k).
 
     Args:
+        added: the fields of the first sort.
         limits: lowest and highest values of the registers of a field.
     """
 
+    added: tuple[str, ...] = ()
     limits: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def values(self, theta: Floats, base: Payload) -> dict[str, Floats]:
-        within = np.clip(theta, -self.max_move, self.max_move)
-        stepped = {name: base.value(name) + tie @ within for name, tie in self.ties.items()}
-        return stepped | {name: np.clip(stepped[name], *ends) for name, ends in self.limits.items()}
+        most = self.max_move
+        found = {}
+        for name, tie in self.ties.items():
+            if name in self.added:
+                found[name] = base.value(name) + tie @ np.clip(theta, -most, most)
+            else:
+                found[name] = base.value(name) * np.exp(np.clip(tie @ theta, -most, most))
+        return found | {name: np.clip(found[name], *ends) for name, ends in self.limits.items()}
 
-    def per_move(self, value: Tensor, slope: Tensor) -> Tensor:
-        return slope
+    def per_move(self, field: str, value: Tensor, slope: Tensor) -> Tensor:
+        return slope if field in self.added else slope * value
 
 
-def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max_move: float) -> StepKnob:
+def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max_move: float) -> LinearKnob:
     """How much each number counts that the last layer gets, and a shift of each that it gives.
 
     w_ij moves by g_i w⁰_ij, w⁰ as trained, and b_j by s_j times the norm of a column of random weights: the matrix
@@ -157,7 +152,7 @@ def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max
     back = np.zeros(len(weight))
     back[alive] = np.clip(told.gain - deployed, -most, most)[alive]
     shift = (bias + (told.then - (deployed + back) * told.now) @ weight - base.value("biases")) / unit
-    return StepKnob(
+    return LinearKnob(
         "weights",
         {"weights": gains.reshape(weight.size, -1), "biases": shifts},
         (*(f"hidden{i}" for i in alive), *(f"latent{j}" for j in range(n_out))),
@@ -165,10 +160,11 @@ def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max
         np.append(back[alive], shift),
         most,
         stage="hidden",
+        added=("weights", "biases"),
     )
 
 
-def condition_knob(model: Model, base: Payload, pileup: float | None) -> StepKnob:
+def condition_knob(model: Model, base: Payload, pileup: float | None) -> LinearKnob:
     """What the network is told of the crossings, in the registers' own values.
 
     The prior is centred on the measured pile-up where that is known, else on what is deployed; no register leaves what
@@ -185,7 +181,7 @@ def condition_knob(model: Model, base: Payload, pileup: float | None) -> StepKno
     for i, condition in enumerate(model.conditions):
         if condition.name == "pileup" and pileup is not None:
             spread[i], centre[i] = PILEUP_SPREAD * pileup / condition.unit, condition.value(pileup) - deployed[i]
-    return StepKnob(
+    return LinearKnob(
         "conditioning",
         {"conditioning": np.eye(len(deployed))},
         tuple(condition.name for condition in model.conditions),
@@ -193,6 +189,7 @@ def condition_knob(model: Model, base: Payload, pileup: float | None) -> StepKno
         centre,
         float((ends[1] - ends[0]).max()),
         stage="inputs",
+        added=("conditioning",),
         limits={"conditioning": (ends[0], ends[1])},
     )
 
@@ -209,7 +206,7 @@ def bias_unit(model: Model) -> float:
     return float(np.sqrt((weight**2).sum() / weight.shape[1]))
 
 
-def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: float) -> ScaleKnob:
+def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: float) -> LinearKnob:
     """The knob of that name on a model.
 
     Args:
@@ -222,7 +219,7 @@ def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: f
     if name in ("output_scale", "latent_scale"):
         size = model.layout[name].size
         labels = tuple(f"{name.removesuffix('_scale')}{i}" for i in range(size))
-        return ScaleKnob(name, {name: np.eye(size)}, labels, np.full(size, SPREAD), np.zeros(size), max_move)
+        return LinearKnob(name, {name: np.eye(size)}, labels, np.full(size, SPREAD), np.zeros(size), max_move)
     energies = [i for i, feature in enumerate(model.features) if feature.kind in ENERGIES]
     objects = sorted({model.features[i].object for i in energies})
     if not objects:
@@ -234,14 +231,14 @@ def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: f
     spread = np.where(known, np.hypot([t.error for t in told], INPUT_SPREAD), SPREAD)
     labels = tuple(objects)
     if name == "input_scale":
-        return ScaleKnob(name, {name: tied}, labels, spread, centre, max_move, stage="inputs", inputs=True)
+        return LinearKnob(name, {name: tied}, labels, spread, centre, max_move, stage="inputs", inputs=True)
     if name == "input_scale_ring":
         patterns = _patterns(model, dict(zip(objects, told, strict=True)))
         sizes = np.array([np.sqrt(np.mean(p[p != 0] ** 2)) for p in patterns.values()])
         along = _along_rings(model, {o: p / size for (o, p), size in zip(patterns.items(), sizes, strict=True)})
         together = {"input_scale": tied, "ring_scale": np.zeros((model.n_rings, len(objects)))}
         ties = {field: np.hstack([together[field], tie]) for field, tie in along.items()}
-        return ScaleKnob(
+        return LinearKnob(
             name,
             ties,
             (*labels, *(f"{o} rings" for o in patterns)),
@@ -255,7 +252,43 @@ def scale_knob(name: str, model: Model, tell: Callable[[str], Tell], max_move: f
     labels = (*labels, *(model.features[i].name for i in energies))
     spread = np.append(spread, np.full(len(energies), FEATURE_SPREAD))
     centre = np.append(centre, np.zeros(len(energies)))
-    return ScaleKnob(name, {"input_scale": tie}, labels, spread, centre, max_move, stage="inputs", inputs=True)
+    return LinearKnob(name, {"input_scale": tie}, labels, spread, centre, max_move, stage="inputs", inputs=True)
+
+
+def offset_knob(
+    model: Model, tell: Callable[[str], Tell], pedestal: Callable[[str], Pedestal | None], max_move: float
+) -> LinearKnob:
+    """The knob for the parameters of `input_scale`, and an offset of each object type whose energies ask for one.
+
+    Args:
+        tell: as of `scale_knob`.
+        pedestal: what the energies tell of scale and offset together.
+
+    Raises:
+        Unfit: if no energies ask for an offset.
+    """
+    scales = scale_knob("input_scale", model, tell, max_move)
+    tied, centre, spread = scales.ties["input_scale"], scales.centre.copy(), scales.spread.copy()
+    told = {k: found for k, name in enumerate(scales.labels) if (found := pedestal(name))}
+    if not told:
+        raise Unfit("input_offset: a scale alone brings the energies as near to the reference's")
+    for k, found in told.items():
+        centre[k], spread[k] = found.scale, np.hypot(found.scale_error, INPUT_SPREAD)
+    offsets = np.stack([found.unit * tied[:, k] for k, found in told.items()], axis=1)
+    return LinearKnob(
+        "input_offset",
+        {
+            "input_scale": np.hstack([tied, np.zeros_like(offsets)]),
+            "input_offset": np.hstack([np.zeros_like(tied), offsets]),
+        },
+        (*scales.labels, *(f"{scales.labels[k]} offset" for k in told)),
+        np.append(spread, [np.hypot(found.offset_error, INPUT_SPREAD) for found in told.values()]),
+        np.append(centre, [found.offset for found in told.values()]),
+        max_move,
+        stage="inputs",
+        inputs=True,
+        added=("input_offset",),
+    )
 
 
 def _patterns(model: Model, told: dict[str, Tell]) -> dict[str, Floats]:

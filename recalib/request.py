@@ -15,6 +15,7 @@ Knob = Literal[
     "input_scale",
     "input_scale_ring",
     "input_scale_feature",
+    "input_offset",
     "weights",
     "conditioning",
     "lut",

@@ -135,15 +135,16 @@ class Problem:
         for x, rings in self.fit.chunks():
             if self.knob.inputs:
                 scale = _repeated(self.surrogate.effective_scale(x, registers, rings), len(x))
-                own = dict.fromkeys(ties, scale)
-                score = self._run(x, rings, registers, scale)
+                added = {name: _repeated(registers[name], len(x)) for name in ties if name == "input_offset"}
+                own = dict.fromkeys(ties, scale) | added
+                score = self._run(x, rings, registers | added, scale)
             else:
                 own = {field: _repeated(value, len(x)) for field, value in values.items()}
                 score = self._run(x, rings, registers | own)
             gradients = torch.autograd.grad(score.sum(), list(own.values()))
             scores.append(score.detach())
             along = [
-                self._along(self.knob.per_move(value.detach(), slope), rings, field, ties[field])
+                self._along(self.knob.per_move(field, value.detach(), slope), rings, field, ties[field])
                 for (field, value), slope in zip(own.items(), gradients, strict=True)
             ]
             slopes.append(torch.stack(along).sum(dim=0))

@@ -150,7 +150,12 @@ class Detect(_Section):
 class Recalibrate(_Section):
     """Which knobs the fit may turn and how far; see ``recalib`` for what each number does."""
 
-    knobs: Annotated[tuple[Knob, ...], Field(min_length=1)] = ("input_scale", "input_scale_ring", "threshold")
+    knobs: Annotated[tuple[Knob, ...], Field(min_length=1)] = (
+        "input_scale",
+        "input_scale_ring",
+        "input_offset",
+        "threshold",
+    )
     min_events: Positive = 60_000
     min_effective: Positive = 5_000
     min_accepts: Positive = 400

@@ -9,7 +9,7 @@ import pytest
 from firmware.payload import Payload
 from firmware.sim.detector import Response
 from firmware.sim.events import Generator, digitise
-from recalib.fit import Engine
+from recalib.fit import Engine, _Parts
 from recalib.proposal import Candidate, Proposal
 from recalib.request import FitRequest, FitSettings
 from recalib.sample import EventSample
@@ -19,6 +19,7 @@ JETS_DOWN = Response(jet_energy_scale=-0.08)
 DEAD = Response(dead_phi=1.0)
 ENOUGH = 800_000
 """Events with which the gate on the rates does not hang on chance."""
+RINGS = ("input_scale", "input_scale_ring")
 ALL_KNOBS = ("threshold", "output_scale", "latent_scale", "input_scale", "input_scale_feature", "lut")
 
 
@@ -72,6 +73,19 @@ def test_a_dead_region_is_not_taken_for_a_scale(dead: Proposal) -> None:
     """However far a scale can force the KL down."""
     assert dead.knob in ("threshold", "none")
     assert candidate(dead, "input_scale").explained < 0.2
+
+
+def test_what_would_decide_more_like_the_undrifted_trigger_than_moved_cuts_is_named(lab: Lab) -> None:
+    """Scales that explain too little of what has happened are left, and a person is told what they would do."""
+    worn = Response(ageing=0.25, dead_phi=0.45)
+    proposal = lab.engine.propose(lab.request(lab.sample(ENOUGH, response=worn), knobs=("threshold", *RINGS)))
+    assert proposal.knob == "threshold", proposal.reason
+    assert "would decide more like the undrifted trigger" in proposal.reason
+    left = max((c for c in proposal.candidates if c.knob != "threshold"), key=lambda c: sum(c.estimated_overlap))
+    assert f"; {left.knob} would decide" in proposal.reason
+    assert "of the inputs' mismatch" in left.verdict
+    moved = candidate(proposal, "threshold")
+    assert np.mean(left.estimated_overlap) > np.mean(moved.estimated_overlap) + 0.02
 
 
 def test_without_a_drift_nothing_is_accepted(lab: Lab) -> None:
@@ -190,6 +204,49 @@ def test_a_scale_that_decides_less_like_the_undrifted_trigger_than_moved_cuts_is
     by_scale = lab.engine.propose(lab.request(lab.sample(ENOUGH, response=PEDESTAL), knobs=("input_scale",)))
     (_, by_cuts), (_, scaled) = (lab.truth(found.words, PEDESTAL) for found in (proposal, by_scale))
     assert by_cuts[0] > scaled[0] + 0.05
+
+
+@pytest.fixture(scope="module")
+def offset(lab: Lab) -> Proposal:
+    """What the engine does about a pedestal, if it may turn offsets."""
+    knobs = ("threshold", "input_scale", "input_offset")
+    return lab.engine.propose(lab.request(lab.sample(ENOUGH, response=PEDESTAL), knobs=knobs))
+
+
+def test_a_pedestal_is_answered_by_an_offset(lab: Lab, offset: Proposal) -> None:
+    """On events that no fit has seen it keeps more decisions than moved cuts."""
+    assert offset.knob.removesuffix("+threshold") == "input_offset", offset.reason
+    assert offset.accepted, offset.reason
+    moves = candidate(offset, offset.knob).moves
+    assert moves["jet offset"] < -0.05
+    cuts = lab.engine.propose(lab.request(lab.sample(ENOUGH, response=PEDESTAL), knobs=("threshold",)))
+    (rates, overlap), (_, by_cuts) = (lab.truth(found.words, PEDESTAL) for found in (offset, cuts))
+    assert overlap[0] > by_cuts[0] + 0.01
+    assert rates[0] == pytest.approx(1, abs=0.05)
+
+
+def test_an_offset_s_step_is_gated_in_units_of_a_typical_energy(lab: Lab, offset: Proposal) -> None:
+    (gate,) = (gate for gate in offset.gates if gate.name == "move input_offset")
+    moved = abs(candidate(offset, offset.knob).moves["jet offset"])
+    assert gate.value == pytest.approx(moved, rel=0.1)
+    knobs = ("input_offset",)
+    narrow = lab.engine.propose(
+        lab.request(lab.sample(ENOUGH, response=PEDESTAL), knobs=knobs, max_total_move=0.5 * moved)
+    )
+    assert "total input_offset" in {gate.name for gate in narrow.gates if not gate.passed}
+
+
+def test_slopes_in_an_offset_are_those_of_the_scores(lab: Lab) -> None:
+    task = lab.engine.prepare(lab.request(lab.sample(ENOUGH, response=PEDESTAL)))
+    problem = lab.engine._problem("input_offset", task, _Parts(lab.engine.surrogate, task, lab.nominal))
+    theta = problem.knob.centre
+    slopes = problem.linear(theta).slopes
+    for label in ("jet", "jet offset"):
+        k, step = problem.knob.labels.index(label), np.zeros(len(theta))
+        step[k] = 0.02
+        ends = [problem.scores(at, problem.fit) for at in (theta + step, theta - step)]
+        found = float((ends[0] - ends[1]).mean()) / 0.04
+        assert float(slopes[:, k].mean()) == pytest.approx(found, rel=0.1), label
 
 
 @pytest.mark.parametrize("response", [JETS_DOWN, PEDESTAL], ids=str)

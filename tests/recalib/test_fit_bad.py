@@ -11,7 +11,7 @@ from firmware.emulator import Emulator
 from firmware.payload import Payload
 from firmware.sim.detector import Response
 from recalib.fit import Engine
-from recalib.knobs import ScaleKnob
+from recalib.knobs import LinearKnob
 from recalib.proposal import Proposal
 from recalib.request import FitRequest
 from recalib.sample import EventSample
@@ -106,7 +106,7 @@ def test_a_knob_on_which_no_score_depends(lab: Lab, monkeypatch: pytest.MonkeyPa
     """A tie that turns no register gives a Hessian of the prior alone."""
     from recalib import fit
 
-    def loose(name: str, *arguments: Any) -> ScaleKnob:
+    def loose(name: str, *arguments: Any) -> LinearKnob:
         knob = fit_knob(name, *arguments)
         return replace(knob, ties={field: np.zeros_like(tie) for field, tie in knob.ties.items()})
 

@@ -38,6 +38,7 @@ def good(lab: Lab, scaled: Callable[..., Payload]) -> Subject:
         sample.n_eff,
         restores=True,
         locality=Locality(),
+        typical=np.full(57, 40.0),
         moves={"jet": float(np.log(1.087))},
     )
 
@@ -213,6 +214,7 @@ def test_weights_are_gated_on_their_step_over_the_trained_norm(weighted: Lab) ->
             sample.n_eff,
             restores=True,
             locality=Locality(),
+            typical=np.full(57, 40.0),
             moves={"hidden0": factor - 1},
         )
         gates = {gate.name: gate for gate in verdicts(subject)}

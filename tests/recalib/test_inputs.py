@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from firmware.payload import Payload
-from firmware.sim.detector import _JET_RINGS, _RINGS, JET, RING_SPREAD, Response
+from firmware.sim.detector import _JET_RINGS, _RINGS, JET, PT_LSB, RING_SPREAD, Response
 from recalib.inputs import InputReference
 from recalib.knobs import RINGS_APART
 from tests.recalib.conftest import PILEUP, Lab
 
 JETS_DOWN = Response(jet_energy_scale=-0.08)
+GEV = PT_LSB
 DEAD = Response(dead_phi=0.7)
 
 
@@ -122,3 +123,34 @@ def test_energies_at_the_end_of_their_range_stay_there(lab: Lab, inputs: InputRe
     undrifted = inputs.undrifted(inputs.observe(events, np.ones(len(events))), events)
     np.testing.assert_array_equal(undrifted[:5, jets[0]], top)
     assert undrifted.max(axis=0)[jets].max() == top
+
+
+def test_the_energies_tell_a_pedestal_from_a_scale(lab: Lab, inputs: InputReference) -> None:
+    """3 GeV under each jet are to be taken away again, and no scale beside."""
+    events = lab.sample(response=Response(jet_pedestal=3.0))
+    told = inputs.pedestal(inputs.observe(events.events, events.weights), lab.nominal, "jet")
+    assert told is not None
+    assert told.offset * told.unit * GEV == pytest.approx(-3, abs=0.6)
+    assert told.scale == pytest.approx(0, abs=0.02)
+    assert 0 < told.offset_error < 0.05
+    assert 0 < told.scale_error < 0.01
+
+
+def test_what_offsets_do_already_needs_no_further_one(lab: Lab, inputs: InputReference) -> None:
+    sample = lab.sample(response=Response(jet_pedestal=3.0))
+    observed = inputs.observe(sample.events, sample.weights)
+    offset = np.zeros(lab.package.model.n_features)
+    offset[lab.package.model.energies("jet")] = -3 / GEV
+    told = inputs.pedestal(observed, lab.nominal.replace_values(input_offset=offset), "jet")
+    assert told is None or abs(told.offset * told.unit * GEV) < 0.6
+
+
+def test_without_a_drift_no_energies_ask_for_an_offset(lab: Lab, inputs: InputReference) -> None:
+    sample = lab.sample()
+    observed = inputs.observe(sample.events, sample.weights)
+    assert [inputs.pedestal(observed, lab.nominal, name) for name in ("jet", "eg", "met", "mu")] == [None] * 4
+
+
+def test_objects_that_the_reference_has_none_of_tell_no_pedestal(lab: Lab, inputs: InputReference) -> None:
+    sample = lab.sample()
+    assert inputs.pedestal(inputs.observe(sample.events, sample.weights), lab.nominal, "tau") is None

@@ -10,17 +10,18 @@ from firmware.sim.detector import Response
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
 from recalib.hidden import HiddenTell
-from recalib.inputs import Tell
+from recalib.inputs import Pedestal, Tell
 from recalib.knobs import (
     FEATURE_SPREAD,
     INPUT_SPREAD,
     RING_SPREAD,
     SPREAD,
-    ScaleKnob,
+    LinearKnob,
     bias_unit,
     condition_knob,
     mapped_lut,
     moved_cuts,
+    offset_knob,
     scale_knob,
     trained_weights,
     weight_knob,
@@ -42,7 +43,7 @@ def tell(name: str) -> Tell:
     return told.get(name, Tell(0.0, 0.01, NONE, NONE))
 
 
-def knob(name: str, package: Package) -> ScaleKnob:
+def knob(name: str, package: Package) -> LinearKnob:
     return scale_knob(name, package.model, tell, 0.25)
 
 
@@ -168,6 +169,36 @@ def test_single_features_may_differ_a_little_from_their_object(package: Package,
     last = [f.name for f in package.model.features].index(energies[-1])
     assert values[last] == pytest.approx(0.15)
     assert np.count_nonzero(np.abs(values - 0.1) < 1e-9) == 9
+
+
+JET_PEDESTAL = Pedestal(0.05, -0.2, 0.001, 0.03, 60.0)
+
+
+def pedestal(name: str) -> Pedestal | None:
+    """What the energies tell of an offset: one of jets alone."""
+    return JET_PEDESTAL if name == "jet" else None
+
+
+def test_an_offset_is_added_to_all_objects_of_a_type_whose_energies_ask_for_one(
+    package: Package, nominal: Payload
+) -> None:
+    turned = offset_knob(package.model, tell, pedestal, 0.25)
+    assert turned.labels == ("eg", "jet", "met", "mu", "jet offset")
+    assert (turned.centre[1], turned.centre[-1]) == (0.05, -0.2)
+    assert turned.spread[-1] == pytest.approx(np.hypot(0.03, INPUT_SPREAD))
+    assert turned.spread[1] == pytest.approx(np.hypot(0.001, INPUT_SPREAD))
+    payload = turned.payload(turned.centre, nominal)
+    jets = package.model.energies("jet")
+    np.testing.assert_allclose(payload.value("input_offset")[jets], -12.0)
+    np.testing.assert_allclose(payload.value("input_scale")[jets], np.exp(0.05), rtol=1e-3)
+    assert np.count_nonzero(payload.value("input_offset")) == len(jets)
+    again = turned.payload(turned.centre, payload)
+    np.testing.assert_allclose(again.value("input_offset")[jets], -24.0)
+
+
+def test_without_energies_that_ask_for_an_offset_there_is_no_such_knob(package: Package) -> None:
+    with pytest.raises(Unfit, match="a scale alone"):
+        offset_knob(package.model, tell, lambda name: None, 0.25)
 
 
 HIDDEN = HiddenTell(np.full(15, 1.1), np.full(15, 0.01), np.full(15, 1.7), np.full(15, 1.5))
