@@ -42,7 +42,7 @@ class Task:
         told: the inputs of fit.
         seen: those of choice, mismatch their distance from the reference's.
         undrifted: what of known the undrifted trigger would accept at these rates (n, n_cuts), as far as a monotone
-            change of the energies' response is all that has happened.
+            change of the energies' response is all that has happened; None where the model has no energies.
     """
 
     base: Payload
@@ -60,7 +60,7 @@ class Task:
     told: Observed
     seen: Observed
     mismatch: float
-    undrifted: NDArray[np.bool_]
+    undrifted: NDArray[np.bool_] | None
     delta: float
     locality: Locality
 
@@ -229,10 +229,15 @@ def _objections(task: Task, trial: Trial) -> Iterator[str]:
         yield f"explains {trial.explained:.0%} of the inputs' mismatch of {task.mismatch:.4f} nats"
 
 
+def estimated_overlap(task: Task, trial: Trial) -> Floats:
+    """With what the undrifted trigger would accept, (n_cuts,), as it is estimated; (0,) where it cannot be."""
+    return np.zeros(0) if task.undrifted is None else trial.known.overlap(task.undrifted)
+
+
 def _less_alike(task: Task, trial: Trial, cuts: Trial | None) -> Iterator[str]:
     """Whether cuts that are moved by themselves decide more like the undrifted trigger."""
     if cuts is not None and trial.turns_inputs and _alike(task, trial, cuts) < 0:
-        mine, its = (_shares(t.known.overlap(task.undrifted)) for t in (trial, cuts))
+        mine, its = (_shares(estimated_overlap(task, t)) for t in (trial, cuts))
         yield f"decides less like the undrifted trigger than moved cuts: overlaps about {mine}, with these {its}"
 
 
@@ -241,13 +246,14 @@ def _more_alike(task: Task, trials: list[Trial], cuts: Trial) -> str:
     better = [trial for trial in trials if trial.turns_inputs and _alike(task, trial, cuts) > 0]
     if not better:
         return ""
-    best = max(better, key=lambda trial: trial.known.overlap(task.undrifted).mean())
-    mine, its = (_shares(t.known.overlap(task.undrifted)) for t in (best, cuts))
+    best = max(better, key=lambda trial: estimated_overlap(task, trial).mean())
+    mine, its = (_shares(estimated_overlap(task, t)) for t in (best, cuts))
     return f"; {best.knob} would decide more like the undrifted trigger (overlaps about {mine} against {its})"
 
 
 def _alike(task: Task, trial: Trial, cuts: Trial) -> float:
     """By how much its overlap is larger than that of moved cuts, on average over the cuts; 0 within errors."""
+    assert task.undrifted is not None, "only energies have input scales"
     change, error = (float(each.mean()) for each in trial.known.overlap_change(cuts.known, task.undrifted))
     return change if abs(change) > max(ESTIMATED, SIGMAS * error) else 0.0
 
@@ -261,7 +267,7 @@ def _candidate(task: Task, trial: Trial, verdict: str) -> Candidate:
         rates=tuple(trial.known.rates.tolist()),
         retention=float(e.retention(task.choice).min()),
         explained=trial.explained,
-        estimated_overlap=tuple(trial.known.overlap(task.undrifted).tolist()),
+        estimated_overlap=tuple(estimated_overlap(task, trial).tolist()),
         moves=trial.moves,
         passes=trial.passes,
         verdict=verdict,

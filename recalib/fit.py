@@ -129,7 +129,7 @@ class Engine:
         near = self._near(request.pileup)
         events, weights = self.reference.events[near > 0], near[near > 0]
         inputs = InputReference(self.package.model, events, weights)
-        told, seen, both = (inputs.observe(part.events, part.weights) for part in (split.fit, split.choice, known))
+        told, seen = (inputs.observe(part.events, part.weights) for part in (split.fit, split.choice))
         return Task(
             base=base,
             target=target,
@@ -146,16 +146,21 @@ class Engine:
             told=told,
             seen=seen,
             mismatch=inputs.mismatch(seen, as_scales(self.package.model, base)),
-            undrifted=self._undrifted(inputs.undrifted(both, known.events), base, deployed),
+            undrifted=self._undrifted(inputs, known, base, deployed),
             delta=settings.delta or self._delta(fit, target),
             locality=locality(
                 self.package.model, self.reference, near, sample, base, target.p, target.rates, request.pileup
             ),
         )
 
-    def _undrifted(self, events: NDArray[np.integer], base: Payload, deployed: Evidence) -> NDArray[np.bool_]:
-        """What the nominal model accepts (n, n_cuts) of the events at the target's rates."""
+    def _undrifted(
+        self, inputs: InputReference, known: EventSample, base: Payload, deployed: Evidence
+    ) -> NDArray[np.bool_] | None:
+        """What the nominal model would accept (n, n_cuts) at the target's rates of the events without their drift."""
         nominal = self.package.nominal
+        if not self.package.model.is_energy.any():
+            return None
+        events = inputs.undrifted(inputs.observe(known.events, known.weights), known.events)
         if self.package.model.conditions:
             nominal = nominal.replace(conditioning=base.raw("conditioning"))
         codes = self.surrogate.codes(events, nominal)

@@ -295,14 +295,14 @@ class InputReference:
         moved = events.copy()
         ring_index = self._model.ring_index(events)
         for kind in self._kinds:
-            energy = np.clip(events[:, kind.energies], 0, kind.top)
+            energy = events[:, kind.energies]
             rings = kind.told(ring_index) if kind.rings is None else kind.rings
             maps = np.stack([self._map(observed, kind, ring) for ring in range(kind.n_rings)])
-            moved[:, kind.energies] = maps[rings, energy]
+            moved[:, kind.energies] = np.where(energy > 0, maps[rings, np.clip(energy, 0, kind.top)], energy)
         return moved
 
     def _map(self, observed: Observed, kind: _Kind, ring: int) -> Events:
-        """(top + 1,), the code that each becomes; each code's entries lie evenly in it."""
+        """(top + 1,), the code that each above 0 becomes; each code's entries lie evenly in it."""
         here, there = (kind.pooled(of.energies[kind.name], ring)[1:] for of in (observed, self._observed))
         above = here[::-1].cumsum()[::-1] - here / 2
         wanted = np.append(0.0, there[::-1].cumsum())

@@ -14,7 +14,7 @@ from firmware.payload import Payload
 from monitor.daemon.bench_scenarios import JET_DOWN, Scenario, Trigger, crossings
 from monitor.daemon.bench_verdict import Ratio, Verdict
 from recalib import encoder
-from recalib.choice import Task, Trial
+from recalib.choice import Task, Trial, estimated_overlap
 from recalib.evidence import Evidence
 from recalib.fit import Engine, Progress
 from recalib.knobs import mapped_lut, moved_cuts
@@ -106,8 +106,8 @@ class Watched(Engine):
         found, failures = super().trials(task, progress)
         for trial in found:
             trigger = Trigger(self.emulator, trial.payload)
-            overlap = float(trial.known.overlap(task.undrifted)[0])
-            fit = Fit(trigger, trial.seconds, trial.passes * SHARES[0], trial.beta, estimated_overlap=overlap)
+            estimated = next(iter(estimated_overlap(task, trial).tolist()), None)
+            fit = Fit(trigger, trial.seconds, trial.passes * SHARES[0], trial.beta, estimated_overlap=estimated)
             self.fits[trial.knob] = fit
         return found, failures
 

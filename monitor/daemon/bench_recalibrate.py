@@ -205,7 +205,8 @@ def _estimate_rms(found: dict[str, Any]) -> float | None:
     Not where the network was told a wrong pile-up: its inputs have not drifted.
     """
     rows = [row for name, f in found.items() if name != STALE_PILEUP for row in f["knobs"].values()]
-    off = [row["estimated_overlap"] - row["overlap"] for row in rows if row["overlap"] is not None]
+    known = [row for row in rows if None not in (row["overlap"], row["estimated_overlap"])]
+    off = [row["estimated_overlap"] - row["overlap"] for row in known]
     return _short(float(np.sqrt(np.mean(np.square(off))))) if off else None
 
 

@@ -97,6 +97,7 @@ def test_a_shifter_re_calibrates_by_hand_through_the_page(site: Site, page: Page
     expect(page.locator("#series .mark.drift").first).to_be_attached()
     first = site.stream()["proposal"]
     expect(page.locator("#proposal")).to_contain_text(first[:12])
+    expect(page.locator("#proposal")).to_contain_text("Estimated overlap with what the undrifted trigger would accept")
     shoot(page, site, "decide")
     page.keyboard.press("x")
     expect(page.locator("dialog")).to_contain_text("Nothing is written")

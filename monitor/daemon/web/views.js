@@ -92,6 +92,8 @@ export function proposalBody(proposal, width, buttons = null) {
       : gate.advice
         ? h("td", { class: "advice" }, "!")
         : h("td", { class: "no" }, "✗");
+  const asBefore = (c) => (c?.estimated_overlap ?? []).map((share) => `${Math.round(100 * share)} %`).join(", ");
+  const kept = proposal.accepted && asBefore(proposal.candidates.find((c) => c.knob === proposal.knob));
   const knob = (c) => {
     const chosenOne = c.knob === proposal.knob.split("+")[0] || c.knob === proposal.knob;
     const rates = c.rates.map((rate, k) => times(rate / proposal.rates_target[k])).join(" ");
@@ -101,11 +103,13 @@ export function proposalBody(proposal, width, buttons = null) {
       h("td", {}, c.knob),
       number(small(c.kl)),
       h("td", {}, c.kl === null ? "" : rates),
+      number(asBefore(c)),
       h("td", {}, c.verdict),
     );
   };
   return [
     h("p", {}, h("strong", {}, verdict(proposal)), `: ${proposal.reason}`),
+    kept && h("p", {}, `Estimated overlap with what the undrifted trigger would accept: ${kept}.`),
     proposal.attention && h("p", { class: "advice" }, proposal.attention),
     buttons,
     evidence(width, proposal),
@@ -136,7 +140,7 @@ export function proposalBody(proposal, width, buttons = null) {
       h(
         "table",
         {},
-        h("thead", {}, row("knob", "KL", "rates", "verdict")),
+        h("thead", {}, row("knob", "KL", "rates", "as before", "verdict")),
         h("tbody", {}, proposal.candidates.map(knob)),
       ),
     ),
