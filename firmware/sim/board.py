@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -150,8 +151,14 @@ class SimBoard:
         self._stopping = True
 
     def close(self) -> None:
+        """End; what peers have not taken by then has `LINGER_MS`.
+
+        For a peer that goes away meanwhile libzmq may wait for ever: such a context is left to the end of the process.
+        """
         self._server.close()
-        self._context.destroy(LINGER_MS)
+        ending = threading.Thread(target=self._context.destroy, args=(LINGER_MS,), daemon=True)
+        ending.start()
+        ending.join(2 * LINGER_MS / 1000)
 
     def status(self) -> dict[str, Any]:
         """Where the board is and can be reached, and what its streams have done in this run."""

@@ -40,6 +40,7 @@ def ingest(path: Path, rounds: int, orbits: int, progress: Callable[[str], None]
     of the worse type. `lost` counts every message that was not counted, for whatever cause.
     """
     context = zmq.Context()
+    context.setsockopt(zmq.LINGER, 0)
     taps = [_tap(context) for _ in range(2)]
     bare = Remote(Bare, taps[0].get_string(zmq.LAST_ENDPOINT), path, name="bare")
     daemon = Remote(Daemon, taps[1].get_string(zmq.LAST_ENDPOINT), path, name="daemon")
@@ -61,7 +62,7 @@ def ingest(path: Path, rounds: int, orbits: int, progress: Callable[[str], None]
     finally:
         daemon.close()
         bare.close()
-        context.destroy(linger=0)
+        context.destroy()
     by_dtype: dict[str, dict[str, float]] = {dtype: {} for dtype in BITS}
     for (dtype, size), found in seconds.items():
         received, counted = np.array(found).T

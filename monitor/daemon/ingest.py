@@ -50,6 +50,7 @@ class Receiver:
         self.rounds = 0
         self._decoder = Decoder(widths)
         self._context = zmq.Context()
+        self._context.setsockopt(zmq.LINGER, 0)
         self._sockets = self._open(sockets, high_water_mark)
         self._between: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stop = threading.Event()
@@ -62,7 +63,7 @@ class Receiver:
         """Count what has arrived, then end; a sender that never pauses is left after `DRAIN_S`."""
         self._stop.set()
         self._thread.join(DRAIN_S + 1)
-        self._context.destroy(linger=0)
+        self._context.destroy()
 
     def between_messages(self, change: Callable[[], None]) -> None:
         """Make a change to the monitors in their own thread, when no message is half counted."""

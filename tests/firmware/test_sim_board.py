@@ -514,6 +514,19 @@ def test_a_late_peer_sees_the_gap_in_the_sequence(package: Package) -> None:
     assert end.header.totals["dropped"] == first.header.seq
 
 
+def test_a_board_ends_though_its_sockets_do_not(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libzmq may wait for ever for a peer that goes away while it lingers."""
+    board = SimBoard([package], PACED)
+    forever = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(board._context, "destroy", lambda linger: forever.wait())
+        began = time.monotonic()
+        board.close()
+        assert time.monotonic() - began < 5
+    forever.set()
+    board._context.destroy(0)
+
+
 def test_a_published_run_reaches_a_subscriber(package: Package) -> None:
     with running([package], replace(PACED, pattern="pub")) as board:
         kinds = {message.header.kind for message in board.tap.until(lambda batch: batch.header.ls >= 3)}

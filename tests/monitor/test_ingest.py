@@ -30,6 +30,7 @@ def tap(closed: list[LsReport]) -> Iterator[tuple[Receiver, Send]]:
     codes = np.random.default_rng(1).geometric(0.02, 50_000).clip(max=4000)
     reference = Reference.build([(codes, None, None)], cuts=[150], bits=12)
     context = zmq.Context()
+    context.setsockopt(zmq.LINGER, 0)
     push = context.socket(zmq.PUSH)
     port = push.bind_to_random_port("tcp://127.0.0.1")
     monitor = StreamMonitor("axol1tl", reference, [150], {}, Ingest(), closed.append, lambda batch: None)
@@ -39,7 +40,7 @@ def tap(closed: list[LsReport]) -> Iterator[tuple[Receiver, Send]]:
         yield receiver, push.send_multipart
     finally:
         receiver.stop()
-        context.destroy(linger=0)
+        context.destroy()
 
 
 def message(seq: int, **own: Any) -> list[bytes]:
@@ -130,6 +131,7 @@ def test_streams_and_sources_of_one_receiver_are_counted_apart() -> None:
     closed: list[LsReport] = []
     sampled: list[Batch] = []
     context = zmq.Context()
+    context.setsockopt(zmq.LINGER, 0)
     taps = [context.socket(zmq.PUSH) for _ in range(2)]
     addresses = [f"tcp://127.0.0.1:{tap.bind_to_random_port('tcp://127.0.0.1')}" for tap in taps]
     streams = {
@@ -170,7 +172,7 @@ def test_streams_and_sources_of_one_receiver_are_counted_apart() -> None:
         until(lambda: receiver.messages == 3 * 42)
     finally:
         receiver.stop()
-        context.destroy(linger=0)
+        context.destroy()
     assert receiver.malformed == {}
     for name, monitor in streams.items():
         assert monitor.skipped == {}

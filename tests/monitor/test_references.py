@@ -322,6 +322,7 @@ class Sender:
 
     def __init__(self, kind: int, **own: Any) -> None:
         self.context = zmq.Context()
+        self.context.setsockopt(zmq.LINGER, 0)
         self.socket = self.context.socket(kind)
         self.port = self.socket.bind_to_random_port("tcp://127.0.0.1")
         self.own = own
@@ -361,7 +362,7 @@ class Sender:
     def close(self) -> None:
         self.stopping.set()
         self.thread.join()
-        self.context.destroy(linger=0)
+        self.context.destroy()
 
 
 @pytest.fixture

@@ -224,6 +224,7 @@ def test_commands_without_a_daemon_or_a_stream_say_so(site: Site) -> None:
 
 def test_malformed_messages_show_in_the_metrics_by_cause(quiet: Site) -> None:
     with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        push.set(zmq.LINGER, 0)
         push.bind(f"tcp://127.0.0.1:{quiet.ports['scores']}")
         push.send_multipart([STREAM.encode(), b"nonsense"])
         wanted = f'driftd_messages_malformed_total{{cause="header",source="{STREAM}"}} 1.0'

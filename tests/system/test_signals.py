@@ -144,6 +144,7 @@ class Sender:
         events = np.random.default_rng(1).choice(len(reference.cell_p), 200_000, p=reference.cell_p)
         self._codes = reference.cells.edges[:-1][events].astype(np.uint32)
         self._context = zmq.Context()
+        self._context.setsockopt(zmq.LINGER, 0)
         self._socket = self._context.socket(zmq.PUSH)
         self._socket.set(zmq.SNDHWM, 100_000)
         self._socket.set(zmq.SNDTIMEO, 500)
@@ -178,7 +179,7 @@ class Sender:
         self._stop.set()
 
     def close(self) -> None:
-        self._context.destroy(linger=0)
+        self._context.destroy()
 
 
 @pytest.fixture
