@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Histogram
 
+from firmware.board import ArmStatus, BoardState
 from firmware.ledger import Ledger
 from firmware.package import Package
 from firmware.payload import Payload
@@ -50,8 +51,23 @@ class Board:
 
     def __init__(self, payload: Payload) -> None:
         self.ls = 0
-        self.active, self.generation = payload, 0
+        self.active, self.generation, self.latched = payload, 0, 1
         self.coming, self.target = payload, 0
+
+    async def read(self) -> tuple[BoardState, Payload]:
+        armed = ArmStatus.ARMED if self.target > self.ls else ArmStatus.IDLE
+        return BoardState(
+            epoch=EPOCH,
+            run=1,
+            ls=self.ls,
+            generation=self.generation,
+            latched_ls=self.latched,
+            active_crc=self.active.crc,
+            shadow_crc=self.coming.crc,
+            arm_status=armed,
+            arm_generation=self.generation + 1,
+            arm_target_ls=self.target,
+        ), self.active
 
     async def stage(self, task: int, payload: Payload, active: int) -> loop.Event:
         self.coming = payload
@@ -67,7 +83,7 @@ class Board:
     async def poll_latch(self, task: int) -> loop.Event | None:
         if self.ls + 1 < self.target:
             return None
-        self.active, self.generation = self.coming, self.generation + 1
+        self.active, self.generation, self.latched = self.coming, self.generation + 1, self.target
         return loop.Latched(task, (1, self.target), EPOCH)
 
     async def abort(self) -> None:

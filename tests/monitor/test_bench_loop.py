@@ -16,10 +16,11 @@ from firmware.emulator import Emulator
 from firmware.package import Package
 from firmware.payload import Payload
 from firmware.sim.conditions import Condition, Fill
-from firmware.sim.detector import Response, digitise
+from firmware.sim.detector import NOMINAL, Response, digitise
 from firmware.sim.events import SIGNALS, Generator
 from monitor.daemon import bench_fill, bench_loop
 from monitor.daemon.bench_controllers import DELAY, Codes, Cut, Dspot, Events, Fixed, Pd, pareto
+from monitor.daemon.bench_driftd import Driftd
 from monitor.daemon.bench_fill import (
     RATE_CHANGES,
     Chunk,
@@ -359,6 +360,25 @@ def test_the_command_runs_a_fill_and_says_what_came_of_it(path: Path, monkeypatc
     assert found["relative_to_oracle"] is None
     assert found["seed"] == 3
     assert sum(line.startswith("  pd_best") for line in table(found)) == 2
+
+
+def test_the_shipped_loop_brings_the_rate_back(world: World, datapath: Datapath, tmp_path: Path) -> None:
+    """Through its own board: where the payload of the start would accept too little, its own hold the rate."""
+    driftd = Driftd(world.package, world.start, tmp_path)
+    rates = []
+    for ls in range(20):
+        drift = Response(jet_energy_scale=-0.08) if ls >= 4 else NOMINAL
+        events = digitise(Generator(ls).draw(60_000, 40.0), drift)
+        active = driftd._board.active
+        codes = datapath.codes(events, active)
+        old = datapath.codes(events, world.start)
+        rates.append([(c >= p.raw("cuts")[1]).mean() for c, p in ((codes, active), (old, world.start))])
+        driftd.see(40.0, events, codes)
+    assert driftd.payload.id != world.start.id
+    assert driftd.history
+    held, fixed = np.mean(rates[-6:], axis=0)
+    assert fixed < 0.9 * TARGET
+    assert held == pytest.approx(TARGET, rel=0.15)
 
 
 def test_an_unknown_controller_is_refused() -> None:
