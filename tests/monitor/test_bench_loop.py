@@ -377,8 +377,8 @@ def test_the_shipped_loop_brings_the_rate_back(world: World, datapath: Datapath,
     assert driftd.payload.id != world.start.id
     assert driftd.history
     held, fixed = np.mean(rates[-6:], axis=0)
-    assert fixed < 0.9 * TARGET
-    assert held == pytest.approx(TARGET, rel=0.15)
+    assert fixed < 0.7 * TARGET
+    assert held == pytest.approx(TARGET, rel=0.25)
 
 
 def test_an_unknown_controller_is_refused() -> None:
