@@ -237,7 +237,7 @@ class InputReference:
         error of the two samples. 0 where the gain over it is chance; an error of infinity where the reference
         has no such objects.
         """
-        kind = next((kind for kind in self._kinds if kind.name == name), None)
+        kind = self._kind(name)
         if kind is None:
             return Tell(0.0, np.inf, np.zeros(0), np.zeros(0))
         filled = np.stack([self._fill(observed, kind, payload, np.exp(t)) for t in SCALES])
@@ -259,7 +259,7 @@ class InputReference:
 
         The estimate of maximum likelihood, as in `tell`; None where a scale alone is as good within statistics.
         """
-        kind = next((kind for kind in self._kinds if kind.name == name), None)
+        kind = self._kind(name)
         if kind is None:
             return None
         noise, unit = observed.noise + self._observed.noise, float(self.typical[kind.energies[0]])
@@ -300,6 +300,10 @@ class InputReference:
             maps = np.stack([self._map(observed, kind, ring) for ring in range(kind.n_rings)])
             moved[:, kind.energies] = np.where(energy > 0, maps[rings, np.clip(energy, 0, kind.top)], energy)
         return moved
+
+    def _kind(self, name: str) -> _Kind | None:
+        """None where the reference has no such objects."""
+        return next((kind for kind in self._kinds if kind.name == name), None)
 
     def _map(self, observed: Observed, kind: _Kind, ring: int) -> Events:
         """(top + 1,), the code that each above 0 becomes; each code's entries lie evenly in it."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from firmware.package import Package
 from firmware.payload import Payload
 from firmware.sim.detector import Response
 from firmware.sim.events import Generator, digitise
@@ -158,23 +159,24 @@ def test_degenerate_input_is_a_rejection_with_a_reason(lab: Lab) -> None:
         Proposal.from_dict(proposal.to_dict())
 
 
-def test_a_model_without_the_knobs_registers_is_a_rejection_that_names_it(lab: Lab) -> None:
+@pytest.fixture(scope="module")
+def plain(lab: Lab) -> Package:
+    """The package of a model that knows nothing of what its inputs are."""
     features = tuple(replace(f, kind="raw") for f in lab.package.model.features)
     model = replace(lab.package.model, features=features, rings=())
-    nominal = type(lab.nominal).nominal(model, lab.nominal.raw("cuts"))
-    package = replace(lab.package, model=model, nominal=nominal)
+    return replace(lab.package, model=model, nominal=Payload.nominal(model, lab.nominal.raw("cuts")))
+
+
+def test_a_model_without_the_knobs_registers_is_a_rejection_that_names_it(lab: Lab, plain: Package) -> None:
     sample = lab.sample(response=JETS_DOWN)
-    proposal = Engine(package).propose(lab.request(sample, base=nominal, knobs=("input_scale",)))
+    proposal = Engine(plain).propose(lab.request(sample, base=plain.nominal, knobs=("input_scale",)))
     assert not proposal.accepted
     assert "the model has no input of kind pt or energy" in proposal.reason
 
 
-def test_without_energies_nothing_is_said_of_the_undrifted_trigger(lab: Lab) -> None:
-    features = tuple(replace(f, kind="raw") for f in lab.package.model.features)
-    model = replace(lab.package.model, features=features, rings=())
-    nominal = type(lab.nominal).nominal(model, lab.nominal.raw("cuts"))
-    engine = Engine(replace(lab.package, model=model, nominal=nominal))
-    proposal = engine.propose(lab.request(lab.sample(response=JETS_DOWN), base=nominal, knobs=("threshold",)))
+def test_without_energies_nothing_is_said_of_the_undrifted_trigger(lab: Lab, plain: Package) -> None:
+    request = lab.request(lab.sample(response=JETS_DOWN), base=plain.nominal, knobs=("threshold",))
+    proposal = Engine(plain).propose(request)
     assert proposal.knob == "threshold", proposal.reason
     assert candidate(proposal, "threshold").estimated_overlap == ()
 
