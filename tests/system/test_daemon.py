@@ -5,6 +5,7 @@ import socket
 import sqlite3
 import time
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ import zmq
 
 from firmware.package import Package
 from firmware.uhal_board import UhalBoard
+from monitor.daemon.stream import Skipped
 from tests.system.conftest import STREAM, Site
 
 DRIFT = "jet_energy_scale=-0.1"
@@ -229,6 +231,13 @@ def test_malformed_messages_show_in_the_metrics_by_cause(quiet: Site) -> None:
         push.send_multipart([STREAM.encode(), b"nonsense"])
         wanted = f'driftd_messages_malformed_total{{cause="header",source="{STREAM}"}} 1.0'
         quiet.until(lambda: wanted in httpx.get(f"{quiet.url}/metrics").text)
+
+
+def test_skipped_messages_are_counted_from_zero_for_every_cause(quiet: Site) -> None:
+    """Prometheus sees no increase in a series that begins with its first message."""
+    lines = set(httpx.get(f"{quiet.url}/metrics").text.splitlines())
+    for cause in get_args(Skipped):
+        assert f'driftd_messages_skipped_total{{cause="{cause}",stream="{STREAM}"}} 0.0' in lines
 
 
 @pytest.fixture(scope="module")
