@@ -5,7 +5,7 @@ export URLLIB3_NO_OVERRIDE := 1
 
 .PHONY: demo test bench lint clean
 
-$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard monitor/stats/*.c)
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard monitor/stats/*/*.c)
 	$(PYTHON) -c 'import sys; sys.exit("driftd needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
@@ -29,4 +29,4 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) var build monitor/stats/*.so
+	rm -rf $(VENV) var build monitor/stats/*/*.so

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware.payload import Payload
+from firmware.model.payload import Payload
 from recalib.evidence import SIGMAS, Evidence, Floats, Target
-from recalib.inputs import InputReference, Observed
-from recalib.locality import Locality
+from recalib.inputs.inputs import InputReference, Observed
+from recalib.inputs.locality import Locality
 from recalib.proposal import Candidate
 from recalib.request import FitSettings
 from recalib.sample import EventSample

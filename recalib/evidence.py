@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
-from firmware.emulator import Words
+from firmware.datapath.emulator import Words
 
 Floats = NDArray[np.float64]
 

@@ -10,21 +10,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from firmware.emulator import Emulator
-from firmware.hls import CompiledDatapath
-from firmware.package import Package
-from firmware.payload import Payload
-from monitor.stats.reference import Reference
+from firmware.datapath.compiled import CompiledDatapath
+from firmware.datapath.emulator import Emulator
+from firmware.model.package import Package
+from firmware.model.payload import Payload
+from monitor.stats.count.reference import Reference
 from recalib.choice import Task, Trial, believed, choose, is_off, no_candidate
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target, quantile_map
-from recalib.forest import NAME as FOREST
-from recalib.forest import as_scales, forest_knob
 from recalib.gates import Subject, verdicts, vetoes
-from recalib.hidden import HiddenReference, HiddenTell
-from recalib.inputs import InputReference, Pedestal, Tell
-from recalib.knobs import Knob, Stage, condition_knob, mapped_lut, moved_cuts, offset_knob, scale_knob, weight_knob
-from recalib.locality import locality
+from recalib.inputs.hidden import HiddenReference, HiddenTell
+from recalib.inputs.inputs import InputReference, Pedestal, Tell
+from recalib.inputs.locality import locality
+from recalib.knobs.forest import NAME as FOREST
+from recalib.knobs.forest import as_scales, forest_knob
+from recalib.knobs.knobs import (
+    Knob,
+    Stage,
+    condition_knob,
+    mapped_lut,
+    moved_cuts,
+    offset_knob,
+    scale_knob,
+    weight_knob,
+)
 from recalib.objective import Bins
 from recalib.proposal import Candidate, Proposal, Step
 from recalib.request import FitRequest

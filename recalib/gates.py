@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from firmware.emulator import Emulator
-from firmware.hls import CompiledDatapath
-from firmware.model import Model
-from firmware.package import Package
-from firmware.payload import Payload
-from recalib import forest
+from firmware.datapath.compiled import CompiledDatapath
+from firmware.datapath.emulator import Emulator
+from firmware.model.model import Model
+from firmware.model.package import Package
+from firmware.model.payload import Payload
 from recalib.evidence import SIGMAS, Evidence
-from recalib.knobs import bias_unit, trained_weights
+from recalib.inputs.locality import Locality
+from recalib.knobs import forest
+from recalib.knobs.knobs import bias_unit, trained_weights
 from recalib.lipschitz import rise
-from recalib.locality import Locality
 from recalib.proposal import Gate
 from recalib.request import FitSettings
 from recalib.sample import EventSample

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware.emulator import Emulator
-from firmware.model import Model
-from firmware.payload import Payload
+from firmware.datapath.emulator import Emulator
+from firmware.model.model import Model
+from firmware.model.payload import Payload
 from recalib.evidence import Evidence, Target
 from recalib.proposal import Judgement
 from recalib.request import JudgeRequest

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware.fixed import Fixed
-from firmware.model import Dense, Model
-from firmware.payload import Payload
-from recalib.forest import forest_of
+from firmware.model.fixed import Fixed
+from firmware.model.model import Dense, Model
+from firmware.model.payload import Payload
+from recalib.knobs.forest import forest_of
 
 Floats = NDArray[np.float64]
 

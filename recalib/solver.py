@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from firmware.payload import Payload
+from firmware.model.payload import Payload
 from recalib.errors import Unfit
-from recalib.knobs import Knob
+from recalib.knobs.knobs import Knob
 from recalib.objective import Bins, Objective, kl
 from recalib.surrogate import CHUNK, Surrogate
 

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from firmware.fixed import Fixed
-from firmware.forest import Walker
-from firmware.model import Dense, Model
-from firmware.payload import Payload
+from firmware.model.fixed import Fixed
+from firmware.model.forest import Walker
+from firmware.model.model import Dense, Model
+from firmware.model.payload import Payload
 
 CHUNK = 4096
 """Events whose intermediate arrays stay in the cache."""

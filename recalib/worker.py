@@ -14,8 +14,8 @@ from recalib.proposal import Judgement, Proposal, Step
 from recalib.request import FitRequest, JudgeRequest
 
 if TYPE_CHECKING:
-    from firmware.emulator import Words
-    from firmware.package import Package
+    from firmware.datapath.emulator import Words
+    from firmware.model.package import Package
     from recalib.fit import Engine
 
 Progress = Callable[[Step], None]
@@ -31,7 +31,7 @@ class FitWorker:
     def __init__(self, package: Path) -> None:
         import torch
 
-        from firmware.package import Package
+        from firmware.model.package import Package
         from recalib.fit import Engine
 
         torch.set_num_threads(1)
@@ -46,7 +46,8 @@ class FitWorker:
         Raises:
             RecalibError: an execution does not give the golden codes.
         """
-        from firmware.hls import CompiledDatapath, compiler
+        from firmware.datapath.compiled import CompiledDatapath
+        from firmware.tools.compiler import compiler
 
         package = self._engine.package
         _check_golden(package, self._engine.emulator.run)

@@ -1,7 +1,7 @@
 // The two register banks of a stream: one is active, the host writes the other, the shadow bank.
 //
 // Bus: `strobe` holds with its address until `ack` or `err`, which last one clock. Word addresses as in
-// firmware/addresses.py. What needs the CRC of the shadow bank (its register, an arm command) waits until it
+// firmware/board/addresses.py. What needs the CRC of the shadow bank (its register, an arm command) waits until it
 // is computed, N_WORDS clocks after the last write. Reset copies the image into both banks, in 2 * N_WORDS
 // clocks; until then `ready` is low and the bus waits.
 //

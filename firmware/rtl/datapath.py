@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from firmware.errors import RtlMissing
-from firmware.fixed import WORD_BITS, Fixed
-from firmware.model import Dense, Model, Registers, RingedFeature
+from firmware.model.fixed import WORD_BITS, Fixed
+from firmware.model.model import Dense, Model, Registers, RingedFeature
 
 PARTS = tuple(
     Path(__file__).parent / f"{part}.sv"

@@ -1,6 +1,6 @@
 // A memory of events that the host plays through one of the banks, and the codes that come of it.
 //
-// Bus: as that of the bank, at the addresses behind `playback` in firmware/addresses.py. An event is read from
+// Bus: as that of the bank, at the addresses behind `playback` in firmware/board/addresses.py. An event is read from
 // the memory in N_FEATURES clocks, then waits for a clock in which the datapath takes it. The bank is that which
 // was shadow, or active, when the command came.
 module playback #(

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from firmware.addresses import playback_capacity
-from firmware.model import Model
-from firmware.payload import Payload
+from firmware.board.addresses import playback_capacity
+from firmware.model.model import Model
+from firmware.model.payload import Payload
 from firmware.rtl import datapath
 
 HERE = Path(__file__).parent

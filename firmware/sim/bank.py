@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from firmware.addresses import ACTIVE, PLAYBACK, PLAYBACK_CODES, PLAYBACK_EVENTS, SHADOW, playback_capacity
-from firmware.emulator import Emulator
-from firmware.model import Model
-from firmware.payload import Payload
+from firmware.board.addresses import ACTIVE, PLAYBACK, PLAYBACK_CODES, PLAYBACK_EVENTS, SHADOW, playback_capacity
+from firmware.datapath.emulator import Emulator
+from firmware.model.model import Model
+from firmware.model.payload import Payload
 from firmware.sim.ipbus import BusError
 
 Words = npt.NDArray[np.uint32]

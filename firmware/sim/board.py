@@ -14,18 +14,18 @@ from typing import Any, Literal, Self
 import numpy as np
 import zmq
 
-from firmware.addresses import address_table
-from firmware.emulator import Emulator
+from firmware.board.addresses import address_table
+from firmware.datapath.compiled import CompiledDatapath
+from firmware.datapath.emulator import Emulator
 from firmware.errors import FirmwareError, PackageError
-from firmware.hls import CompiledDatapath
-from firmware.package import Package
-from firmware.sim.conditions import Condition, Conditions, Fill, bunch_mask
-from firmware.sim.detector import NOMINAL
-from firmware.sim.events import VIEWS, Generator
+from firmware.model.package import Package
 from firmware.sim.ipbus import Server
 from firmware.sim.registers import Registers
 from firmware.sim.rtl_bank import RtlBank
 from firmware.sim.stream import DecidingBank, EmulatedBank, Sampling, Stream
+from firmware.sim.world.conditions import Condition, Conditions, Fill, bunch_mask
+from firmware.sim.world.detector import NOMINAL
+from firmware.sim.world.events import VIEWS, Generator
 from firmware.wire import CROSSINGS, Batch, EventHeader, Header, encode
 
 __all__ = ["BoardSettings", "Fill", "Sampling", "SimBoard", "run_board"]

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from firmware.addresses import MAGIC, STREAM_SPAN, VERSION
+from firmware.board.addresses import MAGIC, STREAM_SPAN, VERSION
 from firmware.sim.ipbus import BusError, RegisterSpace
 
 

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from firmware import verilator
-from firmware.addresses import ACTIVE
-from firmware.hls import processor
-from firmware.model import Model
-from firmware.payload import Payload
+from firmware.board.addresses import ACTIVE
+from firmware.model.model import Model
+from firmware.model.payload import Payload
 from firmware.rtl import datapath, top
 from firmware.sim.bank import Counts
 from firmware.sim.ipbus import BusError
-from firmware.verilator import Verilator
+from firmware.tools import verilator
+from firmware.tools.compiler import processor
+from firmware.tools.verilator import Verilator
 
 CLOCK = top.HERE / "clock.cpp"
 GENERATION = 0x0A

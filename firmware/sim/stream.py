@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from firmware.emulator import Words
-from firmware.model import Model
-from firmware.package import Package
-from firmware.payload import Payload
+from firmware.datapath.emulator import Words
+from firmware.model.model import Model
+from firmware.model.package import Package
+from firmware.model.payload import Payload
 from firmware.sim.bank import Bank, Counts
 from firmware.sim.registers import RegisterBank
 

@@ -17,22 +17,23 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from firmware.emulator import Emulator
+from firmware.datapath.emulator import Emulator
 from firmware.errors import BoardError, FirmwareError
-from firmware.hls import COMPILER_VARIABLE, compiler
-from firmware.ledger import Ledger
-from firmware.model import Model
-from firmware.package import Package
-from firmware.readback import check_identity
-from monitor.daemon import config as configuration
-from monitor.daemon import health, references
-from monitor.daemon.access import Access
-from monitor.daemon.boards import board_link
-from monitor.daemon.config import EX_CONFIG, Config, ConfigError, Stream
-from monitor.daemon.control import detectors
-from monitor.daemon.exits import EX_UNAVAILABLE
-from monitor.stats.binning import StatsError
-from monitor.stats.reference import Reference
+from firmware.model.model import Model
+from firmware.model.package import Package
+from firmware.push.readback import check_identity
+from firmware.tools.compiler import COMPILER_VARIABLE, compiler
+from monitor import config as configuration
+from monitor.archive import references
+from monitor.config import Config, ConfigError, Stream
+from monitor.daemon import health
+from monitor.daemon.http.access import Access
+from monitor.daemon.run.boards import board_link
+from monitor.exits import EX_CONFIG, EX_UNAVAILABLE
+from monitor.stats.count.reference import Reference
+from monitor.stats.errors import StatsError
+from monitor.store.ledger import Ledger
+from monitor.watch.detectors import make_detectors
 
 LITTLE_BYTES, TOO_LITTLE_BYTES = 1 << 30, 1 << 26
 """Free space in state_dir: below the one to be watched, below the other no place for a ledger."""
@@ -117,7 +118,7 @@ def _reference(part: str, stream: Stream, package: Package, reference: Reference
         yield Finding("bad", part, f"{told}: build it with those cuts")
         return
     try:
-        detectors(stream.detect, reference)
+        make_detectors(stream.detect, reference)
     except StatsError as error:
         yield Finding("bad", part.replace("reference", "detect"), str(error))
         return
@@ -247,7 +248,7 @@ def _port(config: Config) -> Finding:
 def _grafana(config: Config) -> Iterator[Finding]:
     if config.grafana is None:
         return
-    from monitor.daemon import grafana
+    from monitor.daemon.grafana import client as grafana
 
     try:
         grafana.token(config.grafana.token_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from monitor.daemon.config import Http
+from monitor.config import Http
 
 TIMEOUT_S = 3.0
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from monitor.daemon import config as configuration
-from monitor.daemon import log as logging
-from monitor.daemon.config import Config, ConfigError, Grafana
-from monitor.stats.binning import StatsError
-from monitor.stats.detectors import Detector
+from monitor import config as configuration
+from monitor import logs
+from monitor.config import Config, ConfigError, Grafana
+from monitor.stats.detect.detectors import Detector
+from monitor.stats.errors import StatsError
 
 if TYPE_CHECKING:
-    from monitor.daemon.grafana_annotations import Annotator
+    from monitor.daemon.grafana.annotations import Annotator
     from monitor.daemon.service import Service
 
 log = structlog.get_logger()
@@ -138,7 +138,7 @@ class Reloads:
     def _apply(self, prepared: Prepared) -> None:
         service, new = self._service, prepared.config
         service.config = new
-        logging.configure(new.log_level)
+        logs.configure(new.log_level)
         if prepared.annotator is not service.annotator:
             if service.annotator:
                 service.annotator.close()

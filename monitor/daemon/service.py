@@ -18,31 +18,32 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from firmware.errors import FirmwareError
-from firmware.ledger import Ledger
-from firmware.package import Package
+from firmware.model.package import Package
 from firmware.process import Remote
-from firmware.records import Event
-from monitor.daemon import answers, tokens, views
-from monitor.daemon import log as logging
-from monitor.daemon.access import Access
-from monitor.daemon.audit import Audit, AuditError
-from monitor.daemon.boards import StreamBoards, board_link
-from monitor.daemon.config import Config, ConfigError, Grafana
-from monitor.daemon.control import StreamControl, detectors
-from monitor.daemon.events import Events, Message, Name
-from monitor.daemon.ingest import Receiver
-from monitor.daemon.loop import Tick
-from monitor.daemon.metrics import ServiceCollector, fit_seconds
-from monitor.daemon.notify import Notifier
+from monitor import logs
+from monitor.config import Config, ConfigError, Grafana
+from monitor.daemon.http import models, tokens, views
+from monitor.daemon.http.access import Access
+from monitor.daemon.http.audit import Audit, AuditError
+from monitor.daemon.http.metrics import ServiceCollector, fit_seconds
+from monitor.daemon.http.sse import Events, Message, Name
+from monitor.daemon.ingest.receiver import Receiver
 from monitor.daemon.reload import Reloads
-from monitor.daemon.stream import LsReport
-from monitor.stats.binning import StatsError
-from monitor.stats.reference import Reference
+from monitor.daemon.run.boards import StreamBoards, board_link
+from monitor.daemon.run.control import StreamControl
+from monitor.daemon.systemd import Notifier
+from monitor.loop.loop import Tick
+from monitor.stats.count.reference import Reference
+from monitor.stats.errors import StatsError
+from monitor.store.ledger import Ledger
+from monitor.store.records import Event
+from monitor.watch.detectors import make_detectors
+from monitor.watch.stream import LsReport
 from recalib.worker import FitWorker
 
 if TYPE_CHECKING:
-    from monitor.daemon.grafana_annotations import Annotator
-    from monitor.daemon.http_server import HttpServer
+    from monitor.daemon.grafana.annotations import Annotator
+    from monitor.daemon.http.server import HttpServer
 
 log = structlog.get_logger()
 
@@ -62,7 +63,7 @@ def load_streams(config: Config) -> dict[str, tuple[Package, Reference]]:
         try:
             package = Package.load(stream.package)
             reference = Reference.from_bytes(package.reference).without_events()
-            detectors(stream.detect, reference)
+            make_detectors(stream.detect, reference)
         except (FirmwareError, StatsError) as error:
             faults.append(f"streams.{name}: {error}")
             continue
@@ -78,8 +79,8 @@ def annotator(settings: Grafana | None) -> Annotator | None:
     """Raises ConfigError where a Grafana is configured, but no token is there."""
     if settings is None:
         return None
-    from monitor.daemon import grafana
-    from monitor.daemon.grafana_annotations import Annotator
+    from monitor.daemon.grafana import client as grafana
+    from monitor.daemon.grafana.annotations import Annotator
 
     try:
         return Annotator(grafana.Grafana(settings.url, grafana.token(settings.token_file)))
@@ -102,8 +103,8 @@ class Service:
         self.audit = Audit(config.state_dir / "audit.sqlite")
         self.events = Events()
         self.requests: Counter[tuple[str, str, str]] = Counter()
-        models = {name: package.model for name, (package, _) in streams.items()}
-        self.boards = {name: board_link(config, name, models) for name in config.boards}
+        by_name = {name: package.model for name, (package, _) in streams.items()}
+        self.boards = {name: board_link(config, name, by_name) for name in config.boards}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         seconds = fit_seconds(self.registry)
@@ -116,9 +117,7 @@ class Service:
         self._up: dict[str, bool] = {}
         for name, (package, reference) in streams.items():
             settings = config.streams[name]
-            worker = self.workers[name] = Remote(
-                partial(logging.logged, FitWorker), settings.package, name=f"fit-{name}"
-            )
+            worker = self.workers[name] = Remote(partial(logs.logged, FitWorker), settings.package, name=f"fit-{name}")
             self.controls[name] = StreamControl(
                 name=name,
                 settings=settings,
@@ -154,17 +153,17 @@ class Service:
         seen = self.receiver.last_message
         return all(now - seen.get(name, 0) < self.config.ingest.silent_s for name in self.controls)
 
-    def stream(self, control: StreamControl) -> answers.Stream:
+    def stream(self, control: StreamControl) -> models.Stream:
         """All about one stream."""
         last = self.receiver.last_message.get(control.name)
         silent = None if last is None else round(time.monotonic() - last, 1)
         return views.stream(control, silent, self.config.ingest.silent_s)
 
-    def status(self) -> answers.Status:
+    def status(self) -> models.Status:
         """What `driftd status` shows."""
-        return answers.Status(
+        return models.Status(
             streams={name: self.stream(control) for name, control in self.controls.items()},
-            boards={name: answers.Board(**board.status()) for name, board in self.boards.items()},
+            boards={name: models.Board(**board.status()) for name, board in self.boards.items()},
             memory_bytes={"daemon": psutil.Process().memory_info().rss} | self.memory(),
             malformed={f"{source}/{cause}": n for (cause, source), n in self.receiver.malformed.copy().items()},
             started=self.started_at,
@@ -272,7 +271,7 @@ class Service:
         for name, board in self.boards.items():
             if self._up.get(name) != board.up:
                 self._up[name] = board.up
-                said = answers.NamedBoard(name=name, **board.status())
+                said = models.NamedBoard(name=name, **board.status())
                 self._publish("board", "", said.model_dump_json())
 
     def _publish(self, name: Name, stream: str, data: str) -> None:

@@ -5,8 +5,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.stats.binning import FloatArray, IntArray
-from monitor.stats.reference import Expected, Reference
+from monitor.stats.count.binning import FloatArray, IntArray
+from monitor.stats.count.reference import Expected, Reference
 
 TAIL = 0.3
 """Share of the reference from whose cells the tail is learned."""

@@ -10,9 +10,10 @@ import yaml
 
 from dashboards import alerts as alerting
 from dashboards import build, panels
-from monitor.daemon import grafana
-from monitor.daemon.loop import Level, Phase
-from tests.monitor.grafana_stub import SCHEMAS, faults_of
+from monitor.daemon.grafana import client as grafana
+from monitor.loop.loop import Phase
+from monitor.terms import Level
+from tests.support.grafana_stub import SCHEMAS, faults_of
 
 GRAFANA = build.HERE / "grafana"
 DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(GRAFANA.glob("*.json"))}

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from monitor.daemon.cli import main
-from monitor.daemon.config import load
+from monitor.cli.main import main
+from monitor.config import load
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.daemon.cli import main
+from monitor.cli.main import main
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy" / "container" / "Containerfile"
 
 
@@ -109,7 +109,7 @@ def test_the_wheel_holds_what_the_packages_read(installed: Path) -> None:
     code = "import firmware, monitor, pathlib; print(firmware.__path__[0], monitor.__path__[0])"
     places = [Path(place) for place in ran(installed, "-c", code).stdout.split()]
     assert all(place.is_relative_to(installed.parent) for place in places)
-    for folder, pattern in ((Path("firmware/rtl"), "*"), (Path("monitor/daemon/web"), "*")):
+    for folder, pattern in ((Path("firmware/rtl"), "*"), (Path("monitor/daemon/http/web"), "*")):
         wanted = {path.name for path in (ROOT / folder).glob(pattern) if path.suffix and path.name != "__pycache__"}
         assert wanted <= {path.name for path in (places[0].parent / folder).glob("*")}, folder
     built = {path.name.split(".")[0] for path in (places[1] / "stats").glob("*.so")}
@@ -117,7 +117,7 @@ def test_the_wheel_holds_what_the_packages_read(installed: Path) -> None:
 
 
 def test_the_installed_command_runs_without_the_source_tree(installed: Path) -> None:
-    module = ("-m", "monitor.daemon.cli")
+    module = ("-m", "monitor.cli.main")
     version = ran(installed, *module, "--version")
     assert version.returncode == 0, version.stderr
     package = ROOT / "var" / "axol1tl.driftd"

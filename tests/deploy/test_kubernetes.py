@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from dashboards.build import prometheus_rule
-from monitor.daemon.config import load
-from tests.monitor.grafana_stub import SCHEMAS
+from monitor.config import load
+from tests.support.grafana_stub import SCHEMAS
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("demo", "production")
 RELEASES = ("1.28", "1.36")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+from tests.support.places import DEPLOY
+
 PROMETHEUS = DEPLOY / "prometheus"
 
 

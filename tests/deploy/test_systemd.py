@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from monitor.daemon.config import EX_CONFIG
-from monitor.daemon.ingest import DRAIN_S
+from monitor.daemon.ingest.receiver import DRAIN_S
 from monitor.daemon.service import DISARM_S, TICK_S
+from monitor.exits import EX_CONFIG
+from tests.support.places import DEPLOY
 
-UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "driftd.service"
+UNIT = DEPLOY / "systemd" / "driftd.service"
 EXPOSURE = 2.0
 
 

@@ -7,26 +7,26 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from firmware.board import RemoteBoard
-from firmware.hls import compiler
-from firmware.model import Model
-from firmware.payload import Payload
-from firmware.verilator import Verilator
-from tests.firmware.forests import random_forest
-from tests.firmware.rig import Bench, Rig
+from firmware.board.board import RemoteBoard
+from firmware.model.model import Model
+from firmware.model.payload import Payload
+from firmware.tools.compiler import compiler
+from firmware.tools.verilator import Verilator
+from tests.support.forests import random_forest
+from tests.support.places import DATA
+from tests.support.rig import Bench, Rig
 
 Events = NDArray[np.int64]
 CUTS = (346, 389, 415, 456, 557)
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 collect_ignore = [] if "DRIFTD_CONTROLHUB" in os.environ else ["test_controlhub.py"]
 """A ControlHub is in no package of a system: its tests are there for who has one."""
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    if not SHARED.is_dir():
-        pytest.skip(f"the outside data are absent: no folder {SHARED}")
-    return SHARED
+    if not DATA.is_dir():
+        pytest.skip(f"the outside data are absent: no folder {DATA}")
+    return DATA
 
 
 @pytest.fixture(scope="session")

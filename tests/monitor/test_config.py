@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from monitor.daemon.config import Config, ConfigError, load
-from monitor.daemon.loop import Mode
+from monitor.config import Config, ConfigError, load
+from monitor.loop.loop import Mode
+from tests.support.places import ROOT
 
-SHIPPED = Path(__file__).parents[2] / "config.toml"
+SHIPPED = ROOT / "config.toml"
 
 SMALL = """
 [boards.gt]

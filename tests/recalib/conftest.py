@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from firmware.emulator import Emulator
-from firmware.package import Package
-from firmware.payload import Payload
-from firmware.sim.detector import NOMINAL, Response
-from firmware.sim.events import VIEWS, Generator
-from monitor.stats.reference import Reference
+from firmware.datapath.emulator import Emulator
+from firmware.model.package import Package
+from firmware.model.payload import Payload
+from firmware.sim.world.detector import NOMINAL, Response
+from firmware.sim.world.events import VIEWS, Generator
+from monitor.stats.count.reference import Reference
 from recalib.evidence import Evidence, Target
 from recalib.fit import Engine
 from recalib.request import FitRequest, FitSettings
 from recalib.sample import EventSample
-from recalib.train import CICADA, TrainSettings, build_package
+from recalib.training.train import CICADA, TrainSettings, build_package
 
 PILEUP = 45.0
 CHUNK = 50_000

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import recalib
-from firmware.sim.detector import Response
+from firmware.sim.world.detector import Response
 from tests.recalib.conftest import Lab
 
 GENERATOR = "firmware.sim"
@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.modules["{GENERATOR}"] = None
 
-from firmware.package import Package
+from firmware.model.package import Package
 from recalib.fit import Engine
 
 request = pickle.loads(Path(sys.argv[2]).read_bytes())
@@ -44,7 +44,9 @@ def test_only_the_training_knows_the_generator() -> None:
 
 def test_nothing_that_the_engine_loads_imports_the_training() -> None:
     loading = {
-        path.name for path in FOLDER.glob("*.py") if any(name.startswith("recalib.train") for name in imported(path))
+        path.name
+        for path in FOLDER.glob("*.py")
+        if any(name.startswith("recalib.training.train") for name in imported(path))
     }
     assert not loading
 

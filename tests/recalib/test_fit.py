@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware.package import Package
-from firmware.payload import Payload
-from firmware.sim.detector import Response
-from firmware.sim.events import Generator, digitise
+from firmware.model.package import Package
+from firmware.model.payload import Payload
+from firmware.sim.world.detector import Response
+from firmware.sim.world.events import Generator, digitise
 from recalib.choice import estimated_overlap
 from recalib.fit import Engine, _Parts
 from recalib.proposal import Candidate, Proposal

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from firmware.emulator import Emulator
-from firmware.payload import Payload
-from firmware.sim.detector import Response
+from firmware.datapath.emulator import Emulator
+from firmware.model.payload import Payload
+from firmware.sim.world.detector import Response
 from recalib.fit import Engine
-from recalib.knobs import LinearKnob
+from recalib.knobs.knobs import LinearKnob
 from recalib.proposal import Proposal
 from recalib.request import FitRequest
 from recalib.sample import EventSample

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from firmware.emulator import Emulator, Words
-from firmware.payload import Payload
-from firmware.sim.detector import Response
+from firmware.datapath.emulator import Emulator, Words
+from firmware.model.payload import Payload
+from firmware.sim.world.detector import Response
 from recalib.gates import Subject, verdicts, vetoes
-from recalib.knobs import bias_unit, trained_weights
-from recalib.locality import Locality
+from recalib.inputs.locality import Locality
+from recalib.knobs.knobs import bias_unit, trained_weights
 from recalib.proposal import Gate
 from recalib.request import FitSettings
 from tests.recalib.conftest import Lab

@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from firmware.payload import Payload
-from firmware.sim.detector import Response
+from firmware.model.payload import Payload
+from firmware.sim.world.detector import Response
 from recalib.judge import judge
 from recalib.proposal import Judgement
 from recalib.request import JudgeRequest

@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from firmware.fixed import Fixed
-from firmware.model import Model, Score
-from firmware.payload import Payload
+from firmware.model.fixed import Fixed
+from firmware.model.model import Model, Score
+from firmware.model.payload import Payload
 from recalib.lipschitz import bounds, rise
 from recalib.surrogate import Surrogate
 

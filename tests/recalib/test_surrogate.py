@@ -1,18 +1,16 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from firmware.emulator import Emulator
-from firmware.fixed import Fixed
-from firmware.model import Model
-from firmware.payload import Payload
+from firmware.datapath.emulator import Emulator
+from firmware.model.fixed import Fixed
+from firmware.model.model import Model
+from firmware.model.payload import Payload
 from recalib.surrogate import Surrogate
 from tests.recalib.conftest import Lab
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
+from tests.support.places import DATA
 
 
 def registers(payload: Payload) -> dict[str, torch.Tensor]:

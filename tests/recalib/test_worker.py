@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from firmware.errors import PackageError
-from firmware.hls import compiler
 from firmware.process import Remote
-from firmware.sim.detector import Response
+from firmware.sim.world.detector import Response
+from firmware.tools.compiler import compiler
 from recalib.errors import RecalibError
 from recalib.proposal import Judgement, Proposal, Step
 from recalib.request import JudgeRequest

@@ -13,14 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
-from monitor.daemon import tokens
-from monitor.daemon.demo import operate
-from monitor.daemon.tokens import Role
-from recalib.train import TrainSettings, build_package
+from monitor.daemon.http import tokens
+from monitor.daemon.http.tokens import Role
+from monitor.demo.demo import operate
+from recalib.training.train import TrainSettings, build_package
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 STREAM = "axol1tl"
-COMMAND = [sys.executable, "-m", "monitor.daemon.cli"]
+COMMAND = [sys.executable, "-m", "monitor.cli.main"]
 
 CONFIG = """
 state_dir = "."

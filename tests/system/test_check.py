@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from firmware.hls import COMPILER_VARIABLE
-from firmware.ledger import Ledger
-from firmware.package import Package
-from monitor.stats.reference import Reference
+from firmware.model.package import Package
+from firmware.tools.compiler import COMPILER_VARIABLE
+from monitor.stats.count.reference import Reference
+from monitor.store.ledger import Ledger
 from tests.system.conftest import STREAM, Site
 
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 import zmq
 
-from firmware.package import Package
-from firmware.uhal_board import UhalBoard
-from monitor.daemon.stream import Skipped
+from firmware.board.uhal import UhalBoard
+from firmware.model.package import Package
+from monitor.watch.stream import Skipped
 from tests.system.conftest import STREAM, Site
 
 DRIFT = "jet_energy_scale=-0.1"
@@ -152,7 +152,7 @@ def test_a_board_of_another_model_is_named_and_never_written(site: Site, package
 def _with_weights(package: Package, weights: list) -> Package:  # type: ignore[type-arg]
     from dataclasses import replace
 
-    from firmware.payload import Payload
+    from firmware.model.payload import Payload
 
     layers = tuple(replace(layer, weight=w) for layer, w in zip(package.model.layers, weights, strict=True))
     model = replace(package.model, layers=layers)

@@ -13,11 +13,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.monitor.grafana_stub import TOKEN, GrafanaStub
+from tests.support.grafana_stub import TOKEN, GrafanaStub
+from tests.support.places import ROOT
+from tests.support.prometheus import DEPLOY, Watch, watch
 from tests.system.conftest import STREAM, Site
-from tests.system.prometheus import DEPLOY, Watch, watch
 
-DASHBOARDS = Path(__file__).parents[2] / "dashboards" / "grafana"
+DASHBOARDS = ROOT / "dashboards" / "grafana"
 VARIABLES = {"$stream": STREAM, "$cut": "0", "$__rate_interval": "1m"}
 DRIFT = "jet_energy_scale=-0.08"
 BOUNDED = {

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from firmware.addresses import address_table
-from firmware.forest import Nodes
-from firmware.package import Package
-from firmware.uhal_board import UhalBoard
-from recalib.train import SETTINGS, build_package
+from firmware.board.addresses import address_table
+from firmware.board.uhal import UhalBoard
+from firmware.model.forest import Nodes
+from firmware.model.package import Package
+from recalib.training.train import SETTINGS, build_package
 from tests.system.conftest import ROOT, Site
 
 NAME = "forest"

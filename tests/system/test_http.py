@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from firmware.ledger import Ledger
-from monitor.daemon.events import CLIENTS
-from monitor.daemon.exits import EX_NO_STREAM
-from tests.monitor.test_plots import proposal
+from monitor.daemon.http.sse import CLIENTS
+from monitor.exits import EX_NO_STREAM
+from monitor.store.ledger import Ledger
+from tests.monitor.plots.test_plots import proposal
 from tests.system.conftest import STREAM, Site
 
 BASE = f"/api/v1/streams/{STREAM}"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.schemas import APIOperation, BaseSchema
 
-from monitor.daemon.audit import verify
-from monitor.daemon.tokens import Role
+from monitor.daemon.http.audit import verify
+from monitor.daemon.http.tokens import Role
 from tests.system.conftest import STREAM, Site
 
 EXAMPLES = 8

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import zmq
 
-from firmware.package import Package
-from firmware.uhal_board import UhalBoard
+from firmware.board.uhal import UhalBoard
+from firmware.model.package import Package
 from firmware.wire import Batch, Header, encode
-from monitor.stats.reference import Reference
+from monitor.stats.count.reference import Reference
 from tests.system.conftest import STREAM, Site
 from tests.system.test_daemon import DRIFT, metric
 
@@ -31,7 +31,9 @@ WATCHDOG_S = 1.2
 STUCK = """
 import asyncio, sys, time
 from pathlib import Path
-from monitor.daemon import config, http_server, service
+from monitor.daemon import service
+from monitor import config
+from monitor.daemon.http import server as http_server
 
 class Stuck(service.Service):
     async def _tick(self):

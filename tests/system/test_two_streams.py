@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from firmware.addresses import address_table
-from firmware.package import Package
-from firmware.uhal_board import UhalBoard
-from recalib.train import CICADA, build_package
+from firmware.board.addresses import address_table
+from firmware.board.uhal import UhalBoard
+from firmware.model.package import Package
+from recalib.training.train import CICADA, build_package
 from tests.system.conftest import ROOT, STREAM, Site
 
 OTHER = "cicada"

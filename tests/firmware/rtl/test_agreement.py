@@ -7,13 +7,13 @@ from threading import RLock
 import numpy as np
 import pytest
 
-from firmware.emulator import Emulator
-from firmware.payload import Payload
+from firmware.datapath.emulator import Emulator
+from firmware.model.payload import Payload
 from firmware.sim.bank import Counts
 from firmware.sim.ipbus import BusError
 from firmware.sim.rtl_bank import RtlBank
 from firmware.sim.stream import EmulatedBank
-from tests.firmware.rig import tiny_model
+from tests.support.rig import tiny_model
 
 SHADOW, ACTIVE, SHADOW_CRC, ARM, ARM_COMMAND = 0x1000, 0x8000, 0x0D, 0x10, 0x13
 PRESCALE, PREVIEW_CLEAR = 0x18, 0x1A

@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from firmware.model import Model
-from firmware.payload import Payload
+from firmware.model.model import Model
+from firmware.model.payload import Payload
 from firmware.rtl import top
-from firmware.verilator import Verilator
-from tests.firmware.networks import registered_models
+from firmware.tools.verilator import Verilator
+from tests.support.networks import registered_models
 
 HERE = Path(__file__).parent
 SOURCES = (*top.PARTS, HERE / "bench.sv")

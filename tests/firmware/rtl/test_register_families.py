@@ -10,25 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.addresses import SHADOW, STREAM_SPAN, address_table
-from firmware.board import RemoteBoard
-from firmware.emulator import Emulator
-from firmware.hls import CompiledDatapath, compiler
-from firmware.ledger import Ledger
-from firmware.model import Model
-from firmware.payload import Payload
+from firmware.board.addresses import SHADOW, STREAM_SPAN, address_table
+from firmware.board.board import RemoteBoard
+from firmware.board.uhal import UhalBoard
+from firmware.datapath.compiled import CompiledDatapath
+from firmware.datapath.emulator import Emulator
+from firmware.datapath.validation import Validation
+from firmware.model.model import Model
+from firmware.model.payload import Payload
+from firmware.push.standing import Outcome
+from firmware.push.transaction import Transaction
 from firmware.sim import rtl_bank
 from firmware.sim.ipbus import Server
 from firmware.sim.registers import Registers
 from firmware.sim.rtl_bank import RtlBank
 from firmware.sim.stream import DecidingBank, EmulatedBank
-from firmware.standing import Outcome
-from firmware.transaction import Transaction
-from firmware.uhal_board import UhalBoard
-from firmware.validation import Validation
-from tests.firmware.networks import registered_models
-from tests.firmware.rig import RUN, STREAM
+from firmware.tools.compiler import compiler
+from monitor.store.ledger import Ledger
 from tests.firmware.rtl.test_agreement import Pair
+from tests.support.networks import registered_models
+from tests.support.rig import RUN, STREAM
 
 NETWORK = ("ring_scale", "conditioning", "weights", "biases")
 ALL_BITS = 0xFFFFFFFF

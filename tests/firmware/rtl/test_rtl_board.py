@@ -7,12 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.addresses import SHADOW
-from firmware.emulator import Emulator
-from firmware.payload import Payload
+from firmware.board.addresses import SHADOW
+from firmware.datapath.emulator import Emulator
+from firmware.model.payload import Payload
 from firmware.sim.rtl_bank import RtlBank
-from tests.firmware.rig import Bench, Rig, reached, tiny_model
-from tests.firmware.test_transaction import (
+from tests.firmware.board.test_uhal import (
+    test_a_preview_starts_from_zero_and_counts_its_share_until_it_is_stopped,
+    test_a_register_that_the_board_refuses_is_an_error_and_no_silence,
+    test_disarming_disarms,
+    test_identity_is_what_the_registers_say,
+    test_the_state_is_what_the_registers_say,
+)
+from tests.firmware.push.test_transaction import (
     begin,
     ledger,
     test_a_generation_that_is_not_above_the_active_one_is_refused,
@@ -27,13 +33,7 @@ from tests.firmware.test_transaction import (
     test_one_flipped_bit_on_the_way_is_found_and_named,
     test_staging_takes_back_what_is_armed,
 )
-from tests.firmware.test_uhal_board import (
-    test_a_preview_starts_from_zero_and_counts_its_share_until_it_is_stopped,
-    test_a_register_that_the_board_refuses_is_an_error_and_no_silence,
-    test_disarming_disarms,
-    test_identity_is_what_the_registers_say,
-    test_the_state_is_what_the_registers_say,
-)
+from tests.support.rig import Bench, Rig, reached, tiny_model
 
 __all__ = [
     "begin",

@@ -1,0 +1,1 @@
+"""Models of others: specifications and hls4ml projects."""

@@ -1,0 +1,31 @@
+"""A forest on the inputs of AXOL1TL, in the types and sizes of a Forest Processing Unit of conifer.
+
+The unit that it fits is built with one tree engine for each tree, a root and 64 nodes in each, 57 features, thresholds
+and scores of 16 bits and without its dynamic scaler: inputs are integers already, and saturated.
+"""
+
+import numpy as np
+
+from firmware.model import axol1tl
+from firmware.model.fixed import Fixed
+from firmware.model.forest import Shape
+from firmware.model.parts import Normalisation, Registers, Score
+
+_fixed = Fixed.parse
+
+INPUT = _fixed("fixed<16,13,RND_CONV,SAT>")
+"""An eighth of a code, so that a scale moves a small energy too."""
+VALUE = _fixed("fixed<16,10,RND_CONV,SAT>")
+CODE = _fixed("ufixed<12,8,RND,SAT>")
+
+SHAPE = Shape(64, 64, 5, len(axol1tl.FEATURES), INPUT, VALUE)
+
+LATENT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<16,10>"), VALUE)
+SCORE = Score("linear", None, CODE, CODE)
+OUTPUT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<16,10>"), CODE)
+
+
+def normalisation() -> Normalisation:
+    """None but the saturation into the unit's type."""
+    between, n = axol1tl.INPUT.result_type, SHAPE.n_features
+    return Normalisation(np.zeros(n, np.int64), np.zeros(n, np.int64), between, between, INPUT)

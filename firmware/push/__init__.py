@@ -1,0 +1,1 @@
+"""Bringing a payload onto boards, and finding out what became of it."""

@@ -1,0 +1,1 @@
+"""Compilers and synthesis tools of others."""

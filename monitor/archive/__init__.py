@@ -1,0 +1,1 @@
+"""Files of scores, events and histograms, and references made of them."""

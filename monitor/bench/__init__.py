@@ -1,0 +1,1 @@
+"""Figures of the product, each measured by a command."""

@@ -1,0 +1,1 @@
+"""A whole fill under the loop and under controllers of others."""

@@ -1,0 +1,1 @@
+"""How well a re-calibration brings the trigger back."""

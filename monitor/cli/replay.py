@@ -1,0 +1,125 @@
+"""`driftd replay`: archived lumi sections through the daemon's own code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from monitor.cli.reference import DataCommand, DataFault, File
+from monitor.config import ConfigError, load
+
+if TYPE_CHECKING:
+    from monitor.offline.outcome import Judged
+    from monitor.offline.replay import Columns, Subject
+
+
+@click.command(cls=DataCommand)
+@click.argument("files", nargs=-1, required=True)
+@click.option("--reference", "reference_path", type=File, default=None, help="With the detectors' default settings.")
+@click.option("--config", "config_path", type=File, default="config.toml", show_default=True)
+@click.option("--stream", default=None, help="Of the configuration; needed if there are several.")
+@click.option("--scores", default="scores", show_default=True, help="Column of the scores.")
+@click.option("--run", default="run", show_default=True, help="Column of the run; 1 where it is not there.")
+@click.option("--ls", default="ls", show_default=True, help="Column of the lumi section.")
+@click.option("--pileup", default="pileup", show_default=True, help="Column of the pile-up, where there is one.")
+@click.option("--plot", type=File, default=None, help="The PNG to write.")
+@click.option("--tune", type=click.IntRange(0), default=None, help="Set river's detectors to so many alarms.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def replay(
+    files: tuple[str, ...],
+    reference_path: Path | None,
+    config_path: Path,
+    stream: str | None,
+    plot: Path | None,
+    tune: int | None,
+    as_json: bool,
+    **columns: str,
+) -> None:
+    """Run archived FILES (npy, npz, hdf5, parquet, root, pt; globs) through counting, detectors and policy.
+
+    A row is an event (scores, run, ls, pileup), or a lumi section with a column `counts` (and the
+    `edges` of its histogram) in place of scores. With --tune N nothing is judged: it prints the settings
+    with which river's detectors give at most N alarms each on FILES, ready for the configuration.
+    """
+    from monitor.archive.samples import expand
+    from monitor.offline import replay as archive
+
+    names = expand(files)
+    named = archive.Columns(**columns)
+    subject = _subject(reference_path, config_path, stream).on_archive(names)
+    if tune is not None:
+        return _tune(names, subject, named, tune)
+    outcome = archive.replay(names, subject, subject.detectors(), named, archive.unheard if as_json else _Teller())
+    if not outcome.judged:
+        raise DataFault(f"{names[0]}: no lumi section was closed; skipped: {outcome.skipped or 'nothing'}")
+    if plot:
+        from monitor.plots.plots import replay_figure
+
+        replay_figure(plot, outcome.judged, subject.detect.rate_tolerance)
+    said = outcome.summary()
+    if as_json:
+        click.echo(json.dumps(said))
+        return None
+    click.echo(
+        f"{said['lumi_sections']:,} lumi sections ({said['hours']:.1f} h), {said['scores']:,} scores: "
+        + ", ".join(f"{n} {level}" for level, n in said["levels"].items())
+    )
+    for name, n in said["alarms"].items():
+        click.echo(f"{name}: {n} alarms, {said['alarms_per_hour'][name]:.3g} an hour")
+    click.echo(f"{len(said['drifts'])} drifts, {sum(said['alarms'].values())} alarms")
+    for cause, n in said["skipped"].items():
+        click.echo(f"skipped: {n} messages ({cause})")
+    click.echo(f"{said['seconds']:.1f} s: {said['ls_per_s']:,.0f} lumi sections a second")
+    return None
+
+
+class _Teller:
+    """Prints every alarm and every change of the verdict."""
+
+    def __init__(self) -> None:
+        self._level = "ok"
+
+    def __call__(self, judged: Judged) -> None:
+        if judged.alarms or judged.level != self._level:
+            alarms = f" [{', '.join(judged.alarms)}]" if judged.alarms else ""
+            click.echo(f"run {judged.run} LS {judged.ls} {judged.level}: {judged.text}{alarms}")
+        self._level = judged.level
+
+
+def _subject(reference: Path | None, config: Path, stream: str | None) -> Subject:
+    from monitor.archive import references
+    from monitor.offline.replay import Subject
+
+    if reference is not None:
+        return Subject(references.load(reference).without_events())
+    try:
+        loaded = load(config)
+    except ConfigError as error:
+        raise DataFault(f"{error}\ngive --reference, or a configuration that is whole") from None
+    name = stream or next(iter(loaded.streams))
+    if name not in loaded.streams or (stream is None and len(loaded.streams) > 1):
+        raise click.UsageError(f"give --stream: one of {', '.join(loaded.streams)}")
+    found = loaded.streams[name]
+    package = references.load(found.package).without_events()
+    return Subject(package, name, found.detect, found.hold, loaded.ingest, len(loaded.streams))
+
+
+def _tune(files: list[str], subject: Subject, columns: Columns, allowed: int) -> None:
+    from monitor.offline.replay import replay as run
+    from monitor.stats.detect.tuning import recorder, setting_of, tune
+
+    wanted = {name: own for name, own in subject.detect.detectors.items() if setting_of(name)}
+    recorders = {name: recorder(name, subject.reference, **own) for name, own in wanted.items()}
+    run(files, subject, recorders, columns)
+    click.echo(f"[streams.{subject.name}.detect.detectors]")
+    for name, own in subject.detect.detectors.items():
+        said = ""
+        if name in recorders:
+            found = tune(name, subject.reference, recorders[name].statistics, allowed, **own)
+            own = own | {found.setting: found.value}
+            said = f"  # {found.alarms} alarms on {len(recorders[name].statistics)} blocks"
+        settings = ", ".join(f"{key} = {value:g}" for key, value in own.items())
+        click.echo(f"{name} = {{ {settings} }}{said}" if own else f"{name} = {{}}")

@@ -1,0 +1,1 @@
+"""What the daemon and the command line write into a Grafana."""

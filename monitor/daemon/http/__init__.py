@@ -1,0 +1,1 @@
+"""The HTTP interface: who may ask, what is answered, and the page."""

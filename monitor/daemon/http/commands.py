@@ -1,0 +1,137 @@
+"""The operator's commands over HTTP: who may give them, what they hold, and the way through the audit to the loop."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from monitor.daemon.http import models
+from monitor.daemon.http.admission import CommandRoute, Given, answers_with, needs
+from monitor.daemon.http.queries import BEARER, Control
+from monitor.daemon.http.views import ROLES
+from monitor.daemon.run.control import StreamControl
+from monitor.loop import loop
+
+EDGE = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+CONTROL = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+"""Besides the control characters those that hide, or turn what stands after them."""
+REASON = rf"^[{EDGE}]*[^{EDGE}{CONTROL}][^{CONTROL}]{{1,998}}[^{EDGE}{CONTROL}][{EDGE}]*$"
+NAME = r"^[0-9a-f]{4,64}$"
+
+
+def _trimmed(text: str) -> str:
+    if not re.fullmatch(REASON.strip("^$"), text):
+        raise ValueError("expected 3 to 1000 characters that say why, none of them a control character")
+    return re.sub(rf"^[{EDGE}]+|[{EDGE}]+$", "", text)
+
+
+Reason = Annotated[str, AfterValidator(_trimmed), Field(json_schema_extra={"pattern": REASON})]
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class Order(BaseModel):
+    """The body of a command; ``reason`` goes to the ledger and to the audit."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reason: Reason
+
+
+class RecalibrateOrder(Order):
+    dry_run: bool = False
+
+
+class ProposalOrder(Order):
+    """``proposal``: its name, or the first 4 characters or more."""
+
+    proposal: Name
+
+
+class RollbackOrder(Order):
+    """``to``: a payload's name, or the first 4 characters or more, or `nominal`."""
+
+    to: Annotated[str, Field(pattern=r"^(nominal|[0-9a-f]{4,64})$")] = "nominal"
+
+
+class Desk:
+    """Where one caller's command to one stream is taken."""
+
+    def __init__(self, request: Request, control: StreamControl) -> None:
+        self.control = control
+        self._service = request.app.state.service
+        self._caller = request.state.caller
+        self._given: Given = request.state.given
+
+    def order(self, event: loop.Operator, body: Order) -> models.Stream:
+        """Write that the command came, and give it; the stream as it is then.
+
+        Raises:
+            HTTPException: 409 with the reason, if the loop refuses.
+            AuditError: it cannot be written; nothing was done.
+        """
+        self._given.received(self._caller, body.reason, body.model_dump(exclude={"reason"}))
+        refused = self.control.order(event, body.reason, self._caller.name)
+        if refused:
+            raise HTTPException(409, refused)
+        found: models.Stream = self._service.stream(self.control)
+        return found
+
+
+async def desk(request: Request, control: Control) -> Desk:
+    return Desk(request, control)
+
+
+Here = Annotated[Desk, Depends(desk)]
+
+router = APIRouter(
+    prefix="/api/v1/streams/{stream}",
+    route_class=CommandRoute,
+    dependencies=[BEARER],
+    responses=answers_with(400, 401, 403, 404, 408, 409, 413, 415, 421, 422, 503),
+)
+
+
+@router.post("/recalibrate", status_code=202, openapi_extra=needs(ROLES[loop.Recalibrate]))
+async def recalibrate(order: RecalibrateOrder, desk: Here) -> models.Stream:
+    """Collect events and fit; write nothing with `dry_run`."""
+    return desk.order(loop.Recalibrate(order.dry_run), order)
+
+
+@router.post("/approve", status_code=202, openapi_extra=needs(ROLES[loop.Approve]))
+async def approve(order: ProposalOrder, desk: Here) -> models.Stream:
+    """Let the proposal that waits go to the board."""
+    return desk.order(loop.Approve(_proposal(desk.control, order)), order)
+
+
+@router.post("/reject", status_code=202, openapi_extra=needs(ROLES[loop.Reject]))
+async def reject(order: ProposalOrder, desk: Here) -> models.Stream:
+    """Turn the proposal that waits down."""
+    return desk.order(loop.Reject(_proposal(desk.control, order)), order)
+
+
+@router.post("/rollback", status_code=202, openapi_extra=needs(ROLES[loop.Rollback]))
+async def rollback(order: RollbackOrder, desk: Here) -> models.Stream:
+    """Put an earlier payload back, as a new generation."""
+    found = desk.control.find_payload(order.to)
+    if found is None:
+        raise HTTPException(404, f"no payload {order.to!r} of stream {desk.control.name!r} in the ledger")
+    return desk.order(loop.Rollback(found), order)
+
+
+@router.post("/freeze", status_code=202, openapi_extra=needs(ROLES[loop.Freeze]))
+async def freeze(order: Order, desk: Here) -> models.Stream:
+    """Write nothing until it is unfrozen."""
+    return desk.order(loop.Freeze(), order)
+
+
+@router.post("/unfreeze", status_code=202, openapi_extra=needs(ROLES[loop.Unfreeze]))
+async def unfreeze(order: Order, desk: Here) -> models.Stream:
+    """Let the loop act again."""
+    return desk.order(loop.Unfreeze(), order)
+
+
+def _proposal(control: StreamControl, order: ProposalOrder) -> str:
+    """The waiting proposal's whole name for any beginning of it; else what was given, to be refused."""
+    waiting = control.state.proposal
+    return waiting if waiting.startswith(order.proposal) else order.proposal

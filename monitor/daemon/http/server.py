@@ -1,0 +1,107 @@
+"""The server under the HTTP interface: limits on what a connection may take, TLS, and no signals of its own."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import h11
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from monitor import logs
+from monitor.config import Config, ConfigError
+from monitor.daemon.http.app import application
+from monitor.daemon.http.audit import AuditError
+from monitor.daemon.service import Service
+
+log = structlog.get_logger()
+
+HEAD_S = 10.0
+"""Within which the head of a request must have come, or its connection is closed."""
+CONNECTIONS = 256
+"""More are answered with 503."""
+GRACE_S = 2
+"""For the requests under way when the daemon ends."""
+
+
+class BoundedProtocol(H11Protocol):
+    """Closes connections whose request's head does not come; lets the application end one by ``state["drop"]``."""
+
+    _due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "drop": transport.abort}
+        self._due = self.loop.call_later(HEAD_S, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._disarm()
+        elif self._due is None:
+            self._due = self.loop.call_later(HEAD_S, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _disarm(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+
+class HttpServer(uvicorn.Server):
+    """Serves an application as ``[http]`` says.
+
+    Raises:
+        ConfigError: certificate or key cannot be used.
+    """
+
+    def __init__(self, config: Config, application: FastAPI) -> None:
+        http = config.http
+        settings = uvicorn.Config(
+            application,
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=GRACE_S,
+            ssl_certfile=http.certificate,
+            ssl_keyfile=http.key,
+        )
+        try:
+            settings.load()
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError("http", [f"certificate {http.certificate}, key {http.key}: {error}"]) from None
+        super().__init__(settings)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The daemon has signal handlers of its own."""
+        yield
+
+
+def run(config: Config, path: Path) -> int:
+    """Run the daemon until a signal; the exit code. The file at ``path`` is read again at a SIGHUP."""
+    logs.configure(config.log_level)
+    logs.take_over()
+
+    async def main() -> None:
+        service = Service(config, path)
+        await service.serve(HttpServer(config, application(service)))
+
+    try:
+        asyncio.run(main())
+    except (ConfigError, AuditError) as error:
+        log.error(str(error))
+        return 78
+    return 0

@@ -1,0 +1,1 @@
+"""The closed loop, shown on a simulated board."""

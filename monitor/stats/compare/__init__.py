@@ -1,0 +1,1 @@
+"""Counts beside what was expected of them: distances, rates, onset, and what drifted in words."""

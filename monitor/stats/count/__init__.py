@@ -1,0 +1,1 @@
+"""Scores to counts: bins, windows, and the reference that they are held against."""

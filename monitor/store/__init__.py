@@ -1,0 +1,1 @@
+"""What was done and decided, kept: the ledger."""

@@ -1,0 +1,29 @@
+"""The detectors that a configuration asks for."""
+
+from __future__ import annotations
+
+from monitor.stats.count.reference import Reference
+from monitor.stats.detect.detectors import Detector, make_detector
+from monitor.watch.settings import Detect
+
+
+def detector_settings(detect: Detect, streams: int) -> dict[str, dict[str, float]]:
+    """All settings, by name, of the detectors of one of so many streams; all e-detectors share the run length."""
+    promising = [name for name in detect.detectors if name.startswith("e_")]
+    run_length = detect.target_run_length_h * 3600 * detect.colliding_hz * len(promising) * streams
+    shape = {"target_run_length": run_length, "tolerated": detect.tolerated_kl}
+    rate = {"target_run_length": run_length, "tolerated_change": detect.rate_tolerance}
+    defaults = {"e_mixture": shape, "e_cusum": shape, "glr": shape, "e_rate": rate}
+    return {name: defaults.get(name, {}) | settings for name, settings in detect.detectors.items()}
+
+
+def make_detectors(detect: Detect, reference: Reference, streams: int = 1) -> dict[str, Detector]:
+    """The configured detectors.
+
+    Raises:
+        StatsError: an unknown detector, or settings it does not take.
+    """
+    return {
+        name: make_detector(name, reference, **settings)
+        for name, settings in detector_settings(detect, streams).items()
+    }

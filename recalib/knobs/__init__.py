@@ -1,0 +1,1 @@
+"""The register families that a recalibration can turn."""

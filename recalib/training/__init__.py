@@ -1,0 +1,1 @@
+"""Training models of our own, and packing them with their reference."""
