@@ -81,6 +81,10 @@ class ValidationError(FirmwareError):
     """A payload does not give its golden vectors the codes that it must give."""
 
 
+class JournalError(FirmwareError):
+    """The journal of a transaction cannot be written or read: the step was not taken."""
+
+
 class TransactionError(FirmwareError):
     """A payload transaction stopped at `step`."""
 

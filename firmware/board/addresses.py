@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from firmware.errors import AddressTableError
-from firmware.model.payload import Layout
+from firmware.model.layout import Layout
 
 MAGIC = 0x44524654
 VERSION = 2

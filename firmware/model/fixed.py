@@ -11,6 +11,8 @@ from firmware.errors import FixedPointError
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Words = NDArray[np.uint32]
+"""Words of 32 bits, as registers hold and a bus carries them."""
 
 ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_CONV", "RND_ZERO", "RND_INF", "RND_MIN_INF")
 OVERFLOWS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
@@ -159,7 +161,7 @@ class Fixed:
     def value(self, raw: ArrayLike) -> Floats:
         return np.ldexp(np.asarray(raw, dtype=np.float64), -self.frac)
 
-    def pack(self, raw: ArrayLike) -> NDArray[np.uint32]:
+    def pack(self, raw: ArrayLike) -> Words:
         """Two's complement 32-bit words.
 
         Raises:

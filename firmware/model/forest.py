@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from firmware.errors import ForestError
-from firmware.model.fixed import Fixed, Floats, Integers
-
-Words32 = NDArray[np.uint32]
+from firmware.model.fixed import Fixed, Floats, Integers, Words
 
 VALUE_BITS, CHILD_BITS, FEATURE_BITS = 16, 8, 7
 INNER = 1 << 31
@@ -49,7 +47,7 @@ class Nodes(NamedTuple):
         )
 
     @property
-    def words(self) -> Words32:
+    def words(self) -> Words:
         value = VALUE.pack(self.value).astype(np.int64) & ((1 << VALUE_BITS) - 1)
         found = self.inner * INNER | self.feature << FEATURE_AT | self.left << CHILD_AT | value
         return np.asarray(found).astype(np.uint32)
@@ -183,7 +181,7 @@ class Forest:
     """
 
     shape: Shape
-    words: Words32
+    words: Words
 
     def __post_init__(self) -> None:
         words = np.array(self.words).astype(np.uint32)
@@ -267,7 +265,7 @@ class Forest:
         return type(self)(self.shape, Nodes(value.astype(np.int64), left, feature, inner).words.ravel())
 
 
-def _level_by_level(shape: Shape, given: Integers, root: int, tree: int) -> Words32:
+def _level_by_level(shape: Shape, given: Integers, root: int, tree: int) -> Words:
     """The words (n_nodes,) of one tree of conifer's nodes (nodes, 7)."""
     found: list[tuple[int, int, int, bool]] = []
     waiting, seen, numbered = deque([root]), set[int](), 1

@@ -16,8 +16,9 @@ from firmware.errors import FixedPointError, ForestError, ModelError
 from firmware.model import axol1tl, cicada, fpu
 from firmware.model.fixed import WORD_BITS, Fixed, Integers
 from firmware.model.forest import Forest, Shape
+from firmware.model.layout import Layout
 from firmware.model.parts import ENERGIES, Condition, Dense, Feature, Normalisation, Registers, Rings, Score
-from firmware.model.payload import Layout, Payload
+from firmware.model.payload import Payload
 
 __all__ = ["Condition", "Dense", "Feature", "Model", "Normalisation", "Registers", "Rings", "Score"]
 

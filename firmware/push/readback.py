@@ -7,7 +7,8 @@ import numpy as np
 from firmware.board.addresses import MAGIC, VERSION
 from firmware.board.board import Board, BoardState, Words
 from firmware.errors import IdentityError
-from firmware.model.payload import Layout, Payload
+from firmware.model.layout import Layout
+from firmware.model.payload import Payload
 
 
 def check_identity(board: Board, stream: str, model_id: str, layout: Layout, name: str) -> BoardState:

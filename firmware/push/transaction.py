@@ -1,4 +1,4 @@
-"""Bringing one payload onto its boards, in steps that the ledger knows before and after."""
+"""Bringing one payload onto its boards, in steps that the journal knows before and after."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +12,9 @@ from firmware.board.board import ArmStatus, Board, BoardState, Shadow
 from firmware.datapath.validation import Validation, Vectors
 from firmware.errors import BoardError, TransactionError
 from firmware.model.payload import Payload
+from firmware.push.journal import ONLINE, Journal, StepNote
 from firmware.push.readback import check_identity, difference
 from firmware.push.standing import Base, Outcome, Standing, joint, judge
-from monitor.store.ledger import ONLINE, Ledger
-from monitor.store.records import Note
 
 MARGIN_LS = 2
 MIN_ACCEPTS = 1000
@@ -47,7 +46,7 @@ class Transaction:
     The order is `stage`, `preview_start`, `preview_read` …, `preview_stop`, `arm`, `confirm` …; `abort` is
     possible at any point. `stage` is `prove`, `write` and `play`, one after the other. A step that
     raises may be repeated; after a BoardError `confirm` says what is true. Boards are armed for one LS or not at
-    all. The ledger must hold the payload, and gets its IOV as soon as the boards are seen to have latched.
+    all. The journal must hold the payload, and gets its IOV as soon as the boards are seen to have latched.
 
     `frozen` is asked right before each step that writes towards the trigger.
 
@@ -55,13 +54,13 @@ class Transaction:
         TransactionError: by a step that the boards' registers do not allow or did not follow.
         ValidationError: by `prove` and `play`, if an execution gives an event another code.
         BoardError: by any step; what it began may have happened.
-        LedgerError: by any step; one that could not be recorded was not begun.
+        JournalError: by any step; one that could not be recorded was not begun.
     """
 
     def __init__(
         self,
         boards: Mapping[str, Board],
-        ledger: Ledger,
+        journal: Journal,
         stream: str,
         payload: Payload,
         validation: Validation,
@@ -70,16 +69,16 @@ class Transaction:
         generation: int | None = None,
         tag: str = ONLINE,
     ) -> None:
-        ledger.payload(payload.id, stream)
+        journal.payload(payload.id, stream)
         self.stream = stream
         self.payload = payload
-        self.generation = ledger.next_generation(stream, 0) if generation is None else generation
+        self.generation = journal.next_generation(stream, 0) if generation is None else generation
         self._boards = boards
-        self._ledger = ledger
+        self._journal = journal
         self._validation = validation
         self._frozen = frozen
         self._tag = tag
-        self._notes: list[Note] = []
+        self._notes: list[StepNote] = []
         self._vectors: Vectors | None = None
         self._bases: dict[str, Base] = {}
         self._read_back = -FRESH_S
@@ -91,20 +90,20 @@ class Transaction:
     def resume(
         cls,
         boards: Mapping[str, Board],
-        ledger: Ledger,
+        journal: Journal,
         stream: str,
         validation: Validation,
         *,
         frozen: Callable[[], bool],
         tag: str = ONLINE,
     ) -> Self | None:
-        """The transaction that the ledger knows as unfinished; `confirm` then says what became of it."""
-        steps = ledger.open_transaction(stream)
+        """The transaction that the journal knows as unfinished; `confirm` then says what became of it."""
+        steps = journal.open_transaction(stream)
         if not steps:
             return None
-        payload = ledger.payload(steps[0].payload_id, stream).unpack(validation.model.layout)
+        payload = journal.payload(steps[0].payload_id, stream).unpack(validation.model.layout)
         generation = steps[0].generation
-        resumed = cls(boards, ledger, stream, payload, validation, frozen=frozen, generation=generation, tag=tag)
+        resumed = cls(boards, journal, stream, payload, validation, frozen=frozen, generation=generation, tag=tag)
         for step in steps:
             match step.step, step.status:
                 case "identify", "done":
@@ -227,7 +226,7 @@ class Transaction:
             return standing
 
     def standing(self) -> Standing:
-        """What the boards say now; the ledger hears nothing of it."""
+        """What the boards say now; the journal hears nothing of it."""
         return joint(self._standings())
 
     def confirm(self) -> Standing:
@@ -358,21 +357,21 @@ class Transaction:
         """Record the end, and the interval of validity if the payload became active."""
         if standing.outcome is Outcome.LATCHED:
             since, epoch = (standing.run, standing.ls), standing.state.epoch
-            self._ledger.record_iov(self.stream, *since, self.payload.id, self.generation, epoch, self._tag)
-        self._notes.append(Note(step, "done", _brief(standing)))
+            self._journal.record_iov(self.stream, *since, self.payload.id, self.generation, epoch, self._tag)
+        self._notes.append(StepNote(step, "done", _brief(standing)))
         self._record("end", "done", {"outcome": standing.outcome})
 
     @contextmanager
     def _look(self, step: str) -> Iterator[dict[str, Any]]:
-        """A step of which the ledger hears the end together with the next one."""
+        """A step of which the journal hears the end together with the next one."""
         detail: dict[str, Any] = {}
         with self._failing(step):
             yield detail
-        self._notes.append(Note(step, "done", detail))
+        self._notes.append(StepNote(step, "done", detail))
 
     @contextmanager
     def _act(self, step: str, plan: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        """A step of which the ledger hears before it begins, and when it has ended."""
+        """A step of which the journal hears before it begins, and when it has ended."""
         self._record(step, "begun", plan)
         detail: dict[str, Any] = {}
         with self._failing(step):
@@ -388,9 +387,9 @@ class Transaction:
             raise
 
     def _record(self, step: str, status: str, detail: Mapping[str, Any] | None = None) -> None:
-        self._notes.append(Note(step, status, detail or {}))
+        self._notes.append(StepNote(step, status, detail or {}))
         notes, self._notes = self._notes, []
-        self._ledger.record_steps(self.stream, self.generation, self.payload.id, notes)
+        self._journal.record_steps(self.stream, self.generation, self.payload.id, notes)
 
 
 def _brief(standing: Standing) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from firmware.datapath.validation import Validation
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.process import Remote
+from firmware.push.journal import StepNote
 from firmware.push.transaction import MARGIN_LS, Transaction
 from firmware.sim.bank import Bank
 from firmware.sim.ipbus import Server
 from firmware.sim.registers import Registers
 from monitor.store.ledger import Ledger
-from monitor.store.records import Note
 
 STREAM = "bench"
 LUT_BITS = 12
@@ -65,7 +65,7 @@ class TimedLedger(Ledger):
 
     seconds = 0.0
 
-    def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[Note]) -> None:
+    def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[StepNote]) -> None:
         began = time.perf_counter()
         super().record_steps(stream, generation, payload_id, steps)
         self.seconds += time.perf_counter() - began

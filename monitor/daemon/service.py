@@ -36,7 +36,7 @@ from monitor.loop.loop import Tick
 from monitor.stats.count.reference import Reference
 from monitor.stats.errors import StatsError
 from monitor.store.ledger import Ledger
-from monitor.store.records import Event
+from monitor.store.rows import EventRow
 from monitor.watch.detectors import make_detectors
 from monitor.watch.stream import LsReport
 from recalib.worker import FitWorker
@@ -258,7 +258,7 @@ class Service:
         """Called in the receiver thread."""
         self._loop.call_soon_threadsafe(self._reports.put_nowait, (stream, report))
 
-    def _noted(self, event: Event) -> None:
+    def _noted(self, event: EventRow) -> None:
         """Called in whichever thread wrote to the ledger."""
         self._publish("ledger", event.stream or "", views.event(event))
 

@@ -14,7 +14,7 @@ from monitor.daemon.http.admission import AdmittingRoute, answers_with, needs
 from monitor.daemon.http.sse import Events, Listener, TooManyClients
 from monitor.daemon.http.tokens import Role
 from monitor.daemon.run.control import StreamControl
-from monitor.store.ledger import LedgerError
+from monitor.store.errors import LedgerError
 from recalib.proposal import Proposal
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from monitor.daemon.http.tokens import Role
 from monitor.loop.loop import Approve, Freeze, Operator, Phase, Recalibrate, Reject, Rollback, Unfreeze
 from monitor.stats.compare.distance import distance
 from monitor.stats.count.reference import Reference
-from monitor.store.ledger import LedgerError
-from monitor.store.records import Event, StoredPayload
+from monitor.store.errors import LedgerError
+from monitor.store.rows import EventRow, StoredPayload
 from monitor.watch.policy import Verdict
 from monitor.watch.stream import LsReport
 
@@ -103,7 +103,7 @@ def named_window(control: StreamControl) -> str:
     return models.NamedWindow(stream=control.name, **dict(last)).model_dump_json()
 
 
-def event(event: Event) -> str:
+def event(event: EventRow) -> str:
     """An event of the ledger, as JSON."""
     told = asdict(event)
     if event.kind in NOT_IN_HISTORY:

@@ -31,7 +31,8 @@ from monitor.loop.loop import Phase
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import Detector, make_detector
 from monitor.stats.steering import Steering
-from monitor.store.ledger import Ledger, LedgerError
+from monitor.store.errors import LedgerError
+from monitor.store.ledger import Ledger
 from monitor.terms import NEVER, Moment
 from monitor.watch.detectors import detector_settings, make_detectors
 from monitor.watch.policy import Policy, Verdict

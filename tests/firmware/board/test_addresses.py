@@ -6,8 +6,8 @@ import uhal
 
 from firmware.board.addresses import Node, address_table, check, parse, playback_capacity
 from firmware.errors import AddressTableError
+from firmware.model.layout import Field, Layout
 from firmware.model.model import Model
-from firmware.model.payload import Field, Layout
 
 
 @pytest.fixture
