@@ -17,7 +17,8 @@ from firmware.datapath import cpp
 from firmware.datapath.cpp import source, spelling
 from firmware.datapath.emulator import Words, check_payload
 from firmware.model.fixed import Fixed
-from firmware.model.model import Model, Registers
+from firmware.model.model import Model
+from firmware.model.parts import Registers
 from firmware.model.payload import Payload
 from firmware.tools import compiler
 from firmware.tools.compiler import compile_cpp, needed_compiler, processor

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from firmware.errors import PayloadError
 from firmware.model.fixed import Fixed, Integers
 from firmware.model.forest import Walker
-from firmware.model.model import Dense, Model, Normalisation, Registers
+from firmware.model.model import Model
+from firmware.model.parts import Dense, Normalisation, Registers
 from firmware.model.payload import Payload
 
 Step = Callable[[Integers], Integers]

@@ -8,7 +8,8 @@ import numpy as np
 
 from firmware.model import axol1tl
 from firmware.model.fixed import Fixed
-from firmware.model.forest import Shape
+from firmware.model.forest import Forest, Shape
+from firmware.model.model import Model
 from firmware.model.parts import Normalisation, Registers, Score
 
 _fixed = Fixed.parse
@@ -29,3 +30,21 @@ def normalisation() -> Normalisation:
     """None but the saturation into the unit's type."""
     between, n = axol1tl.INPUT.result_type, SHAPE.n_features
     return Normalisation(np.zeros(n, np.int64), np.zeros(n, np.int64), between, between, INPUT)
+
+
+def model(name: str, forest: Forest, lut_bits: int = 12, n_cuts: int = 2) -> Model:
+    """A forest of this unit on the inputs of AXOL1TL."""
+    return Model(
+        name,
+        axol1tl.FEATURES,
+        axol1tl.RINGS,
+        axol1tl.INPUT,
+        normalisation(),
+        (),
+        LATENT,
+        SCORE,
+        OUTPUT,
+        lut_bits,
+        n_cuts,
+        forest=forest,
+    )

@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike
 
 from firmware.errors import RtlMissing
 from firmware.model.fixed import WORD_BITS, Fixed
-from firmware.model.model import Dense, Model, Registers, RingedFeature
+from firmware.model.inputs import RingedFeature
+from firmware.model.model import Model
+from firmware.model.parts import Dense, Registers
 
 PARTS = tuple(
     Path(__file__).parent / f"{part}.sv"

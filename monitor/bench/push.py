@@ -18,6 +18,7 @@ from firmware.board.addresses import SHADOW, STREAM_SPAN, address_table
 from firmware.board.board import Board, RemoteBoard
 from firmware.board.uhal import UhalBoard
 from firmware.datapath.validation import Validation
+from firmware.model import axol1tl
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.process import Remote
@@ -172,7 +173,7 @@ def _model(random: np.random.Generator) -> Model:
     shapes = list(pairwise((57, 28, 15, 8)))
     weights = [random.normal(0, 0.3, shape) for shape in shapes]
     biases = [random.normal(0, 0.3, n_out) for _, n_out in shapes]
-    return Model.axol1tl(STREAM, weights, biases, np.full(57, 4), np.zeros(57), lut_bits=LUT_BITS, n_cuts=len(CUTS))
+    return axol1tl.model(STREAM, weights, biases, np.full(57, 4), np.zeros(57), lut_bits=LUT_BITS, n_cuts=len(CUTS))
 
 
 def table(found: dict[str, Any]) -> list[str]:

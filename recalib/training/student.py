@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from firmware.model import cicada
 from firmware.model.cicada import FEATURES, HIDDEN, N_ETA, N_PHI, SCORE_VALUE
 from firmware.model.model import Model
 from recalib.errors import TrainingError
@@ -40,7 +41,7 @@ def train(
     network = Network((len(FEATURES), HIDDEN, 1))
     network.weights[0].data *= 0.3
     network.weights[1].data.abs_()
-    template = Model.cicada(name, *network.arrays(), n_cuts=n_cuts)
+    template = cicada.model(name, *network.arrays(), n_cuts=n_cuts)
     optimiser = torch.optim.Adam(network.parameters)
     per_epoch = len(images) // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=epochs * per_epoch)
@@ -56,7 +57,7 @@ def train(
             total += float(loss.detach())
         _check(total)
         progress(f"student: epoch {epoch + 1} of {epochs}, off by {total / per_epoch:.2f} on average")
-    return Model.cicada(name, *network.arrays(), n_cuts=n_cuts)
+    return cicada.model(name, *network.arrays(), n_cuts=n_cuts)
 
 
 class Autoencoder(nn.Module):

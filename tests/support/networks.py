@@ -8,8 +8,10 @@ from itertools import pairwise
 import numpy as np
 
 from firmware.datapath.emulator import Words
+from firmware.model.checks import SCORES
 from firmware.model.fixed import OVERFLOWS, ROUNDINGS, Fixed, Integers
-from firmware.model.model import SCORES, Condition, Dense, Feature, Model, Normalisation, Registers, Rings, Score
+from firmware.model.model import Model
+from firmware.model.parts import Condition, Dense, Feature, Normalisation, Registers, Rings, Score
 from firmware.model.payload import Payload
 
 

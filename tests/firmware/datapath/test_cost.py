@@ -17,8 +17,9 @@ from firmware.datapath.emulator import Emulator
 from firmware.datapath.verilated import VerilatedDatapath
 from firmware.errors import SynthesisError, YosysMissing
 from firmware.model.fixed import Fixed
-from firmware.model.model import Condition, Dense, Feature, Model, Normalisation, Registers, Rings, Score
+from firmware.model.model import Model
 from firmware.model.package import Package
+from firmware.model.parts import Condition, Dense, Feature, Normalisation, Registers, Rings, Score
 from firmware.model.payload import Payload
 from firmware.rtl import datapath
 from firmware.tools.verilator import Verilator

@@ -12,7 +12,8 @@ from firmware.datapath.emulator import CHUNK, Emulator
 from firmware.errors import ModelError, PayloadError
 from firmware.model.fixed import Fixed
 from firmware.model.layout import Layout
-from firmware.model.model import Dense, Feature, Model, Normalisation, Registers, Rings, Score
+from firmware.model.model import Model
+from firmware.model.parts import Dense, Feature, Normalisation, Registers, Rings, Score
 from firmware.model.payload import Payload
 from tests.support.networks import extreme_weights, odd_models
 

@@ -16,7 +16,8 @@ from firmware.board.uhal import UhalBoard
 from firmware.datapath.emulator import Emulator
 from firmware.errors import BoardUnreachable, IdentityError, TransactionError
 from firmware.model.fixed import Fixed
-from firmware.model.model import Condition, Model
+from firmware.model.model import Model
+from firmware.model.parts import Condition
 from firmware.model.payload import Payload
 from firmware.push.journal import StepNote
 from firmware.push.readback import check_identity

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from firmware.model import axol1tl
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.rtl import top
@@ -61,7 +62,7 @@ def small() -> Model:
     random = np.random.default_rng(5)
     shapes = ((57, 6), (6, 4), (4, 3))
     weights, biases = ([random.normal(0, 0.3, shape[at:]) for shape in shapes] for at in (0, 1))
-    return Model.axol1tl("small", weights, biases, np.full(57, 4), np.zeros(57), lut_bits=6, n_cuts=2)
+    return axol1tl.model("small", weights, biases, np.full(57, 4), np.zeros(57), lut_bits=6, n_cuts=2)
 
 
 NETWORKS = {"frozen": small(), **registered_models()}

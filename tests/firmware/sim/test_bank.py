@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from firmware.board.addresses import STREAM_SPAN, address_table, parse
 from firmware.datapath.emulator import Emulator
+from firmware.model import axol1tl
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.sim.bank import Bank, Counts
@@ -30,7 +31,7 @@ AnyBank = Bank | RtlBank
 def model() -> Model:
     random = np.random.default_rng(5)
     shapes = ((57, 6), (6, 4), (4, 8))
-    return Model.axol1tl(
+    return axol1tl.model(
         "axol1tl",
         [random.normal(0, 0.3, shape) for shape in shapes],
         [random.normal(0, 0.3, shape[1]) for shape in shapes],
