@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from firmware.errors import WireError
 
-VERSION = 1
+WIRE_VERSION = 1
 CROSSINGS = 3564
 SCORE_DTYPES = {name: np.dtype("<" + name) for name in ("u2", "u4", "f4")}
 EVENT_DTYPES = {name: np.dtype("<" + name) for name in ("u1", "u2", "i2", "i4", "f4")}
@@ -34,7 +34,7 @@ HEADERS_KEPT = 256
 MASK_BYTES = (CROSSINGS + 7) // 8
 
 Array = npt.NDArray[Any]
-Frame = bytes | memoryview
+Buffer = bytes | memoryview
 Check = Callable[[Any], bool]
 
 
@@ -76,7 +76,7 @@ class Header:
     filled: int | None = None
     ls_orbits: int | None = None
     totals: Mapping[str, int] | None = None
-    v: int = VERSION
+    v: int = WIRE_VERSION
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +115,7 @@ def encode(batch: Batch) -> list[bytes]:
     return frames
 
 
-def decode(frames: Sequence[Frame], widths: Mapping[str, int] | None = None) -> Batch:
+def decode(frames: Sequence[Buffer], widths: Mapping[str, int] | None = None) -> Batch:
     """The message in `frames`.
 
     `widths` gives the known streams and the width of their events; without it every stream passes.
@@ -135,7 +135,7 @@ class Decoder:
         self._patterns: dict[int, Struct] = {}
         self._known: dict[tuple[bytes, ...], tuple[Header, list[str]]] = {}
 
-    def decode(self, frames: Sequence[Frame]) -> Batch:
+    def decode(self, frames: Sequence[Buffer]) -> Batch:
         """As the function `decode`."""
         if len(frames) < 2:
             raise WireError("frames", f"{len(frames)} frames, expected a topic, a header and data")
@@ -146,7 +146,7 @@ class Decoder:
             error.source = header.source
             raise
 
-    def _like_known(self, frame: Frame) -> Header | None:
+    def _like_known(self, frame: Buffer) -> Header | None:
         pattern = self._patterns.get(len(frame))
         if pattern is None:
             return None
@@ -159,7 +159,7 @@ class Decoder:
         vars(header).update(vars(like) | {first: a, second: b, third: c})
         return header
 
-    def _read(self, frame: Frame) -> Header:
+    def _read(self, frame: Buffer) -> Header:
         header = _header(frame)
         if (places := _places(bytes(frame), header)) is not None:
             if len(self._known) >= HEADERS_KEPT:
@@ -199,7 +199,7 @@ def _places(frame: bytes, header: Header) -> tuple[Struct, list[str]] | None:
     return (pattern, list(others)) if same else None
 
 
-def _body(header: Header, frames: Sequence[Frame], widths: Mapping[str, int] | None) -> Batch:
+def _body(header: Header, frames: Sequence[Buffer], widths: Mapping[str, int] | None) -> Batch:
     if frames[0] != header.stream.encode():
         raise WireError("header", f"topic {bytes(frames[0])[:64]!r} is not the header's {header.stream!r}")
     if widths is not None:
@@ -213,7 +213,7 @@ def _body(header: Header, frames: Sequence[Frame], widths: Mapping[str, int] | N
     return Batch(header, _NO_CODES[header.dtype], mask=mask)
 
 
-def _batch(header: Header, frames: Sequence[Frame]) -> Batch:
+def _batch(header: Header, frames: Sequence[Buffer]) -> Batch:
     n = header.n
     if n == 0 or (header.bx_class == "all" and n % CROSSINGS):
         raise WireError("length", f"{n} scores of bx_class {header.bx_class!r}, expected whole orbits")
@@ -238,7 +238,7 @@ def _batch(header: Header, frames: Sequence[Frame]) -> Batch:
     return Batch(header, codes, events.reshape(block.n, block.width), index, inclusion)
 
 
-def _mask(header: Header, frames: Sequence[Frame]) -> npt.NDArray[np.bool_]:
+def _mask(header: Header, frames: Sequence[Buffer]) -> npt.NDArray[np.bool_]:
     bits = _array(frames[2], np.dtype("u1"), MASK_BYTES, "mask")
     mask = np.unpackbits(bits, count=CROSSINGS).view(np.bool_)
     if header.filled != (filled := int(mask.sum())):
@@ -246,7 +246,7 @@ def _mask(header: Header, frames: Sequence[Frame]) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _array(frame: Frame, dtype: np.dtype[Any], n: int, name: str) -> Array:
+def _array(frame: Buffer, dtype: np.dtype[Any], n: int, name: str) -> Array:
     if len(frame) != n * dtype.itemsize:
         cause = "truncated" if len(frame) < n * dtype.itemsize else "length"
         raise WireError(cause, f"{name} has {len(frame)} bytes, header says {n} of {dtype.itemsize}")
@@ -268,7 +268,7 @@ def _check_stream(header: Header, widths: Mapping[str, int]) -> None:
         raise WireError("width", f"events of {header.events.width} inputs, stream has {width}")
 
 
-def _header(frame: Frame) -> Header:
+def _header(frame: Buffer) -> Header:
     if len(frame) > MAX_HEADER_BYTES:
         raise WireError("header", f"header of {len(frame)} bytes, at most {MAX_HEADER_BYTES}")
     try:
@@ -277,8 +277,8 @@ def _header(frame: Frame) -> Header:
         raise WireError("header", f"not MessagePack: {type(error).__name__}") from error
     if not isinstance(fields, dict):
         raise WireError("header", f"header is a {type(fields).__name__}, expected a map")
-    if fields.get("v") != VERSION:
-        raise WireError("version", f"wire version {fields.get('v')!r:.40}, expected {VERSION}")
+    if fields.get("v") != WIRE_VERSION:
+        raise WireError("version", f"wire version {fields.get('v')!r:.40}, expected {WIRE_VERSION}")
     fields = {"kind": "batch"} | {name: value for name, value in fields.items() if name in _CHECKS}
     for name, value in fields.items():
         if not _CHECKS[name](value):
@@ -337,7 +337,7 @@ _INTEGERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _FRAMES = {"begin": 3, "batch": 3, "end": 2}
 _EVENT_CHECKS = {"n": _U32, "width": _U32, "dtype": _one_of(EVENT_DTYPES)}
 _CHECKS: dict[str, Check] = {
-    "v": lambda value: type(value) is int and value == VERSION,
+    "v": lambda value: type(value) is int and value == WIRE_VERSION,
     "kind": _one_of(_FRAMES),
     "stream": _is_name,
     "source": _is_name,

@@ -16,7 +16,7 @@ from firmware.model.model import Model
 from firmware.model.parts import Dense, Feature, Normalisation, Registers, Score
 
 N_PHI, N_ETA = 18, 14
-HIDDEN = 16
+N_HIDDEN = 16
 
 _fixed = Fixed.parse
 

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from firmware.board.board import ArmStatus, Board, BoardState, Shadow
+from firmware.board.board import Board, BoardState, Shadow
+from firmware.board.register_map import ArmStatus
 from firmware.datapath.validation import Validation, Vectors
 from firmware.errors import BoardError, TransactionError
 from firmware.model.payload import Payload

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from firmware.board.addresses import SHADOW, STREAM_SPAN, address_table
+from firmware.board.addresses import address_table
 from firmware.board.board import Board, RemoteBoard
+from firmware.board.register_map import SHADOW, STREAM_SPAN
 from firmware.board.uhal import UhalBoard
 from firmware.datapath.validation import Validation
 from firmware.model import axol1tl
@@ -26,7 +27,7 @@ from firmware.push.journal import StepNote
 from firmware.push.transaction import MARGIN_LS, Transaction
 from firmware.sim.bank import Bank
 from firmware.sim.ipbus import Server
-from firmware.sim.registers import Registers
+from firmware.sim.registers import BoardRegisters
 from monitor.store.ledger import Ledger
 
 STREAM = "bench"
@@ -49,7 +50,7 @@ class BoardProcess:
     """A simulated board without crossings."""
 
     def __init__(self, model: Model, nominal: Payload) -> None:
-        self._registers = Registers([Bank(model, nominal)], run=1, ls_orbits=1)
+        self._registers = BoardRegisters([Bank(model, nominal)], run=1, ls_orbits=1)
         self._registers.begin_ls(1)
         self._server = Server(self._registers)
 

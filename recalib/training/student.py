@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from firmware.model import cicada
-from firmware.model.cicada import FEATURES, HIDDEN, N_ETA, N_PHI, SCORE_VALUE
+from firmware.model.cicada import FEATURES, N_ETA, N_HIDDEN, N_PHI, SCORE_VALUE
 from firmware.model.model import Model
 from recalib.errors import TrainingError
 from recalib.training.quantised import Events, Network, Progress, normalised
@@ -38,7 +38,7 @@ def train(
     teacher = taught(torch.from_numpy(events[:TEACHER_EVENTS]), progress)
     images = torch.from_numpy(np.concatenate([events, piled_up(events, seed)]))
     wanted = scores(teacher, images)
-    network = Network((len(FEATURES), HIDDEN, 1))
+    network = Network((len(FEATURES), N_HIDDEN, 1))
     network.weights[0].data *= 0.3
     network.weights[1].data.abs_()
     template = cicada.model(name, *network.arrays(), n_cuts=n_cuts)

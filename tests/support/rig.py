@@ -19,7 +19,7 @@ from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.sim.bank import Bank
 from firmware.sim.ipbus import Server
-from firmware.sim.registers import Registers
+from firmware.sim.registers import BoardRegisters
 
 STREAM = "axol1tl"
 RUN = 7
@@ -85,7 +85,7 @@ class Rig:
     def power_on(self) -> None:
         """The board as new: nominal registers, run 7, lumi section 10."""
         self.bank = self.new_bank()
-        self.registers = Registers([self.bank], RUN, ls_orbits=40)
+        self.registers = BoardRegisters([self.bank], RUN, ls_orbits=40)
         self.registers.begin_ls(10)
         self.before_read = lambda: None
         self.before_write = lambda address: None

@@ -16,10 +16,10 @@ import structlog
 from prometheus_client import Histogram
 
 from firmware.datapath.validation import Validation
-from firmware.errors import BoardError, FirmwareError
+from firmware.errors import BoardError, FirmwareError, ProcessError
 from firmware.model.package import Package
 from firmware.model.payload import Payload
-from firmware.process import ProcessError, Remote
+from firmware.process import Remote
 from firmware.wire import Batch
 from monitor.config import Stream
 from monitor.daemon.http.views import distances, summary

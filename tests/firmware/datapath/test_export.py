@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.board.addresses import address_table, parse
+from firmware.board.addresses import address_table
+from firmware.board.nodes import parse_table
 from firmware.datapath.emulator import Emulator
 from firmware.datapath.export import export
 from firmware.errors import PackageError
@@ -136,7 +137,7 @@ def test_nothing_in_the_folder_points_out_of_it(exported: tuple[Package, Path]) 
 def test_the_address_table_and_the_payload_are_the_packages(exported: tuple[Package, Path]) -> None:
     package, folder = exported
     assert (folder / "nominal.bin").read_bytes() == package.nominal.to_bytes()
-    assert parse((folder / "address_table.xml").read_text()) == parse(package.address_table)
+    assert parse_table((folder / "address_table.xml").read_text()) == parse_table(package.address_table)
 
 
 @pytest.mark.skipif(Verilator.find() is None, reason="no Verilator")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.datapath.emulator import Emulator, Words
+from firmware.datapath.emulator import Answers, Emulator
 from firmware.datapath.verilated import VerilatedDatapath
 from firmware.errors import CompilationError, CompilerMissing, ModelError, OutOfStep, PayloadError, VerilatorMissing
 from firmware.model.fixed import Fixed
@@ -141,8 +141,8 @@ def test_a_swap_between_two_neighbours_is_exact_to_the_event(
         assert differences(of(words, mine), Emulator(model).run(events[mine], payload)) == [0, 0, 0, 0]
 
 
-def of(words: Words, mine: np.ndarray) -> Words:
-    return Words(*(getattr(words, part)[mine] for part in ("codes", "core_codes", "latent", "accepts")))
+def of(words: Answers, mine: np.ndarray) -> Answers:
+    return Answers(*(getattr(words, part)[mine] for part in ("codes", "core_codes", "latent", "accepts")))
 
 
 @needs_both
@@ -184,7 +184,7 @@ def test_the_rtl_agrees_on_every_word_whatever_the_weights(name: str, cache: Pat
 
 
 def test_the_other_networks_take_every_path_of_the_generator() -> None:
-    text = "".join(map(datapath.source, small_models().values()))
+    text = "".join(map(datapath.verilog, small_models().values()))
     for module in (
         " tree #(",
         " chain #(",
@@ -247,7 +247,7 @@ def test_casts_in_rtl_are_those_of_the_fixed_point_types(tmp_path: Path) -> None
     bench, harness, library = tmp_path / "bench.sv", tmp_path / "bench.cpp", tmp_path / "bench.so"
     bench.write_text(f"module bench (\n{', '.join(ports)}\n);\n" + "\n".join(instances) + "\nendmodule\n")
     harness.write_text(CAST_HARNESS % ("\n".join(inputs), "\n".join(outputs)))
-    Verilator.get().build([datapath.PARTS[0], bench], "bench", harness, {}, library)
+    Verilator.get().build([datapath.DATAPATH_PARTS[0], bench], "bench", harness, {}, library)
 
     rng = np.random.default_rng(13)
     raw = np.array([random_raws(rng, source, target) for source, target in casts])
@@ -291,7 +291,7 @@ def test_an_answer_at_another_clock_or_for_another_bank_is_out_of_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_events: Drawn, port: str, wrong: str
 ) -> None:
     model = odd_models()["distance"]
-    text, right = datapath.source(model), f"assign {port} = {port.removesuffix('_out')}[21];"
+    text, right = datapath.verilog(model), f"assign {port} = {port.removesuffix('_out')}[21];"
     assert right in text
     monkeypatch.setattr(datapath, "source", lambda _: text.replace(right, f"assign {port} = {wrong};"))
     with pytest.raises(OutOfStep, match="of 64 slots were not answered 21 clocks later"):

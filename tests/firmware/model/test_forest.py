@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware.board.addresses import ACTIVE, SHADOW, address_table
+from firmware.board.addresses import address_table
+from firmware.board.register_map import ACTIVE, SHADOW
 from firmware.datapath.compiled import CompiledDatapath
 from firmware.datapath.emulator import Emulator
 from firmware.datapath.validation import Validation

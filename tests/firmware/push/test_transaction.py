@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware.board.addresses import SHADOW, STREAM_SPAN
-from firmware.board.board import ArmStatus, Board, RemoteBoard
+from firmware.board.board import Board, RemoteBoard
+from firmware.board.register_map import SHADOW, STREAM_SPAN, ArmStatus
 from firmware.board.uhal import UhalBoard
 from firmware.datapath.emulator import Emulator
 from firmware.errors import BoardUnreachable, IdentityError, TransactionError

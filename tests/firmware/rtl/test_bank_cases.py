@@ -18,7 +18,7 @@ from firmware.tools.verilator import Verilator
 from tests.support.networks import registered_models
 
 HERE = Path(__file__).parent
-SOURCES = (*top.PARTS, HERE / "bench.sv")
+SOURCES = (*top.STREAM_PARTS, HERE / "bench.sv")
 CASES = re.findall(r"@case\nasync def (\w+)", (HERE / "bank_cases.py").read_text())
 
 

@@ -29,7 +29,7 @@ from firmware.model.payload import Payload
 from firmware.process import Remote
 from firmware.sim.board import BoardSettings, SimBoard, run_board
 from firmware.sim.stream import Sampling
-from firmware.sim.world.conditions import Fill, bunch_mask
+from firmware.sim.world.beam import Fill, bunch_mask
 from firmware.sim.world.events import Generator, digitise, regions
 from firmware.wire import Batch, decode
 

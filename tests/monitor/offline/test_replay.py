@@ -19,7 +19,7 @@ from firmware.model import axol1tl
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.board import BoardSettings, SimBoard
-from firmware.sim.world.conditions import Fill, bunch_mask
+from firmware.sim.world.beam import Fill, bunch_mask
 from firmware.wire import CROSSINGS, Batch
 from monitor.archive import references
 from monitor.archive.intake import of_stream
