@@ -13,6 +13,7 @@ from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.tools.compiler import compiler
 from firmware.tools.verilator import Verilator
+from tests.support.builds import builds
 from tests.support.forests import random_forest
 from tests.support.places import DATA
 from tests.support.rig import Bench, Rig
@@ -105,9 +106,15 @@ def verilator() -> Verilator:
 
 
 @pytest.fixture(scope="session")
-def rtl_cache(verilator: Verilator, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where hardware is kept that one test has built and others want."""
-    return tmp_path_factory.mktemp("rtl")
+def built_datapaths() -> Path:
+    """Where datapaths are kept that one test has built and others want, in this run or a later one."""
+    return builds()
+
+
+@pytest.fixture(scope="session")
+def rtl_cache(verilator: Verilator) -> Path:
+    """The same for what Verilator builds, where there is one."""
+    return builds()
 
 
 @pytest.fixture

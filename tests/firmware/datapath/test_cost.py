@@ -25,6 +25,7 @@ from firmware.rtl import datapath
 from firmware.tools.verilator import Verilator
 from firmware.tools.yosys import Yosys, flow
 from monitor.cli.main import main
+from tests.support.builds import builds
 from tests.support.networks import differences
 
 CUTS = [300]
@@ -43,8 +44,9 @@ def yosys() -> Yosys:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
-    return Synthesis(cache=tmp_path_factory.mktemp("cost"))
+def settings() -> Synthesis:
+    """Counts are kept by the sources and commands that they come from."""
+    return Synthesis(cache=builds() / "cost")
 
 
 def small_model(lut_bits: int = 4, width: int = 8) -> Model:

@@ -67,9 +67,9 @@ def test_the_surrogate_gives_the_emulator_s_codes(
 
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 def test_the_compiled_datapath_agrees_on_every_word(
-    model: Model, events: NDArray[np.int16], random_payload: Draw, tmp_path: Path
+    model: Model, events: NDArray[np.int16], random_payload: Draw, built_datapaths: Path
 ) -> None:
-    compiled = CompiledDatapath(model, tmp_path)
+    compiled = CompiledDatapath(model, built_datapaths)
     for payload in (Payload.nominal(model, [400, 800]), *(random_payload(model, seed) for seed in range(6))):
         assert differences(Emulator(model).run(events, payload), compiled.run(events, payload)) == [0, 0, 0, 0]
 

@@ -15,6 +15,7 @@ from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.rtl import top
 from firmware.tools.verilator import Verilator
+from tests.support.builds import alone, builds
 from tests.support.networks import registered_models
 
 HERE = Path(__file__).parent
@@ -27,21 +28,22 @@ def results(verilator: Verilator, tmp_path_factory: pytest.TempPathFactory) -> d
     """What went wrong in each case, an empty text where nothing did."""
     runner = pytest.importorskip("cocotb_tools.runner").get_runner("verilator")
     folder = tmp_path_factory.mktemp("cocotb")
-    with pytest.MonkeyPatch.context() as patch:
+    model = builds() / "cocotb"
+    with pytest.MonkeyPatch.context() as patch, alone(builds() / "cocotb.lock"):
         patch.setenv("VERILATOR_ROOT", str(verilator.root))
         patch.setenv("PATH", str(verilator.program.parent), prepend=os.pathsep)
         patch.syspath_prepend(HERE)
         runner.build(
             sources=SOURCES,
             hdl_toplevel="bench",
-            build_dir=folder,
+            build_dir=model,
             build_args=["-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include"],
             log_file=folder / "build.log",
         )
         found = runner.test(
             hdl_toplevel="bench",
             test_module="bank_cases",
-            build_dir=folder,
+            build_dir=model,
             test_dir=folder,
             log_file=folder / "test.log",
             results_xml=str(folder / "results.xml"),

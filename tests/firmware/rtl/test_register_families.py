@@ -117,14 +117,13 @@ def hardware(model: Model, rtl_cache: Path) -> Iterator[Stand]:
 
 
 @pytest.fixture(scope="module")
-def compiled(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+def compiled(model: Model, built_datapaths: Path) -> Iterator[Stand]:
     """Emulated registers around the datapath in C++."""
     if compiler() is None:
         pytest.skip("no C++ compiler")
-    cache = tmp_path_factory.mktemp("compiled")
     nominal = Payload.nominal(model, np.full(model.n_cuts, 300))
-    bank = EmulatedBank(model, nominal, CompiledDatapath(model, cache).run)
-    yield from standing(model, nominal, bank, cache)
+    bank = EmulatedBank(model, nominal, CompiledDatapath(model, built_datapaths).run)
+    yield from standing(model, nominal, bank, built_datapaths)
 
 
 @pytest.fixture(params=["hardware", "compiled"])
