@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from firmware.sim.world.conditions import Fill
+from firmware.sim.world.beam import Fill
 from monitor.bench.detect.shapes import CODES, RATES, Array, scores
 from monitor.bench.outside import outside_data
 from monitor.offline.replay import Subject, replay

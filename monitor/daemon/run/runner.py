@@ -12,9 +12,8 @@ from typing import Any, Protocol
 import structlog
 
 from firmware.board.board import BoardState
-from firmware.errors import BoardError, FirmwareError
+from firmware.errors import BoardError, FirmwareError, ProcessError
 from firmware.model.payload import Payload
-from firmware.process import ProcessError
 from monitor.config import PushSettings, StreamSettings
 from monitor.daemon.run.collected import Collected, InForce
 from monitor.daemon.run.fitter import Fitter

@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from firmware.board.addresses import address_table
-from firmware.model.model import Model
+from firmware.model import axol1tl
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.board import BoardSettings, SimBoard
-from firmware.sim.world.conditions import Fill, bunch_mask
+from firmware.sim.world.beam import Fill, bunch_mask
 from firmware.wire import CROSSINGS, Batch
 from monitor.archive import references
 from monitor.archive.intake import of_stream
@@ -173,7 +173,7 @@ def board(seed: int, *conditions: str) -> Iterator[Batch]:
     shapes = ((57, 28), (28, 15), (15, 8))
     weights = [random.normal(0, 0.4, shape) for shape in shapes]
     biases = [random.normal(0, 0.3, shape[1]) for shape in shapes]
-    model = Model.axol1tl("axol1tl", weights, biases, np.tile([3, 5, 6], 19), np.zeros(57), lut_bits=6, n_cuts=2)
+    model = axol1tl.model("axol1tl", weights, biases, np.tile([3, 5, 6], 19), np.zeros(57), lut_bits=6, n_cuts=2)
     nominal = Payload.nominal(model, [60, 120])
     table = address_table([("axol1tl", model.layout, model.n_cuts)])
     package = Package(model, nominal, table, b"", np.zeros((1, 57), np.int16), np.zeros(1, np.int64), {})

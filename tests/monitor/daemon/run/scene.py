@@ -1,7 +1,6 @@
 """A stream at work without a process, a socket or a database: plain fakes at every seam of its runner."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from monitor.loop.events import Armed, Event, Latched, Previewed, Staged
 from monitor.stats.compare.divergence import compare
 from monitor.stats.count.reference import Reference
 from monitor.stats.count.window import Window
-from monitor.store.ledger import LedgerError
+from monitor.store.errors import LedgerError
 from monitor.watch.report import Expectation, Key, LsReport
 from recalib.proposal import Judgement, Proposal, Step
 from recalib.request import FitRequest, JudgeRequest
@@ -227,9 +226,7 @@ class Scene:
         self.fitter = Fitter(
             self.loaded, self.worker, self.collected, self.payloads, self.steerer, self.record, Path("unused"), seconds
         )
-        parts = Parts(
-            self.monitor, self.record, self.payloads, self.collected, self.fitter, self.pusher, self.steerer
-        )
+        parts = Parts(self.monitor, self.record, self.payloads, self.collected, self.fitter, self.pusher, self.steerer)
         self.runner = Runner(self.loaded, parts, self.listener)
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+from monitor.daemon.run.control import StreamControl
 from monitor.loop.loop import Phase
 from prometheus_client import CollectorRegistry, Histogram
 
@@ -15,7 +16,6 @@ from firmware.model.package import Package
 from firmware.process import Remote
 from monitor.config import StreamSettings
 from monitor.daemon.http.views import stream
-from monitor.daemon.run.control import StreamControl
 from monitor.loop import loop
 from monitor.stats.count.reference import Reference
 from monitor.store.ledger import Ledger
