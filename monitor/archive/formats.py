@@ -33,7 +33,8 @@ class Table:
 def table(file: str) -> Iterator[Table]:
     """An open file, by its suffix; ``file.root:tree`` names the tree of a ROOT file.
 
-    Raises StatsError on a file that is missing, of another kind or damaged.
+    Raises:
+        StatsError: on a file that is missing, of another kind or damaged.
     """
     path = file_of(file)
     if path.suffix not in _FORMATS:

@@ -35,7 +35,8 @@ def read_edges(files: Sequence[str]) -> Array:
 def histograms(files: Sequence[str], names: Sequence[str] = (), optional: Sequence[str] = ()) -> Iterator[Rows]:
     """Column `counts` (n, K) as integers, and others of n rows; a file of one histogram is one row.
 
-    Raises StatsError as `rows` does, and on negative, broken or non-finite counts.
+    Raises:
+        StatsError: as `rows` does, and on negative, broken or non-finite counts.
     """
     for part in rows(files, [COUNTS, *names], optional):
         counts = part.columns[COUNTS]
@@ -55,8 +56,9 @@ def codes_for(files: Sequence[str], reference: Reference) -> npt.NDArray[np.int6
 def edge_codes(edges: Array, bits: int, lsb: float) -> npt.NDArray[np.int64]:
     """Edges of scores as those of score codes; what is below the first or above the last joins its bin.
 
-    Raises StatsError, naming the index, on edges that do not increase, are negative, beyond `bits`, or
-    closer to each other than `lsb`.
+    Raises:
+        StatsError: naming the index, on edges that do not increase, are negative, beyond `bits`, or closer to each
+            other than `lsb`.
     """
     values = np.asarray(edges, dtype=np.float64)
     if values.ndim != 1 or len(values) < 3:

@@ -15,7 +15,7 @@ from firmware.wire import Batch
 from monitor.archive import histograms, tap
 from monitor.archive.recipe import Pileups, Recipe, check_pileup, default_lsb
 from monitor.archive.samples import Rows, rows
-from monitor.stats.count.binning import to_codes
+from monitor.stats.count.codes import to_codes
 from monitor.stats.count.reference import Reference
 from monitor.stats.count.tally import Chunk
 from monitor.stats.errors import StatsError
@@ -33,7 +33,8 @@ def unseen(what: str, steps: int) -> None:
 def build(files: Sequence[str], recipe: Recipe, progress: Progress = unseen) -> tuple[Reference, Recipe]:
     """The reference of the events or histograms in `files`, and the recipe with what it left open filled in.
 
-    Raises StatsError, naming file, column and row.
+    Raises:
+        StatsError: naming file, column and row.
     """
     try:
         if (recipe.pileup_edges or recipe.pileup_slices) and not recipe.pileup:

@@ -23,18 +23,12 @@ MAX_PILEUP = 10_000
 class Recipe:
     """What is to be counted.
 
-    Parameters
-    ----------
-    scores, pileup, inputs
-        Columns; the inputs are one column of rows or one column each.
-    lsb
-        Score of one code; None: 1 for integers, for floats a power of two that gives the range to `bits`.
-    floats
-        Whether the scores are values rather than codes; the sample tells.
-    cuts
-        In the units of the scores: codes of integers, values of floats.
-    pileup_edges, pileup_slices
-        Edges of the pile-up slices, or how many of them are to hold equal shares.
+    Args:
+        scores, pileup, inputs: Columns; the inputs are one column of rows or one column each.
+        lsb: Score of one code; None: 1 for integers, for floats a power of two that gives the range to `bits`.
+        floats: Whether the scores are values rather than codes; the sample tells.
+        cuts: In the units of the scores: codes of integers, values of floats.
+        pileup_edges, pileup_slices: Edges of the pile-up slices, or how many of them are to hold equal shares.
     """
 
     scores: str = PLAIN
@@ -74,10 +68,9 @@ class Recipe:
 def default_lsb(highest: float, bits: int) -> float:
     """The power of two at which `highest` is at most a half of the range.
 
-    Examples
-    --------
-    >>> default_lsb(1693.3, bits=18), default_lsb(255.0, bits=18)
-    (0.015625, 0.001953125)
+    Examples:
+        >>> default_lsb(1693.3, bits=18), default_lsb(255.0, bits=18)
+        (0.015625, 0.001953125)
     """
     return float(2.0 ** np.ceil(np.log2(HEADROOM * max(highest, 2.0**-100) / 2**bits)))
 

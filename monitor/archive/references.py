@@ -56,7 +56,8 @@ def save(reference: Reference, path: Path) -> None:
 def on_edges(reference: Reference, edges: npt.ArrayLike) -> Reference:
     """The same events in those of its bins and cells that the codes `edges` allow.
 
-    Raises StatsError where a cut is not among `edges`, or no edge is common.
+    Raises:
+        StatsError: where a cut is not among `edges`, or no edge is common.
     """
     kept = np.union1d(np.asarray(edges), [0, reference.binning.edges[-1]])
     binning, cells = reference.binning, reference.cells
@@ -122,7 +123,8 @@ def summary(reference: Reference, scores_per_ls: float) -> dict[str, Any]:
 def comparison(a: Reference, b: Reference) -> dict[str, Any]:
     """How far b is from a, on the bins of a that b allows, and at the pile-ups of b where both know theirs.
 
-    Raises StatsError where a code has another value or no edge is common.
+    Raises:
+        StatsError: where a code has another value or no edge is common.
     """
     if a.lsb != b.lsb:
         raise StatsError(f"a code is worth {a.lsb:g} in one and {b.lsb:g} in the other: build both with one lsb")

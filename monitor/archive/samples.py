@@ -50,8 +50,9 @@ def expand(patterns: Sequence[str]) -> list[str]:
 def rows(files: Sequence[str], names: Sequence[str], optional: Sequence[str] = (), size: int = ROWS) -> Iterator[Rows]:
     """Columns of all files, of `optional` ones those that the file has.
 
-    Raises StatsError naming file, column and row: on columns that are missing, hold no numbers, differ
-    in length, or are integer in one file and float in another, and where a file is cut off.
+    Raises:
+        StatsError: naming file, column and row: on columns that are missing, hold no numbers, differ in length, or
+            are integer in one file and float in another, and where a file is cut off.
     """
     kinds: dict[str, tuple[str, str]] = {}
     for file in files:

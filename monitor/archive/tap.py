@@ -11,7 +11,7 @@ import zmq
 
 from firmware.errors import WireError
 from firmware.wire import CROSSINGS, Batch, decode
-from monitor.stats.count.binning import to_codes
+from monitor.stats.count.codes import to_codes
 from monitor.stats.count.tally import Chunk
 from monitor.stats.errors import StatsError
 
@@ -21,7 +21,8 @@ Progress = Callable[[int], None]
 def messages(address: str, pattern: Literal["pull", "sub"], stream: str, silent_s: float = 60.0) -> Iterator[Batch]:
     """What arrives of one stream; malformed messages are left out.
 
-    Raises StatsError where nothing of it has come for `silent_s` seconds.
+    Raises:
+        StatsError: where nothing of it has come for `silent_s` seconds.
     """
     with zmq.Context() as context, context.socket(zmq.PULL if pattern == "pull" else zmq.SUB) as socket:
         socket.set(zmq.LINGER, 0)
@@ -44,8 +45,9 @@ def chunks(
 ) -> Iterator[Chunk]:
     """The colliding crossings of so many lumi sections of one generation, with their pile-up.
 
-    Raises StatsError where the generation changes, float scores come without an `lsb`, or as many lumi
-    sections as were asked for hold scores of all crossings and the bunch mask is still unknown.
+    Raises:
+        StatsError: where the generation changes, float scores come without an `lsb`, or as many lumi sections as were
+            asked for hold scores of all crossings and the bunch mask is still unknown.
     """
     masks: dict[tuple[str, int], npt.NDArray[np.bool_]] = {}
     seen: set[tuple[int, int]] = set()

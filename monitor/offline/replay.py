@@ -17,7 +17,7 @@ from monitor.archive.intake import codes_of
 from monitor.archive.references import on_edges
 from monitor.archive.samples import Rows, rows
 from monitor.offline.outcome import Judged, Outcome
-from monitor.stats.count.binning import IntArray
+from monitor.stats.arrays import IntArray
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import Detector
 from monitor.stats.errors import StatsError
@@ -85,7 +85,8 @@ def replay(
 
     Files hold one score a row, or one histogram a lumi section; see `Subject.on_archive`.
 
-    Raises StatsError, naming file, column and row, on files that cannot be replayed.
+    Raises:
+        StatsError: naming file, column and row, on files that cannot be replayed.
     """
     reference = subject.reference
     outcome = Outcome()

@@ -5,7 +5,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.stats.count.binning import FloatArray, IntArray
+from monitor.stats.arrays import FloatArray, IntArray
 from monitor.stats.count.reference import Expected, Reference
 
 TAIL = 0.3

@@ -18,7 +18,7 @@ import structlog
 from firmware.wire import Batch, Header
 from monitor.stats.compare.dispersion import Dispersion
 from monitor.stats.compare.divergence import Divergence, compare
-from monitor.stats.count.binning import to_codes
+from monitor.stats.count.codes import to_codes
 from monitor.stats.count.counter import Counter, Scale
 from monitor.stats.count.counting import Crossings
 from monitor.stats.count.reference import Expected, Reference

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import rel_entr
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.divergence import checked
 from monitor.stats.compare.rates import measure
 from monitor.stats.compare.tilts import Direction, directions
-from monitor.stats.count.binning import Binning, FloatArray
+from monitor.stats.count.binning import Binning
 
 BINS = 3
 """Bins that are named."""
@@ -56,21 +57,19 @@ def describe(
     in quadrature, the largest amplitude of the `nearby`. The size of a gain or width is the most
     likely one, ln of the share above a code being linear within each bin.
 
-    Parameters
-    ----------
-    nearby
-        (J, B) probabilities that may stand in for p, such as those at other pile-ups.
+    Args:
+        nearby: (J, B) probabilities that may stand in for p, such as those at other pile-ups.
 
-    Raises StatsError as `compare` does.
+    Raises:
+        StatsError: as `compare` does.
 
-    Examples
-    --------
-    >>> binning = Binning(np.array([0, 10, 20, 30, 40, 64]), cuts=(40,))
-    >>> p = np.array([0.4, 0.3, 0.2, 0.09, 0.01])
-    >>> print(describe([39_800, 29_850, 19_900, 8_950, 1500], p, 1e6, binning).text.replace("; ", "\n"))
-    rate only: rate above cut 40 × 1.51 ± 0.04 (100 % of the KL)
-    most in codes 40 to 63 × 1.50
-    rate above cut 40 × 1.50
+    Examples:
+        >>> binning = Binning(np.array([0, 10, 20, 30, 40, 64]), cuts=(40,))
+        >>> p = np.array([0.4, 0.3, 0.2, 0.09, 0.01])
+        >>> print(describe([39_800, 29_850, 19_900, 8_950, 1500], p, 1e6, binning).text.replace("; ", "\n"))
+        rate only: rate above cut 40 × 1.51 ± 0.04 (100 % of the KL)
+        most in codes 40 to 63 × 1.50
+        rate above cut 40 × 1.50
     """
     n, q = checked(counts, p, m)
     f = n / n.sum()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.stats.count.binning import FloatArray, IntArray
+from monitor.stats.arrays import FloatArray, IntArray
 from monitor.stats.errors import StatsError
 
 MEMORY = 2000
@@ -26,14 +26,12 @@ def overdispersion(blocks: NDArray[Any]) -> float:
     φ = Σ_tb (n_tb − N_t p_b)² / (N_t p_b) / ((T−1)(B−1)), p from all blocks together. Blocks should
     hold several events per bin. Bins that are empty in every block do not count.
 
-    References
-    ----------
-    P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), section 4.5.
+    References:
+        P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), section 4.5.
 
-    Examples
-    --------
-    >>> overdispersion(np.array([[60, 40], [40, 60]]))
-    8.0
+    Examples:
+        >>> overdispersion(np.array([[60, 40], [40, 60]]))
+        8.0
     """
     counts = np.asarray(blocks, dtype=np.float64)
     if counts.ndim == 2:
@@ -64,32 +62,26 @@ class Dispersion:
 
     φ rises with the size of the blocks, for which alone it holds.
 
-    Parameters
-    ----------
-    memory
-        Blocks after which a difference counts 1/e.
+    Args:
+        memory: Blocks after which a difference counts 1/e.
 
-    Attributes
-    ----------
-    phi
-        What the blocks seen so far say, at least 1.
+    Attributes:
+        phi: What the blocks seen so far say, at least 1.
 
-    References
-    ----------
-    P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), section 4.5. J. von Neumann,
-    Distribution of the ratio of the mean square successive difference to the variance, Ann. Math. Stat.
-    12 (1941) 367.
+    References:
+        P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), section 4.5. J. von Neumann,
+        Distribution of the ratio of the mean square successive difference to the variance, Ann. Math. Stat.
+        12 (1941) 367.
 
-    Examples
-    --------
-    >>> rng = np.random.default_rng(1)
-    >>> p = np.array([0.4, 0.3, 0.2, 0.1])
-    >>> even, clumped = Dispersion(), Dispersion()
-    >>> for block in range(1000):
-    ...     even.update(rng.multinomial(1000, p), p)
-    ...     clumped.update(4 * rng.multinomial(250, p), p)
-    >>> even.phi, round(clumped.phi)
-    (1.0, 4)
+    Examples:
+        >>> rng = np.random.default_rng(1)
+        >>> p = np.array([0.4, 0.3, 0.2, 0.1])
+        >>> even, clumped = Dispersion(), Dispersion()
+        >>> for block in range(1000):
+        ...     even.update(rng.multinomial(1000, p), p)
+        ...     clumped.update(4 * rng.multinomial(250, p), p)
+        >>> even.phi, round(clumped.phi)
+        (1.0, 4)
     """
 
     def __init__(self, memory: float = MEMORY) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import rel_entr
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.noncentral import limits, tail
-from monitor.stats.count.binning import FloatArray
 from monitor.stats.errors import StatsError
 
 
@@ -120,35 +120,28 @@ def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float
     The bias of `kl` is the same at any drift, to first order, if p is of Jeffreys' form (c + ½)/(M + B/2).
     An empty bin makes kl_reverse and psi infinite; they take f = (n + ½)/(N + B/2) instead.
 
-    Parameters
-    ----------
-    counts
-        (B,) events per bin.
-    p
-        (B,) reference probabilities, strictly positive.
-    m
-        Events behind p; `inf` for a p that is known.
-    tolerated
-        KL in nats that counts as no drift in `p_value_tolerated`.
-    phi
-        Overdispersion between blocks, see `monitor.stats.compare.dispersion`: divides the evidence, scales
-        the bias.
+    Args:
+        counts: (B,) events per bin.
+        p: (B,) reference probabilities, strictly positive.
+        m: Events behind p; `inf` for a p that is known.
+        tolerated: KL in nats that counts as no drift in `p_value_tolerated`.
+        phi: Overdispersion between blocks, see `monitor.stats.compare.dispersion`: divides the evidence, scales
+            the bias.
 
-    Raises StatsError on shapes that differ, an empty window and a p that is no distribution.
+    Raises:
+        StatsError: on shapes that differ, an empty window and a p that is no distribution.
 
-    References
-    ----------
-    B. Yurdakul, J. Naranjo, Statistical properties of the population stability index, J. Risk Model
-    Validation 14 (2020) 89. S. S. Wilks, Ann. Math. Stat. 9 (1938) 60. J. Lin, Divergence measures
-    based on the Shannon entropy, IEEE Trans. Inf. Theory 37 (1991) 145.
+    References:
+        B. Yurdakul, J. Naranjo, Statistical properties of the population stability index, J. Risk Model
+        Validation 14 (2020) 89. S. S. Wilks, Ann. Math. Stat. 9 (1938) 60. J. Lin, Divergence measures
+        based on the Shannon entropy, IEEE Trans. Inf. Theory 37 (1991) 145.
 
-    Examples
-    --------
-    >>> d = compare([520, 480], [0.5, 0.5], m=1e6)
-    >>> round(d.kl, 6), round(d.kl_reverse, 6), round(d.psi, 6), round(d.p_value, 3)
-    (0.0008, 0.000799, 0.001598, 0.206)
-    >>> [round(limit, 4) for limit in compare([620, 380], [0.5, 0.5], m=1e6).kl_interval()]
-    [0.0162, 0.0457]
+    Examples:
+        >>> d = compare([520, 480], [0.5, 0.5], m=1e6)
+        >>> round(d.kl, 6), round(d.kl_reverse, 6), round(d.psi, 6), round(d.p_value, 3)
+        (0.0008, 0.000799, 0.001598, 0.206)
+        >>> [round(limit, 4) for limit in compare([620, 380], [0.5, 0.5], m=1e6).kl_interval()]
+        [0.0162, 0.0457]
     """
     if not phi >= 1 or not tolerated >= 0:
         raise StatsError(f"overdispersion {phi} and tolerated KL {tolerated}: expected at least 1 and 0")

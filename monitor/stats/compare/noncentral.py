@@ -16,15 +16,13 @@ def tail(x: float, dof: float, noncentrality: float = 0.0) -> float:
 
     summed around λ/2 and, where the terms of a far tail are largest, √(λx)/2.
 
-    References
-    ----------
-    N. L. Johnson, S. Kotz, N. Balakrishnan, Continuous Univariate Distributions 2, 2nd ed. (1995),
-    chapter 29.
+    References:
+        N. L. Johnson, S. Kotz, N. Balakrishnan, Continuous Univariate Distributions 2, 2nd ed. (1995),
+        chapter 29.
 
-    Examples
-    --------
-    >>> f"{tail(500, 40, 100):.4e}"
-    '6.6917e-29'
+    Examples:
+        >>> f"{tail(500, 40, 100):.4e}"
+        '6.6917e-29'
     """
     half = noncentrality / 2
     if half <= 0 or x <= 0:
@@ -39,10 +37,9 @@ def tail(x: float, dof: float, noncentrality: float = 0.0) -> float:
 def limits(x: float, dof: float, confidence: float) -> tuple[float, float]:
     """Central confidence limits of λ after x was seen; a limit is 0 where even λ = 0 makes x too small.
 
-    Examples
-    --------
-    >>> [round(limit, 1) for limit in limits(500, 40, 0.95)]
-    [379.0, 550.8]
+    Examples:
+        >>> [round(limit, 1) for limit in limits(500, 40, 0.95)]
+        [379.0, 550.8]
     """
     outside = (1 - confidence) / 2
     below = 1 - float(chdtrc(dof, x))

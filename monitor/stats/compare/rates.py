@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv, betaln, xlog1py, xlogy
 
-from monitor.stats.count.binning import Binning, FloatArray
+from monitor.stats.arrays import FloatArray
+from monitor.stats.count.binning import Binning
 from monitor.stats.errors import StatsError
 
 BISECTIONS = 60
@@ -36,15 +37,13 @@ class Rate:
 def interval(above: ArrayLike, n: ArrayLike, confidence: float = 0.68) -> tuple[FloatArray, FloatArray]:
     """Clopper–Pearson interval for a fraction: covers the truth at least as often as promised.
 
-    References
-    ----------
-    C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404.
+    References:
+        C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404.
 
-    Examples
-    --------
-    >>> low, high = interval(0, 100, confidence=0.9)
-    >>> float(low), round(float(high), 4)
-    (0.0, 0.0295)
+    Examples:
+        >>> low, high = interval(0, 100, confidence=0.9)
+        >>> float(low), round(float(high), 4)
+        (0.0, 0.0295)
     """
     k, total = np.asarray(above, dtype=np.float64), np.asarray(n, dtype=np.float64)
     tail = (1 - confidence) / 2
@@ -63,15 +62,13 @@ def confidence_sequence(above: int, n: int, confidence: float = 0.95) -> tuple[f
     is a martingale of mean 1 and stays below 1/(1 − confidence) for ever, but for that probability
     (J. Ville 1939). The limits are where it reaches that.
 
-    References
-    ----------
-    H. Robbins, Statistical methods related to the law of the iterated logarithm, Ann. Math. Stat. 41
-    (1970) 1397. S. R. Howard, A. Ramdas, J. McAuliffe, J. Sekhon, Ann. Stat. 49 (2021) 1055.
+    References:
+        H. Robbins, Statistical methods related to the law of the iterated logarithm, Ann. Math. Stat. 41
+        (1970) 1397. S. R. Howard, A. Ramdas, J. McAuliffe, J. Sekhon, Ann. Stat. 49 (2021) 1055.
 
-    Examples
-    --------
-    >>> [round(limit, 4) for limit in confidence_sequence(20, 1000)]
-    [0.0078, 0.0406]
+    Examples:
+        >>> [round(limit, 4) for limit in confidence_sequence(20, 1000)]
+        [0.0078, 0.0406]
     """
     if not 0 <= above <= n or not n or not 0 < confidence < 1:
         raise StatsError(f"{above} of {n} at confidence {confidence}: expected a part of at least one")
@@ -104,21 +101,16 @@ def measure(
 
     and √(1/k + 1/(M r₀)) for the relative error of the ratio, both without the (1 − r) of a rare cut.
 
-    Parameters
-    ----------
-    counts
-        (B,) events per bin of `binning`.
-    targets
-        Target fraction per cut.
-    m
-        Events from which the targets were estimated; `inf` for targets that were decided.
+    Args:
+        counts: (B,) events per bin of `binning`.
+        targets: Target fraction per cut.
+        m: Events from which the targets were estimated; `inf` for targets that were decided.
 
-    Examples
-    --------
-    >>> binning = Binning(np.array([0, 20, 256]), cuts=(20,))
-    >>> rate, = measure([980, 20], binning, targets=[0.01])
-    >>> rate.value, rate.ratio, round(rate.z, 2)
-    (0.02, 2.0, 3.18)
+    Examples:
+        >>> binning = Binning(np.array([0, 20, 256]), cuts=(20,))
+        >>> rate, = measure([980, 20], binning, targets=[0.01])
+        >>> rate.value, rate.ratio, round(rate.z, 2)
+        (0.02, 2.0, 3.18)
     """
     array = np.asarray(counts)
     if array.shape != (binning.n_bins,) or array.sum() == 0:

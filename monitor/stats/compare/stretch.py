@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 from scipy.special import rel_entr
 
+from monitor.stats.arrays import FloatArray, IntArray
 from monitor.stats.compare.exceedance import exceedance
 from monitor.stats.compare.noncentral import tail
-from monitor.stats.count.binning import FloatArray, IntArray
 
 BETWEEN = np.linspace(0.25, 1, 4)
 OVER = 7.0
@@ -20,20 +20,13 @@ OVER = 7.0
 class Stretch:
     """Counts and expectations of one stream and generation; those that follow each other add.
 
-    Parameters
-    ----------
-    counts
-        (B,) scores per bin.
-    expected
-        (1 + J, B) scores expected at the measured pile-up, and at those that it may stand for.
-    root_m
-        Σ N/√M, M the events behind the expectation: the errors of the reference are common to all.
-    above, expected_above
-        (n_cuts,) scores at and above the cuts, and (1 + J, n_cuts) those expected.
-    since, until
-        (run, lumi section) of the first and the last.
-    length
-        Lumi sections.
+    Args:
+        counts: (B,) scores per bin.
+        expected: (1 + J, B) scores expected at the measured pile-up, and at those that it may stand for.
+        root_m: Σ N/√M, M the events behind the expectation: the errors of the reference are common to all.
+        above, expected_above: (n_cuts,) scores at and above the cuts, and (1 + J, n_cuts) those expected.
+        since, until: (run, lumi section) of the first and the last.
+        length: Lumi sections.
     """
 
     counts: IntArray
@@ -150,10 +143,8 @@ class Stretch:
 class Endings:
     """The newest stretch, and ever longer ones that end with it: the sums of the first 1, 2, 3 … `parts`.
 
-    Parameters
-    ----------
-    parts
-        Stretches that follow each other, newest first.
+    Args:
+        parts: Stretches that follow each other, newest first.
     """
 
     parts: Sequence[Stretch]

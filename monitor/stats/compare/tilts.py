@@ -6,7 +6,8 @@ from math import exp, log, log1p
 
 import numpy as np
 
-from monitor.stats.count.binning import Binning, FloatArray
+from monitor.stats.arrays import FloatArray
+from monitor.stats.count.binning import Binning
 from monitor.stats.errors import StatsError
 
 SIZES = (1e-5, 3.2e-5, 1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2)
@@ -40,10 +41,9 @@ class Direction:
     def words(self, amplitude: float) -> str:
         """A drift of this amplitude in words.
 
-        Examples
-        --------
-        >>> Direction("gain", "", np.zeros(2), unit=0.5).words(0.1)
-        'gain +5.0 %'
+        Examples:
+            >>> Direction("gain", "", np.zeros(2), unit=0.5).words(0.1)
+            'gain +5.0 %'
         """
         if self.kind in ("gain", "width"):
             return f"{self.kind} {100 * amplitude * self.unit:+.1f} %"
@@ -83,10 +83,8 @@ def rate_directions(binning: Binning, p: FloatArray) -> tuple[Direction, ...]:
 def bank(along: Sequence[Direction], sizes: Sequence[float] = SIZES, weight: float = 1.0) -> tuple[Tilt, ...]:
     """Tilts both ways along each direction, at most 30-fold; the kinds share the `weight` by `KINDS`.
 
-    Parameters
-    ----------
-    sizes
-        KL in nats per score, one amplitude √(2 KL) each.
+    Args:
+        sizes: KL in nats per score, one amplitude √(2 KL) each.
     """
     kinds = [direction.kind for direction in along]
     total = sum(KINDS[kind] for kind in set(kinds))

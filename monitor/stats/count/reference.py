@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from monitor.stats.count.binning import TAILS, Binning, FloatArray, IntArray, frozen, quantile_edges
+from monitor.stats.arrays import FloatArray, IntArray, frozen
+from monitor.stats.count.binning import TAILS, Binning, quantile_edges
 from monitor.stats.count.tally import Chunk, Tally
 from monitor.stats.errors import StatsError
 
@@ -30,22 +31,16 @@ CELLS = 512
 class Expected:
     """What a window should look like, known as well as `m` events make it.
 
-    Attributes
-    ----------
-    p
-        (B,) probabilities of the bins.
-    cells
-        (C,) probabilities of the cells, which divide the bins.
-    first
-        (B,) the first cell of each bin.
-    nearby
-        (J, C) other probabilities of the cells that are no drift either: those at the pile-ups that
-        the measured one may stand for.
+    Attributes:
+        p: (B,) probabilities of the bins.
+        cells: (C,) probabilities of the cells, which divide the bins.
+        first: (B,) the first cell of each bin.
+        nearby: (J, C) other probabilities of the cells that are no drift either: those at the pile-ups that
+            the measured one may stand for.
 
-    Examples
-    --------
-    >>> Expected.known([0.5, 0.5]).bins(np.array([3, 4])).tolist()
-    [3, 4]
+    Examples:
+        >>> Expected.known([0.5, 0.5]).bins(np.array([3, 4])).tolist()
+        [3, 4]
     """
 
     p: FloatArray
@@ -101,34 +96,24 @@ class Reference:
 
     Probabilities are p_b = (c_b + ½) / (M + B/2) (Jeffreys), hence strictly positive.
 
-    Parameters
-    ----------
-    cell_counts
-        (S, C) events per pile-up slice and cell; S = 1 without slices.
-    target_rates
-        (n_cuts,) fraction of crossings to be accepted by each cut.
-    lsb
-        Score of one code.
-    pileup_edges, pileup_means
-        (S + 1,) edges of the slices and (S,) mean pile-up in them, or None.
-    feature_edges, feature_counts
-        Per input feature: up to 65 integer edges, and the events between them. The first and the
-        last bin also stand for what is below and above.
-    events, event_inclusion
-        (k, width) int16 inputs of some of the events, and the probability (k,) with which each was
-        kept: weight by its inverse.
-    event_pileup
-        (k,) pile-up of these events, or None.
-    cells
-        A finer binning that divides the bins, for what only shows there; the bins themselves if None.
+    Args:
+        cell_counts: (S, C) events per pile-up slice and cell; S = 1 without slices.
+        target_rates: (n_cuts,) fraction of crossings to be accepted by each cut.
+        lsb: Score of one code.
+        pileup_edges, pileup_means: (S + 1,) edges of the slices and (S,) mean pile-up in them, or None.
+        feature_edges, feature_counts: Per input feature: up to 65 integer edges, and the events between them. The first
+            and the last bin also stand for what is below and above.
+        events, event_inclusion: (k, width) int16 inputs of some of the events, and the probability (k,) with which each
+            was kept: weight by its inverse.
+        event_pileup: (k,) pile-up of these events, or None.
+        cells: A finer binning that divides the bins, for what only shows there; the bins themselves if None.
 
-    Examples
-    --------
-    >>> rng = np.random.default_rng(1)
-    >>> chunks = [(rng.geometric(0.02, 50_000), None, pileup) for pileup in (20.0, 40.0)]
-    >>> reference = Reference.build(chunks, cuts=[300], bits=12, pileup_edges=[0, 30, 60])
-    >>> reference.m, len(reference.slice_counts), round(reference.expected(30.0).m)
-    (100000.0, 2, 100000)
+    Examples:
+        >>> rng = np.random.default_rng(1)
+        >>> chunks = [(rng.geometric(0.02, 50_000), None, pileup) for pileup in (20.0, 40.0)]
+        >>> reference = Reference.build(chunks, cuts=[300], bits=12, pileup_edges=[0, 30, 60])
+        >>> reference.m, len(reference.slice_counts), round(reference.expected(30.0).m)
+        (100000.0, 2, 100000)
     """
 
     binning: Binning
@@ -252,11 +237,9 @@ class Reference:
         events behind p; it does not cover a p that curves otherwise between slices: tolerate that by δ.
         Without slices, or without a pile-up, it is the distribution of all events.
 
-        Parameters
-        ----------
-        error
-            Relative standard deviation of the pile-up: `nearby` holds the distributions at
-            pile-up × (1 ± `PILEUP_SIGMAS` error).
+        Args:
+            error: Relative standard deviation of the pile-up: `nearby` holds the distributions at
+                pile-up × (1 ± `PILEUP_SIGMAS` error).
         """
         return self._expected(pileup, error)
 
@@ -329,18 +312,15 @@ class Reference:
         Memory holds a histogram of all 2^bits codes per slice, one of all 2^16 values per feature
         and up to `max_events` events, a quarter of them from the upper 1 % of the scores.
 
-        Parameters
-        ----------
-        chunks
-            (codes (n,), events (n, width) or None, pile-up (n,) or of all or None). Pile-up outside
-            of the edges counts into the nearest slice.
-        cuts, target_rates
-            Target rates are the reference's own at `cuts` if they are not given, and cuts the codes
-            that come nearest to `target_rates`.
+        Args:
+            chunks: (codes (n,), events (n, width) or None, pile-up (n,) or of all or None). Pile-up outside
+                of the edges counts into the nearest slice.
+            cuts, target_rates: Target rates are the reference's own at `cuts` if they are not given, and cuts the codes
+                that come nearest to `target_rates`.
 
-        Raises StatsError as `Binning.from_histogram` does, and on chunks whose parts differ in
-        length, kind or width, on pile-up that is missing or no number, and on slices with fewer
-        events than bins.
+        Raises:
+            StatsError: as `Binning.from_histogram` does, and on chunks whose parts differ in length, kind or width,
+                on pile-up that is missing or no number, and on slices with fewer events than bins.
         """
         tally = Tally(bits, pileup_edges, max_events, seed)
         for chunk in chunks:
@@ -383,22 +363,18 @@ class Reference:
     ) -> "Reference":
         """Reference from a histogram of scores; its bins and cells end on `edges`, and so must the cuts.
 
-        Parameters
-        ----------
-        edges
-            (K + 1,) score codes; the last one is a power of two.
-        counts
-            (S, K) events per pile-up slice and bin of the histogram.
-        cuts, target_rates
-            As in `build`.
+        Args:
+            edges: (K + 1,) score codes; the last one is a power of two.
+            counts: (S, K) events per pile-up slice and bin of the histogram.
+            cuts, target_rates: As in `build`.
 
-        Raises StatsError as `Binning.from_histogram` does, and on a cut that is not an edge.
+        Raises:
+            StatsError: as `Binning.from_histogram` does, and on a cut that is not an edge.
 
-        Examples
-        --------
-        >>> found = Reference.from_histogram([0, 100, 200, 256], [[700, 280, 20]], target_rates=[0.02])
-        >>> found.binning.edges.tolist(), found.binning.cuts
-        ([0, 100, 200, 256], (200,))
+        Examples:
+            >>> found = Reference.from_histogram([0, 100, 200, 256], [[700, 280, 20]], target_rates=[0.02])
+            >>> found.binning.edges.tolist(), found.binning.cuts
+            ([0, 100, 200, 256], (200,))
         """
         codes, slices = np.asarray(edges, dtype=np.int64), np.asarray(counts, dtype=np.int64)
         if slices.ndim != 2 or slices.shape[1] != len(codes) - 1 or (slices < 0).any():

@@ -6,8 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.tilts import Direction, Tilt, rate_bank
-from monitor.stats.count.binning import Binning, FloatArray
+from monitor.stats.count.binning import Binning
 from monitor.stats.count.reference import Expected
 from monitor.stats.detect.bets import Evidence, limit
 
@@ -57,13 +58,10 @@ class TiltBank(Members):
 
         R ← (R + N) (Π_b h_b^n_b / Z^N)^(1/φ)
 
-    Parameters
-    ----------
-    union
-        ln of (twice the number of limits Z that must hold together over the risk that one does not).
-    restart
-        R + N for the evidence of all onsets together (Shiryaev, Roberts), max(R, N) for that of the most
-        likely one (CUSUM), which is less.
+    Args:
+        union: ln of (twice the number of limits Z that must hold together over the risk that one does not).
+        restart: R + N for the evidence of all onsets together (Shiryaev, Roberts), max(R, N) for that of the most
+            likely one (CUSUM), which is less.
     """
 
     def __init__(self, tilts: Sequence[Tilt], union: float, restart: np.ufunc = np.add) -> None:
@@ -100,12 +98,9 @@ class TiltBank(Members):
 class RateBank(TiltBank):
     """Tilts of the rates above the cuts alone, against targets where these are given.
 
-    Parameters
-    ----------
-    targets
-        (n_cuts,) fractions to hold, exactly known; None for those of the reference.
-    tolerated_change
-        A relative change of a rate that is no drift.
+    Args:
+        targets: (n_cuts,) fractions to hold, exactly known; None for those of the reference.
+        tolerated_change: A relative change of a rate that is no drift.
     """
 
     def __init__(

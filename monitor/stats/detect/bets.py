@@ -5,7 +5,7 @@ from types import ModuleType
 
 import numpy as np
 
-from monitor.stats.count.binning import FloatArray
+from monitor.stats.arrays import FloatArray
 
 betting: ModuleType | None
 try:
@@ -23,12 +23,9 @@ class Evidence:
 
         R ← min(R exp(min(gain, 50)), 1e280),   gain_k = (Σ_b n_b ln h_kb − N ln Z_k) / φ
 
-    Parameters
-    ----------
-    log_h
-        (K, B); or (E, B) where member (e, b) has ln h ≠ 0 in bin b alone, then K = E·B.
-    weight
-        (K,) or (E, B).
+    Args:
+        log_h: (K, B); or (E, B) where member (e, b) has ln h ≠ 0 in bin b alone, then K = E·B.
+        weight: (K,) or (E, B).
     """
 
     def __init__(self, log_h: FloatArray, weight: FloatArray) -> None:
@@ -96,9 +93,8 @@ def limit(mean: FloatArray, variance: FloatArray, spread: FloatArray, tolerated:
 
     with h ranging over r, the tolerated KL δ, and κ the KL by which the reference may be wrong.
 
-    References
-    ----------
-    A. Maurer, M. Pontil, Empirical Bernstein bounds and sample variance penalization, COLT 2009.
+    References:
+        A. Maurer, M. Pontil, Empirical Bernstein bounds and sample variance penalization, COLT 2009.
     """
     deviation = np.sqrt(2 * np.maximum(variance, 0)) * (sqrt(tolerated) + sqrt(known))
     z: FloatArray = mean + deviation + spread * (tolerated + 7 * known) / 3

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
-from monitor.stats.count.binning import Binning, FloatArray
+from monitor.stats.arrays import FloatArray
+from monitor.stats.count.binning import Binning
 from monitor.stats.count.reference import Expected
 from monitor.stats.detect.glr import Glr
 from monitor.stats.detect.mixture import ECusum, EMixture, RateDetector
@@ -43,26 +44,22 @@ class Detector(Protocol):
 class OnStatistic:
     """One of river's scalar detectors on a statistic of each block; promises no run length.
 
-    Parameters
-    ----------
-    of_block
-        (counts, p, m) to a number of order 1, such as `kl_per_block` or `rate_per_block(binning)`.
-    detector
-        A `river.drift` detector that has seen nothing yet.
+    Args:
+        of_block: (counts, p, m) to a number of order 1, such as `kl_per_block` or `rate_per_block(binning)`.
+        detector: A `river.drift` detector that has seen nothing yet.
 
-    Examples
-    --------
-    >>> from river.drift import ADWIN
-    >>> rng = np.random.default_rng(1)
-    >>> p = np.array([0.5, 0.3, 0.2])
-    >>> detector = OnStatistic(kl_per_block, ADWIN())
-    >>> for block in range(400):
-    ...     truth = p if block < 200 else [0.45, 0.3, 0.25]
-    ...     detector.update(rng.multinomial(1000, truth), Expected.known(p))
-    ...     if detector.drift_detected:
-    ...         print(f"drift in block {block}")
-    ...         break
-    drift in block 223
+    Examples:
+        >>> from river.drift import ADWIN
+        >>> rng = np.random.default_rng(1)
+        >>> p = np.array([0.5, 0.3, 0.2])
+        >>> detector = OnStatistic(kl_per_block, ADWIN())
+        >>> for block in range(400):
+        ...     truth = p if block < 200 else [0.45, 0.3, 0.25]
+        ...     detector.update(rng.multinomial(1000, truth), Expected.known(p))
+        ...     if detector.drift_detected:
+        ...         print(f"drift in block {block}")
+        ...         break
+        drift in block 223
     """
 
     words = ""
@@ -123,7 +120,8 @@ def make_detector(name: str, reference: Binned, **settings: Any) -> Detector:
 
     The ``*_rate`` detectors of river take the index `cut` too.
 
-    Raises StatsError on names and settings that do not exist and on settings out of range.
+    Raises:
+        StatsError: on names and settings that do not exist and on settings out of range.
     """
     if name not in DETECTORS:
         raise StatsError(f"detector {name!r}: expected one of {', '.join(DETECTORS)}")

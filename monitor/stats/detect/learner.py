@@ -6,8 +6,8 @@ from math import log, sqrt
 import numpy as np
 from scipy.special import chdtri, ndtri
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.tilts import MAX_ODDS, Direction, Tilt
-from monitor.stats.count.binning import FloatArray
 from monitor.stats.count.reference import Expected
 from monitor.stats.detect import bets
 from monitor.stats.detect.banks import Members
@@ -67,10 +67,9 @@ class Learner(Members):
     tolerated KL explain; an expert that is left with nothing to bet on pays δ + κ a score, so that idle
     capital does not add up.
 
-    References
-    ----------
-    G. Lorden, M. Pollak, Nonanticipating estimation applied to sequential analysis and changepoint
-    detection, Ann. Stat. 33 (2005) 1422. A. P. Dawid, Prequential analysis, J. R. Stat. Soc. A 147 (1984) 278.
+    References:
+        G. Lorden, M. Pollak, Nonanticipating estimation applied to sequential analysis and changepoint
+        detection, Ann. Stat. 33 (2005) 1422. A. P. Dawid, Prequential analysis, J. R. Stat. Soc. A 147 (1984) 278.
     """
 
     def __init__(

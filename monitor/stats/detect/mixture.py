@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.rates import confidence_sequence
 from monitor.stats.compare.tilts import CHANGES, SIZES, Tilt, bank, directions
-from monitor.stats.count.binning import Binning, FloatArray
+from monitor.stats.count.binning import Binning
 from monitor.stats.count.reference import Expected
 from monitor.stats.detect.banks import EXCESSES, Bank, CellBank, RateBank, TiltBank
 from monitor.stats.detect.learner import Learner
@@ -36,22 +37,16 @@ class EDetector:
     measured one may stand for. So the promise stands for a reference of finite m too; what is paid is that
     drifts smaller than the reference's own error and δ are never seen.
 
-    Parameters
-    ----------
-    target_run_length
-        A in scores.
-    tolerated
-        δ in nats: a smaller KL to the reference is no drift.
+    Args:
+        target_run_length: A in scores.
+        tolerated: δ in nats: a smaller KL to the reference is no drift.
 
-    Attributes
-    ----------
-    statistic
-        ln(1 + Σ w R); the alarm is at `threshold` = ln(1 + A) and lasts until it is below or `reset`.
+    Attributes:
+        statistic: ln(1 + Σ w R); the alarm is at `threshold` = ln(1 + A) and lasts until it is below or `reset`.
 
-    References
-    ----------
-    J. Shin, A. Ramdas, A. Rinaldo, E-detectors: a nonparametric framework for sequential change
-    detection, New England J. Stat. Data Sci. 2 (2024) 229.
+    References:
+        J. Shin, A. Ramdas, A. Rinaldo, E-detectors: a nonparametric framework for sequential change
+        detection, New England J. Stat. Data Sci. 2 (2024) 229.
     """
 
     def __init__(self, banks: Sequence[Bank], target_run_length: float, tolerated: float) -> None:
@@ -96,27 +91,22 @@ class EDetector:
 class EMixture(EDetector):
     """E-detector of any change of shape: what has a name, single codes, and a `Learner` for the rest.
 
-    Parameters
-    ----------
-    p, cells
-        (B,) and (C,) probabilities of the reference's bins and of the cells that divide them.
-    sizes
-        KL in nats per score to which the named tilts are tuned.
-    risk
-        Probability that a reference of m events is so unlucky that the promise does not hold.
+    Args:
+        p, cells: (B,) and (C,) probabilities of the reference's bins and of the cells that divide them.
+        sizes: KL in nats per score to which the named tilts are tuned.
+        risk: Probability that a reference of m events is so unlucky that the promise does not hold.
 
-    Examples
-    --------
-    >>> rng = np.random.default_rng(7)
-    >>> binning, p = Binning(np.array([0, 10, 20, 40, 64])), np.array([0.4, 0.3, 0.2, 0.1])
-    >>> detector = EMixture(binning, p, p, target_run_length=1e6)
-    >>> for block in range(400):
-    ...     truth = p if block < 200 else [0.4, 0.3, 0.17, 0.13]
-    ...     detector.update(rng.multinomial(250, truth), Expected.known(p))
-    ...     if detector.drift_detected:
-    ...         print(f"drift in block {block}: {detector.largest}")
-    ...         break
-    drift in block 208: cell 3 × 1.3
+    Examples:
+        >>> rng = np.random.default_rng(7)
+        >>> binning, p = Binning(np.array([0, 10, 20, 40, 64])), np.array([0.4, 0.3, 0.2, 0.1])
+        >>> detector = EMixture(binning, p, p, target_run_length=1e6)
+        >>> for block in range(400):
+        ...     truth = p if block < 200 else [0.4, 0.3, 0.17, 0.13]
+        ...     detector.update(rng.multinomial(250, truth), Expected.known(p))
+        ...     if detector.drift_detected:
+        ...         print(f"drift in block {block}: {detector.largest}")
+        ...         break
+        drift in block 208: cell 3 × 1.3
     """
 
     def __init__(
@@ -169,27 +159,23 @@ class ECusum(EDetector):
 class RateDetector(EDetector):
     """Two-sided e-detector of the rate above each cut.
 
-    Parameters
-    ----------
-    targets
-        Fractions to hold instead of those that p gives, exactly known; for a stream that holds its rate.
-    tolerated_change
-        A smaller relative change of a rate is no drift. (A KL that is tolerable for the whole
-        distribution, `tolerated`, hides any change of a rare cut's rate r: that is r c²/2 nats.)
+    Args:
+        targets: Fractions to hold instead of those that p gives, exactly known; for a stream that holds its rate.
+        tolerated_change: A smaller relative change of a rate is no drift. (A KL that is tolerable for the whole
+            distribution, `tolerated`, hides any change of a rare cut's rate r: that is r c²/2 nats.)
 
-    Examples
-    --------
-    >>> rng = np.random.default_rng(7)
-    >>> binning, p = Binning(np.array([0, 40, 64]), cuts=(40,)), np.array([0.99, 0.01])
-    >>> detector = RateDetector(binning, p, target_run_length=1e6)
-    >>> for block in range(100):
-    ...     detector.update(rng.multinomial(10_000, [0.987, 0.013]), Expected.known(p, m=1e7))
-    ...     if detector.drift_detected:
-    ...         print(f"block {block}: {detector.largest.direction.where}")
-    ...         break
-    block 3: rate above cut 40
-    >>> print(detector.words)
-    rate above cut 40 × 1.25: 0.0105 to 0.0151
+    Examples:
+        >>> rng = np.random.default_rng(7)
+        >>> binning, p = Binning(np.array([0, 40, 64]), cuts=(40,)), np.array([0.99, 0.01])
+        >>> detector = RateDetector(binning, p, target_run_length=1e6)
+        >>> for block in range(100):
+        ...     detector.update(rng.multinomial(10_000, [0.987, 0.013]), Expected.known(p, m=1e7))
+        ...     if detector.drift_detected:
+        ...         print(f"block {block}: {detector.largest.direction.where}")
+        ...         break
+        block 3: rate above cut 40
+        >>> print(detector.words)
+        rate above cut 40 × 1.25: 0.0105 to 0.0151
     """
 
     def __init__(

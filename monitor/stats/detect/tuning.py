@@ -94,24 +94,21 @@ def tune(detector: str, reference: Reference, statistics: Sequence[float], allow
     Bisects the logarithm of the setting between its strict and its keen end. The number of alarms need
     not grow steadily in between; the value that is given was tried and keeps to `allowed`.
 
-    Parameters
-    ----------
-    statistics
-        What a `Recorder` of this detector saw in blocks without drift.
-    settings
-        The others of the detector, which stay.
+    Args:
+        statistics: What a `Recorder` of this detector saw in blocks without drift.
+        settings: The others of the detector, which stay.
 
-    Raises StatsError for a detector without such a setting, an empty record, and where even the strict
-    end alarms more often.
+    Raises:
+        StatsError: for a detector without such a setting, an empty record, and where even the strict end alarms more
+            often.
 
-    Examples
-    --------
-    >>> rng = np.random.default_rng(1)
-    >>> reference = Reference.from_histogram([0, 10, 16], [[700, 300]])
-    >>> record = rng.chisquare(1, size=2000)
-    >>> found = tune("page_hinkley_kl", reference, record, allowed=2, delta=0.05)
-    >>> found.setting, found.alarms, round(found.value)
-    ('threshold', 2, 43)
+    Examples:
+        >>> rng = np.random.default_rng(1)
+        >>> reference = Reference.from_histogram([0, 10, 16], [[700, 300]])
+        >>> record = rng.chisquare(1, size=2000)
+        >>> found = tune("page_hinkley_kl", reference, record, allowed=2, delta=0.05)
+        >>> found.setting, found.alarms, round(found.value)
+        ('threshold', 2, 43)
     """
     setting = setting_of(detector)
     if setting is None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from monitor.stats.count.binning import FloatArray
+from monitor.stats.arrays import FloatArray
 from monitor.stats.count.reference import Reference
 from monitor.stats.steering import Steering
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from monitor.stats.count.binning import Binning, quantile_edges, to_codes
+from monitor.stats.count.binning import Binning, quantile_edges
+from monitor.stats.count.codes import to_codes
 from monitor.stats.errors import StatsError
 
 BITS = 12
