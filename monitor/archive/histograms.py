@@ -12,6 +12,7 @@ import numpy.typing as npt
 from monitor.archive.formats import Array, table
 from monitor.archive.recipe import Pileups, Recipe, check_pileup, default_lsb
 from monitor.archive.samples import Rows, rows
+from monitor.stats.count.building import reference_of_histogram
 from monitor.stats.count.reference import Reference
 from monitor.stats.errors import StatsError
 
@@ -109,7 +110,7 @@ def build(files: Sequence[str], recipe: Recipe) -> tuple[Reference, Recipe]:
         np.add.at(total, number, counts)
         np.add.at(pileup_sums, number, counts.sum(axis=1) * pileup)
     means = pileup_sums / np.maximum(total.sum(axis=1), 1) if recipe.pileup_edges else None
-    return Reference.from_histogram(codes, total, pileup_means=means, **recipe.settings()), recipe
+    return reference_of_histogram(codes, total, pileup_means=means, **recipe.settings()), recipe
 
 
 def _with_pileup(

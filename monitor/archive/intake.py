@@ -15,6 +15,7 @@ from firmware.wire import Batch
 from monitor.archive import histograms, tap
 from monitor.archive.recipe import Pileups, Recipe, check_pileup, default_lsb
 from monitor.archive.samples import Rows, rows
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.codes import to_codes
 from monitor.stats.count.reference import Reference
 from monitor.stats.count.tally import Chunk
@@ -52,7 +53,7 @@ def build(files: Sequence[str], recipe: Recipe, progress: Progress = unseen) -> 
 def _of_events(files: Sequence[str], recipe: Recipe, progress: Progress) -> tuple[Reference, Recipe]:
     recipe = _completed(files, recipe, progress)
     parts = _parts(files, recipe, recipe.inputs, partial(progress, "counting"))
-    found = Reference.build(
+    found = reference_of_sample(
         (_chunk(part, recipe) for part in parts),
         max_events=recipe.max_events,
         seed=recipe.seed,
@@ -73,7 +74,7 @@ def of_stream(
     chunks = tap.chunks(
         chain([first], batches), lumi_sections, recipe.bits, recipe.lsb, partial(progress, "lumi sections")
     )
-    return Reference.build(chunks, bits=recipe.bits, **recipe.settings()), recipe
+    return reference_of_sample(chunks, bits=recipe.bits, **recipe.settings()), recipe
 
 
 def codes_of(part: Rows, name: str, bits: int, lsb: float) -> npt.NDArray[Any]:

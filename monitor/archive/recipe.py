@@ -56,7 +56,7 @@ class Recipe:
         return round(cut / self.unit)
 
     def settings(self) -> dict[str, Any]:
-        """What `Reference.build` and `Reference.from_histogram` both take."""
+        """What `reference_of_sample` and `reference_of_histogram` both take."""
         return {
             "cuts": [self.code_of(cut) for cut in self.cuts] or (None if self.target_rates else []),
             "target_rates": self.target_rates or None,

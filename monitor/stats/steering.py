@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.stats.arrays import FloatArray, IntArray
-from monitor.stats.count.reference import Expected, Reference
+from monitor.stats.count.expected import Expected
+from monitor.stats.count.reference import Reference
 
 TAIL = 0.3
 """Share of the reference from whose cells the tail is learned."""

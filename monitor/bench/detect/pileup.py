@@ -14,6 +14,7 @@ from firmware.sim.world.conditions import Fill
 from monitor.bench.detect.shapes import CODES, RATES, Array, scores
 from monitor.bench.outside import outside_data
 from monitor.offline.replay import Subject, replay
+from monitor.stats.count.building import reference_of_histogram
 from monitor.stats.count.reference import Reference
 from monitor.watch.settings import Detect
 
@@ -98,10 +99,10 @@ def _references(world: Callable[[float], Array], random: np.random.Generator) ->
     means = np.array([seen[slices == number].mean() for number in range(SLICES)])
     codes = np.arange(CODES + 1)
     return {
-        "sliced": Reference.from_histogram(
+        "sliced": reference_of_histogram(
             codes, counts, target_rates=RATES, pileup_edges=edges.tolist(), pileup_means=means
         ),
-        "unsliced": Reference.from_histogram(codes, counts.sum(axis=0)[None], target_rates=RATES),
+        "unsliced": reference_of_histogram(codes, counts.sum(axis=0)[None], target_rates=RATES),
     }
 
 

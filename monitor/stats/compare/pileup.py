@@ -41,9 +41,10 @@ def fit_pileup(counts: ArrayLike, reference: Reference, ratio: FloatArray | None
         StatsError: if the reference has no pile-up slices.
 
     Examples:
+        >>> from monitor.stats.count.building import reference_of_sample
         >>> rng = np.random.default_rng(1)
         >>> chunks = [(rng.geometric(0.045 - pileup / 2000, 200_000), None, pileup) for pileup in (30.0, 50.0)]
-        >>> reference = Reference.build(chunks, cuts=[150], bits=12, pileup_edges=[20, 40, 60])
+        >>> reference = reference_of_sample(chunks, cuts=[150], bits=12, pileup_edges=[20, 40, 60])
         >>> found = fit_pileup(reference.binning.count(rng.geometric(0.024, 50_000)), reference)
         >>> found.low < 42 < found.high < found.low + 2
         True

@@ -9,7 +9,8 @@ from typing import Generic, Protocol, Self, TypeVar
 import numpy as np
 
 from monitor.stats.arrays import IntArray
-from monitor.stats.count.reference import Expected, Reference
+from monitor.stats.count.expected import Expected
+from monitor.stats.count.reference import Reference
 from monitor.stats.errors import StatsError
 
 PILEUP_STEP = 1 / 64

@@ -9,7 +9,7 @@ import numpy as np
 from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.tilts import Direction, Tilt, rate_bank
 from monitor.stats.count.binning import Binning
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.detect.bets import Evidence, limit
 
 EXCESSES = (0.003, 0.01, 0.03)

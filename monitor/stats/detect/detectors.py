@@ -11,7 +11,7 @@ from scipy.special import rel_entr
 
 from monitor.stats.arrays import FloatArray
 from monitor.stats.count.binning import Binning
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.detect.glr import Glr
 from monitor.stats.detect.mixture import ECusum, EMixture, RateDetector
 from monitor.stats.errors import StatsError

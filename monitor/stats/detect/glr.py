@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from monitor.stats.arrays import FloatArray, IntArray
 from monitor.stats.compare.divergence import compare
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.count.window import Dyadic
 from monitor.stats.detect.mixture import RUN_LENGTH
 

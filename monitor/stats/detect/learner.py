@@ -8,7 +8,7 @@ from scipy.special import chdtri, ndtri
 
 from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.tilts import MAX_ODDS, Direction, Tilt
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.detect import bets
 from monitor.stats.detect.banks import Members
 from monitor.stats.detect.bets import Evidence

@@ -11,7 +11,7 @@ from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.rates import confidence_sequence
 from monitor.stats.compare.tilts import CHANGES, SIZES, Tilt, bank, directions
 from monitor.stats.count.binning import Binning
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.detect.banks import EXCESSES, Bank, CellBank, RateBank, TiltBank
 from monitor.stats.detect.learner import Learner
 from monitor.stats.errors import StatsError

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.stats.count.reference import Expected, Reference
+from monitor.stats.count.expected import Expected
+from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import OnStatistic, make_detector
 from monitor.stats.errors import StatsError
 
@@ -103,8 +104,9 @@ def tune(detector: str, reference: Reference, statistics: Sequence[float], allow
             often.
 
     Examples:
+        >>> from monitor.stats.count.building import reference_of_histogram
         >>> rng = np.random.default_rng(1)
-        >>> reference = Reference.from_histogram([0, 10, 16], [[700, 300]])
+        >>> reference = reference_of_histogram([0, 10, 16], [[700, 300]])
         >>> record = rng.chisquare(1, size=2000)
         >>> found = tune("page_hinkley_kl", reference, record, allowed=2, delta=0.05)
         >>> found.setting, found.alarms, round(found.value)

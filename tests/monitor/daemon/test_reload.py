@@ -7,6 +7,7 @@ import pytest
 
 from monitor.config import Config, load
 from monitor.daemon.reload import Difference, difference
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import make_detector
 from monitor.watch.policy import Policy
@@ -62,7 +63,7 @@ def test_what_comes_at_the_top_is_live_or_not_by_its_name(tmp_path: Path) -> Non
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     codes = np.random.default_rng(1).geometric(0.015, 2_000_000).clip(max=4000)
-    return Reference.build([(codes, None, None)], cuts=[150, 300], bits=12)
+    return reference_of_sample([(codes, None, None)], cuts=[150, 300], bits=12)
 
 
 def test_a_policy_judges_by_a_new_tolerance_with_what_it_has_already_seen(reference: Reference) -> None:

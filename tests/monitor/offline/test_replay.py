@@ -28,6 +28,7 @@ from monitor.archive.tap import messages
 from monitor.cli.main import main
 from monitor.offline.replay import Outcome, Subject, replay
 from monitor.stats.count.binning import Binning
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.counter import Counter, Scale
 from monitor.stats.count.reference import Reference
 from monitor.stats.errors import StatsError
@@ -71,7 +72,7 @@ def reference() -> Reference:
     means = np.repeat(np.linspace(12, 62, 51), 3)
     chunks = [(scores(mean, rng), None, float(mean)) for mean in means]
     edges = np.linspace(11.5, 62.5, 18).tolist()
-    return Reference.build(chunks, target_rates=[0.01, 0.002], bits=BITS, pileup_edges=edges)
+    return reference_of_sample(chunks, target_rates=[0.01, 0.002], bits=BITS, pileup_edges=edges)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from monitor.offline.outcome import Judged
 from monitor.plots.plots import reference_figure, replay_figure
 from monitor.plots.proposal_figure import proposal_figure
 from monitor.plots.proposal_rows import ADVICE, CHOSEN, FAILED, PASSED
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 from recalib.proposal import Candidate, Gate, Proposal
 
@@ -43,7 +44,9 @@ def reference(slices: int, cuts: tuple[int, ...]) -> Reference:
     rng = np.random.default_rng(1)
     pileup = rng.uniform(15, 55, 40_000)
     edges = np.linspace(0, 70, slices + 1).tolist() if slices else None
-    return Reference.build([(rng.gamma(2, 20 + pileup).astype(int), None, pileup)], cuts, bits=12, pileup_edges=edges)
+    return reference_of_sample(
+        [(rng.gamma(2, 20 + pileup).astype(int), None, pileup)], cuts, bits=12, pileup_edges=edges
+    )
 
 
 @pytest.mark.parametrize("cuts", [(), (200, 400)])

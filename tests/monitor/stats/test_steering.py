@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from monitor.stats.arrays import FloatArray
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 from monitor.stats.steering import Steering
 
@@ -24,7 +25,7 @@ def draw(random: np.random.Generator, n: int, pileup: float) -> NDArray[np.int64
 def reference() -> Reference:
     random = np.random.default_rng(1)
     chunks = [(draw(random, 500_000, pileup), None, np.full(500_000, pileup)) for pileup in PILEUPS]
-    return Reference.build(chunks, target_rates=TARGETS.tolist(), bits=10, pileup_edges=[20, 30, 40, 50, 60])
+    return reference_of_sample(chunks, target_rates=TARGETS.tolist(), bits=10, pileup_edges=[20, 30, 40, 50, 60])
 
 
 def drifted(cells: FloatArray, amount: float) -> FloatArray:

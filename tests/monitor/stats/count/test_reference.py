@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from monitor.stats.count.binning import Binning
+from monitor.stats.count.building import reference_of_histogram, reference_of_sample
 from monitor.stats.count.reference import Reference
 from monitor.stats.count.tally import Chunk
 from monitor.stats.errors import StatsError
@@ -36,7 +37,7 @@ def chunks(n: int = 4, size: int = 20_000, seed: int = 1, events: bool = True) -
 
 def build(**settings: Any) -> Reference:
     defaults: dict[str, Any] = {"cuts": CUTS, "bits": BITS, "pileup_edges": PILEUP}
-    return Reference.build(chunks(), **(defaults | settings))
+    return reference_of_sample(chunks(), **(defaults | settings))
 
 
 REFERENCE = build()
@@ -48,7 +49,7 @@ def joined() -> tuple[NDArray[Any], ...]:
 
 def test_a_stream_of_chunks_gives_the_reference_of_the_whole_sample() -> None:
     codes, inputs, pileup = joined()
-    whole = Reference.build([(codes, inputs, pileup)], cuts=CUTS, bits=BITS, pileup_edges=PILEUP)
+    whole = reference_of_sample([(codes, inputs, pileup)], cuts=CUTS, bits=BITS, pileup_edges=PILEUP)
     np.testing.assert_array_equal(REFERENCE.binning.edges, whole.binning.edges)
     np.testing.assert_array_equal(REFERENCE.slice_counts, whole.slice_counts)
     np.testing.assert_array_equal(REFERENCE.slice_counts.sum(axis=0), whole.binning.count(codes))
@@ -69,7 +70,7 @@ def test_rates_and_mean_pileup_are_those_of_the_sample() -> None:
 
 def test_pileup_on_an_edge_and_outside_goes_to_a_slice() -> None:
     pileup = np.repeat([5.0, 25.0, 99.0], 50)
-    found = Reference.build([(np.arange(150) % 40, None, pileup)], bits=6, pileup_edges=[10, 25, 60])
+    found = reference_of_sample([(np.arange(150) % 40, None, pileup)], bits=6, pileup_edges=[10, 25, 60])
     assert found.slice_counts.sum(axis=1).tolist() == [50, 100]
     assert found.pileup_means is not None
     assert found.pileup_means.tolist() == [5, 62]
@@ -119,7 +120,7 @@ def test_bins_that_rise_exponentially_are_met_beyond_the_outer_means_too() -> No
     rise = np.array([0.01, 0.0, -0.01, 0.02])
     truth = {pileup: p * np.exp(rise * pileup) / (p @ np.exp(rise * pileup)) for pileup in (10, 20, 30, 34)}
     counts = np.stack([np.rint(1e9 * truth[mean]) for mean in (10, 20, 30)])
-    reference = Reference.from_histogram(
+    reference = reference_of_histogram(
         [0, 4, 8, 12, 16], counts, pileup_edges=[5, 15, 25, 35], pileup_means=[10, 20, 30]
     )
     np.testing.assert_allclose(reference.expected(34.0).p, truth[34], rtol=1e-5)
@@ -155,7 +156,7 @@ def test_m_is_what_the_scatter_of_interpolated_references_says() -> None:
 
 
 def test_a_reference_without_pileup_expects_the_same_always() -> None:
-    reference = Reference.build(((c, e, None) for c, e, _ in chunks()), CUTS, bits=BITS)
+    reference = reference_of_sample(((c, e, None) for c, e, _ in chunks()), CUTS, bits=BITS)
     np.testing.assert_array_equal(reference.expected(40.0).p, reference.p)
     assert reference.expected(None).m == reference.m
     np.testing.assert_array_equal(REFERENCE.expected(None).p, REFERENCE.p)
@@ -180,7 +181,7 @@ def test_every_event_is_as_likely_to_be_stored_wherever_it_comes() -> None:
     kept = np.zeros(3000)
     for seed in range(200):
         parts = [(np.zeros(len(part), int), part[:, None], None) for part in np.split(order, [10, 700, 703])]
-        found = Reference.build(parts, bits=4, max_events=400, seed=seed)
+        found = reference_of_sample(parts, bits=4, max_events=400, seed=seed)
         kept[found.events[:, 0]] += 1
     by_place = kept.reshape(10, 300).sum(axis=1)
     assert by_place == pytest.approx(np.full(10, 200 * 300 * 0.1), rel=0.05)
@@ -199,7 +200,7 @@ def test_feature_histograms_have_few_bins_none_of_them_empty_and_isolate_the_pad
 
 @pytest.mark.parametrize(
     "reference",
-    [REFERENCE, Reference.build(((c, None, None) for c, _, _ in chunks()), bits=BITS)],
+    [REFERENCE, reference_of_sample(((c, None, None) for c, _, _ in chunks()), bits=BITS)],
     ids=["full", "bare"],
 )
 def test_bytes_give_the_same_reference_back(reference: Reference) -> None:
@@ -214,7 +215,7 @@ def test_bytes_give_the_same_reference_back(reference: Reference) -> None:
     assert [e.tolist() for e in again.feature_edges] == [e.tolist() for e in reference.feature_edges]
 
 
-SMALL = Reference.build([(np.arange(400) % 50, None, None)], cuts=[30], bits=6).to_bytes()
+SMALL = reference_of_sample([(np.arange(400) % 50, None, None)], cuts=[30], bits=6).to_bytes()
 
 
 @settings(max_examples=300)
@@ -256,7 +257,7 @@ def test_pickled_objects_are_not_read(tmp_path: Path) -> None:
 def test_a_chunk_that_does_not_fit_is_named(chunk: Chunk, message: str) -> None:
     first = next(chunks())
     with pytest.raises(StatsError, match=message):
-        Reference.build([first, chunk], CUTS, bits=BITS, pileup_edges=PILEUP)
+        reference_of_sample([first, chunk], CUTS, bits=BITS, pileup_edges=PILEUP)
 
 
 @pytest.mark.parametrize(
@@ -282,9 +283,9 @@ def test_settings_that_make_no_reference_are_refused(changed: dict[str, Any], me
 
 def test_no_chunks_make_no_reference() -> None:
     with pytest.raises(StatsError, match="0 reference events"):
-        Reference.build([], CUTS, bits=BITS)
+        reference_of_sample([], CUTS, bits=BITS)
     with pytest.raises(StatsError, match="no event"):
-        Reference.build([], target_rates=[0.1], bits=BITS)
+        reference_of_sample([], target_rates=[0.1], bits=BITS)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +317,9 @@ def test_parts_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> No
 def test_real_zero_bias_scores_make_a_reference_in_spite_of_their_heavy_tail() -> None:
     with np.load(ZERO_BIAS) as file:
         counts = file["counts"]
-    reference = Reference.build([(np.repeat(np.arange(len(counts)), counts), None, None)], target_rates=[1e-3], bits=8)
+    reference = reference_of_sample(
+        [(np.repeat(np.arange(len(counts)), counts), None, None)], target_rates=[1e-3], bits=8
+    )
     assert reference.m == 4_363_289
     assert reference.counts[0] == counts[0]
     assert reference.rates_of(reference.p)[0] == pytest.approx(1e-3, rel=0.1)

@@ -12,7 +12,7 @@ from scipy.special import rel_entr
 
 from monitor.stats.compare.tilts import bank, directions
 from monitor.stats.count.binning import Binning
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.detect import bets
 from monitor.stats.detect.banks import TiltBank
 from monitor.stats.detect.learner import Learner, smooth

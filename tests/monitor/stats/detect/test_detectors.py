@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
-from monitor.stats.count.reference import Reference
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.detect.detectors import DETECTORS, Detector, kl_per_block, make_detector, rate_per_block
 from monitor.stats.errors import StatsError
 
 RNG = np.random.default_rng(1)
-REFERENCE = Reference.build([(RNG.gamma(2, 60, 400_000).astype(np.int64), None, None)], cuts=[250, 500], bits=12)
+REFERENCE = reference_of_sample([(RNG.gamma(2, 60, 400_000).astype(np.int64), None, None)], cuts=[250, 500], bits=12)
 EXPECTED = REFERENCE.expected()
 P = EXPECTED.cells
 DRIFTED = P * np.where(np.arange(len(P)) >= REFERENCE.cells.cut_bins[0], 1.5, 1)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from monitor.stats.count.binning import Binning
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.detect.mixture import ECusum, EDetector, EMixture, RateDetector
 from monitor.stats.errors import StatsError
 
