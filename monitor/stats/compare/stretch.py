@@ -98,7 +98,10 @@ class Stretch:
         seen, seen_other = ((part.counts + 0.5) / part.n / part.p for part in (self, other))
         both = (self.counts + other.counts) / (self.n + other.n)
         chi2 = float(both @ np.square(np.log(seen / seen_other))) / inverse_n
-        return tail(chi2, len(self.counts) - 1, 2 * tolerated / inverse_n) < doubt
+        dof, noncentrality = len(self.counts) - 1, 2 * tolerated / inverse_n
+        if chi2 <= dof + noncentrality:  # below the mean: p is above 0.3 whatever the degrees of freedom
+            return False
+        return tail(chi2, dof, noncentrality) < doubt
 
     def rate_ratios(self, known: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(n_cuts,) rates over the expected ones, their errors, and their distances from 1 in standard deviations."""

@@ -27,6 +27,18 @@ def test_a_tail_stays_accurate_where_one_minus_the_distribution_is_rounded_away(
     assert tail(0, 40, 100) == tail(0, 40) == 1.0
 
 
+@pytest.mark.parametrize("noncentrality", [3000.0, 4e5])
+@pytest.mark.parametrize("sigmas", [-3.0, 0.0, 5.0, 20.0])
+def test_leaving_out_terms_of_a_wide_sum_changes_nothing(noncentrality: float, sigmas: float) -> None:
+    dof = 40
+    x = dof + noncentrality + sigmas * np.sqrt(2 * (dof + 2 * noncentrality))
+    j = np.arange(
+        int(noncentrality / 2 - 20 * np.sqrt(noncentrality)), int(noncentrality / 2 + 40 * np.sqrt(noncentrality))
+    )
+    every = (stats.poisson.pmf(j, noncentrality / 2) * stats.chi2.sf(x, dof + 2 * j)).sum()
+    assert tail(x, dof, noncentrality) == pytest.approx(every, rel=1e-8)
+
+
 @pytest.mark.parametrize("x", [20.0, 45.0, 300.0, 1e5])
 def test_limits_are_where_the_tails_hold_what_is_left_of_the_confidence(x: float) -> None:
     low, high = limits(x, 40, 0.9)
