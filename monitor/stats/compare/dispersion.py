@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 from monitor.stats.arrays import FloatArray, IntArray
 from monitor.stats.errors import StatsError
 
-MEMORY = 2000
+MEMORY_BLOCKS = 2000
 """Blocks after which a difference counts 1/e."""
 SIGNIFICANT = 5.0
 """Standard deviations by which an excess must show before φ is raised."""
 OUTLIER = 9.0
 """A difference counts at most so many times what φ lets expect."""
-START = 100
+LEAST_DIFFERENCES = 100
 """Differences that have come before any excess is believed."""
 ORDER = 3
+"""Highest power of the rank among the shapes that are looked at."""
 
 
 def overdispersion(blocks: NDArray[Any]) -> float:
@@ -84,7 +85,7 @@ class Dispersion:
         (1.0, 4)
     """
 
-    def __init__(self, memory: float = MEMORY) -> None:
+    def __init__(self, memory: float = MEMORY_BLOCKS) -> None:
         if not memory >= 1:
             raise StatsError(f"memory {memory}: expected at least one block")
         self._forget = 1 / memory
@@ -121,7 +122,7 @@ class Dispersion:
         self._weight = 1 + (1 - self._forget) * self._weight
         self._weight2 = 1 + (1 - self._forget) ** 2 * self._weight2
         bounded = np.minimum(excess, OUTLIER * np.maximum(self._mean, 1.0))
-        self._mean = self._mean + (bounded - self._mean) / max(self._weight, START)
+        self._mean = self._mean + (bounded - self._mean) / max(self._weight, LEAST_DIFFERENCES)
         error = np.sqrt(3 / dof * self._weight2) / self._weight
         significant = self._mean > 1 + SIGNIFICANT * error
         self.phi = float(self._mean[significant].max(initial=1.0))

@@ -11,9 +11,10 @@ from monitor.stats.arrays import FloatArray
 from monitor.stats.errors import StatsError
 
 Course = Literal["sudden", "gradual", "unclear"]
-CLEAR = 2.0
+CLEAR_LOG_ODDS = 2.0
 """Log-odds of ramp against step from which the course is told."""
 CREDIBLE = 0.95
+"""Probability of the onset's being in the interval that is told."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def onset(values: ArrayLike, errors: ArrayLike, durations: ArrayLike | None = No
     left = y @ (w * y) - (w @ y) ** 2 / total - 2 * gains.max()
     by_step, by_ramp = gains / max(1.0, left / max(len(y) - 2, 1))
     log_odds = float(logsumexp(by_ramp) - logsumexp(by_step))
-    course: Course = "unclear" if abs(log_odds) < CLEAR else "gradual" if log_odds > 0 else "sudden"
+    course: Course = "unclear" if abs(log_odds) < CLEAR_LOG_ODDS else "gradual" if log_odds > 0 else "sudden"
     gain = by_ramp if course == "gradual" else by_step
     probability = np.exp(gain - logsumexp(gain))
     order = np.argsort(-probability)

@@ -11,7 +11,8 @@ from monitor.stats.compare.divergence import checked
 from monitor.stats.count.reference import Reference
 from monitor.stats.errors import StatsError
 
-STEPS = 128
+GRID_STEPS = 128
+"""Steps of pile-up, from the lowest slice to the highest, among which the best one is sought."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ def fit_pileup(counts: ArrayLike, reference: Reference, ratio: FloatArray | None
     if reference.pileup_means is None:
         raise StatsError("a reference without pile-up slices tells no pile-up: build one with pile-up")
     n, _ = checked(counts, reference.p, 1)
-    places = np.linspace(reference.pileup_means[0], reference.pileup_means[-1], STEPS + 1)
+    places = np.linspace(reference.pileup_means[0], reference.pileup_means[-1], GRID_STEPS + 1)
     at = [reference.expected(float(place)) for place in places]
     p = np.stack([expected.p for expected in at]) * (1.0 if ratio is None else ratio)
     p /= p.sum(axis=1, keepdims=True)

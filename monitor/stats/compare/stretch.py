@@ -118,6 +118,8 @@ class Stretch:
             return np.ones(len(nearest))
         m = np.inf if known else self.m
         beyond = exceedance(self.above, nearest, self.n, m, tolerance) < doubt
+        if not beyond.any():
+            return np.ones(len(nearest))
         return np.where(beyond, exceedance(self.above, nearest, self.n, m), 1.0)
 
     def along(self, shape: FloatArray) -> tuple[float, float, float]:

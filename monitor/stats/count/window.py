@@ -15,7 +15,7 @@ from monitor.stats.errors import StatsError
 
 PILEUP_STEP = 1 / 64
 """Windows and blocks at pile-ups that differ by less are expected to be alike."""
-LEVELS = 16
+DYADIC_LEVELS = 16
 """Lengths up to 2^15 windows are kept: 9 days of lumi sections."""
 
 
@@ -119,7 +119,7 @@ class Dyadic(Generic[T]):
         [(11, 11), (9, 11), (5, 11), (1, 11)]
     """
 
-    def __init__(self, levels: int = LEVELS) -> None:
+    def __init__(self, levels: int = DYADIC_LEVELS) -> None:
         self._levels: list[list[T]] = [[] for _ in range(levels)]
 
     def push(self, window: T) -> None:

@@ -10,7 +10,7 @@ from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.tilts import Direction, Tilt, rate_bank
 from monitor.stats.count.binning import Binning
 from monitor.stats.count.expected import Expected
-from monitor.stats.detect.bets import Evidence, limit
+from monitor.stats.detect.bets import EProcesses, limit
 
 EXCESSES = (0.003, 0.01, 0.03)
 """Shares of all scores that pile up in one cell, to which members are tuned."""
@@ -43,7 +43,7 @@ class Bank(Protocol):
 class Members:
     """A bank whose evidence is that of `_members`."""
 
-    _members: Evidence
+    _members: EProcesses
 
     def reset(self) -> None:
         self._members.reset()
@@ -72,7 +72,7 @@ class TiltBank(Members):
         self._h = np.exp(log_h)
         self._h2 = self._h**2
         self._spread = np.ptp(self._h, axis=1)
-        self._members = Evidence(log_h, np.array([tilt.weight for tilt in tilts]))
+        self._members = EProcesses(log_h, np.array([tilt.weight for tilt in tilts]))
 
     @property
     def largest(self) -> tuple[float, Tilt]:
@@ -139,7 +139,7 @@ class CellBank(Members):
         self._odds = np.vstack([*(1 + excess / p for excess in EXCESSES), np.full(len(p), MISSING)])
         share = np.full(len(self._odds), (1 - MISSING_WEIGHT) / len(EXCESSES))
         share[-1] = MISSING_WEIGHT
-        self._members = Evidence(np.log(self._odds), weight * np.outer(share, (1 / len(p) + p) / 2))
+        self._members = EProcesses(np.log(self._odds), weight * np.outer(share, (1 / len(p) + p) / 2))
 
     @property
     def largest(self) -> tuple[float, Tilt]:

@@ -18,8 +18,8 @@ MAX_GAIN = 50.0
 """In nats, of one block; a larger one is cut: no evidence overflows."""
 
 
-class Evidence:
-    """Evidence (K,) of K e-processes, and what they gain on a block::
+class EProcesses:
+    """K e-processes: the evidence (K,) of each, and what it gains on a block::
 
         R ← min(R exp(min(gain, 50)), 1e280),   gain_k = (Σ_b n_b ln h_kb − N ln Z_k) / φ
 

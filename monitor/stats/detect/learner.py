@@ -11,14 +11,14 @@ from monitor.stats.compare.tilts import MAX_ODDS, Direction, Tilt
 from monitor.stats.count.expected import Expected
 from monitor.stats.detect import bets
 from monitor.stats.detect.banks import Members
-from monitor.stats.detect.bets import Evidence
+from monitor.stats.detect.bets import EProcesses
 
 RANK_LENGTHS, NORMAL_LENGTHS = (0.15,), (1.5,)
 """Correlation lengths of the shapes that are thought likely, in the rank and in the normal score of the rank."""
-SIZES = (2e-4, 2e-3)
+LEARNED_SIZES = (2e-4, 2e-3)
 """KL in nats per score of the drifts that are thought likely."""
-SMALLNESS = 0.2
-"""Weights fall like KL^−SMALLNESS: a small drift has fewer scores within a run length to be found in."""
+LEARNED_SMALLNESS = 0.2
+"""Weights fall like KL^−LEARNED_SMALLNESS: a small drift has fewer scores within a run length to be found in."""
 DIMENSIONS = 16
 EXPERTS = 48
 GROWTH = 1.3
@@ -73,17 +73,17 @@ class Learner(Members):
     """
 
     def __init__(
-        self, p: FloatArray, weight: float, risk: float, sizes: Sequence[float] = SIZES, experts: int = EXPERTS
+        self, p: FloatArray, weight: float, risk: float, sizes: Sequence[float] = LEARNED_SIZES, experts: int = EXPERTS
     ) -> None:
         self._features, variances = smooth(p)
         tau = 2 * np.asarray(sizes)[:, None, None] * variances
         self._precision: FloatArray = 1 / tau.reshape(-1, variances.shape[1])
-        prior = np.repeat(np.asarray(sizes) ** -SMALLNESS, len(variances))
+        prior = np.repeat(np.asarray(sizes) ** -LEARNED_SMALLNESS, len(variances))
         self._prior = weight * prior / prior.sum()
         self._known = float(chdtri(len(p) - 1, risk)) / 2
         hypotheses, dimensions = self._precision.shape
         members = experts * hypotheses
-        self._members = Evidence(np.zeros((members, dimensions)), np.ones((experts, hypotheses)))
+        self._members = EProcesses(np.zeros((members, dimensions)), np.ones((experts, hypotheses)))
         self._theta = self._members.log_h.reshape(experts, hypotheses, dimensions)
         self._seen = np.zeros((experts, dimensions))
         self._age = np.zeros(experts)

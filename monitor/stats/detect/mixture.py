@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.rates import confidence_sequence
-from monitor.stats.compare.tilts import CHANGES, SIZES, Tilt, bank, directions
+from monitor.stats.compare.tilts import CHANGES, TILT_SIZES, Tilt, bank, directions
 from monitor.stats.count.binning import Binning
 from monitor.stats.count.expected import Expected
 from monitor.stats.detect.banks import EXCESSES, Bank, CellBank, RateBank, TiltBank
@@ -117,7 +117,7 @@ class EMixture(EDetector):
         target_run_length: float = RUN_LENGTH,
         tolerated: float = 0.0,
         risk: float = REFERENCE_RISK,
-        sizes: Sequence[float] = SIZES,
+        sizes: Sequence[float] = TILT_SIZES,
     ) -> None:
         _check(target_run_length, tolerated, risk)
         named = [direction for direction in directions(binning, p) if direction.kind != "bin"]
@@ -148,7 +148,7 @@ class ECusum(EDetector):
         target_run_length: float = RUN_LENGTH,
         tolerated: float = 0.0,
         risk: float = REFERENCE_RISK,
-        sizes: Sequence[float] = SIZES,
+        sizes: Sequence[float] = TILT_SIZES,
     ) -> None:
         _check(target_run_length, tolerated, risk)
         tilts = bank(directions(binning, p), sizes)
@@ -211,7 +211,8 @@ class RateDetector(EDetector):
 
     def limits(self, confidence: float = 0.95) -> list[tuple[float, float]]:
         """For the rate at each cut since the last reset, a confidence sequence: they hold at all times at once."""
-        return [confidence_sequence(int(above), self._n, confidence) for above in self._above]
+        low, high = confidence_sequence(self._above, self._n, confidence)
+        return list(zip(low.tolist(), high.tolist(), strict=True))
 
     @property
     def words(self) -> str:

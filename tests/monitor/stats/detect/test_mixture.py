@@ -44,9 +44,9 @@ def changed(factor: float) -> Array:
 
 
 def alarms(detector: EDetector, truth: Array, p: Array, m: float, n: int, blocks: int, seed: int) -> int:
-    found = 0
+    found, expected = 0, Expected.known(p, m)
     for counts in np.random.default_rng(seed).multinomial(n, truth, size=blocks):
-        detector.update(counts, Expected.known(p, m))
+        detector.update(counts, expected)
         if detector.drift_detected:
             found += 1
             detector.reset()
@@ -82,8 +82,9 @@ def test_drifts_are_found_within_a_few_times_the_information_bound() -> None:
     delays = []
     for seed in range(20):
         rng, detector, block = np.random.default_rng(seed), mixture(target_run_length=promised), 0
+        expected = Expected.known(P)
         while not detector.drift_detected:
-            detector.update(rng.multinomial(250, P if block < 40 else GAIN), Expected.known(P))
+            detector.update(rng.multinomial(250, P if block < 40 else GAIN), expected)
             block += 1
         delays.append(250 * (block - 40))
     assert min(delays) > 0
