@@ -14,6 +14,7 @@ from monitor.stats.compare.divergence import compare
 from monitor.stats.compare.stretch import Endings, Stretch
 from monitor.stats.count.reference import PILEUP_SIGMAS, Reference
 from monitor.stats.count.window import Dyadic
+from monitor.stats.detect.detectors import promises_run_length
 from monitor.terms import NEVER, Level, Moment
 from monitor.watch.drift import Drift, Scene, find
 from monitor.watch.settings import Detect
@@ -205,7 +206,7 @@ class Policy:
         alarms = [alarm.detector for alarm in report.alarms if alarm.drift]
         self._age += 1
         self._row = 0 if look is None else self._row + 1
-        promised = any(name.startswith("e_") for name in alarms)
+        promised = any(promises_run_length(name) for name in alarms)
         self._alarmed = 0 if promised else self._alarmed + 1
         limit = self._watch if self._alarmed < self._detect.consecutive_ls else self._detect.p_value
         if look is None:

@@ -16,6 +16,7 @@ from monitor.bench.outside import outside_data
 from monitor.offline.replay import Subject, replay
 from monitor.stats.count.building import reference_of_histogram
 from monitor.stats.count.reference import Reference
+from monitor.stats.detect.detectors import promises_run_length
 from monitor.watch.settings import Detect
 
 PROFILE = outside_data("pileup_fill_6360.csv")
@@ -43,7 +44,8 @@ def pileup(seed: int, lumi_sections: int | None, progress: Callable[[str], None]
     """False alarms over a fill, with a reference in slices of pile-up and with one that ignores it.
 
     The reference is of another fill: its bunches differ, its slices hold 2·10^7 events together, its
-    pile-up is as wrong. Every alarm of an e-detector and every beginning of a drift verdict is false.
+    pile-up is as wrong. Every alarm of a detector that promises its run length is false, and every beginning of
+    a drift verdict.
     """
     random = np.random.default_rng(seed)
     profile = measured_profile()
@@ -114,7 +116,7 @@ def _replayed(reference: Reference, pileup: Array, counts: Array) -> dict[str, A
         subject = Subject(reference, detect=Detect()).on_archive([str(archive)])
         outcome = replay([str(archive)], subject, subject.detectors())
     said = outcome.summary()
-    alarms = sum(n for name, n in said["alarms"].items() if name.startswith("e_"))
+    alarms = sum(n for name, n in said["alarms"].items() if promises_run_length(name))
     drifts = len(said["drifts"])
     return {
         "lumi_sections": said["lumi_sections"],

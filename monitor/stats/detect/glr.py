@@ -10,7 +10,7 @@ from monitor.stats.arrays import FloatArray, IntArray
 from monitor.stats.compare.divergence import compare
 from monitor.stats.count.expected import Expected
 from monitor.stats.count.window import Dyadic
-from monitor.stats.detect.mixture import RUN_LENGTH
+from monitor.stats.detect.edetector import RUN_LENGTH, check_promise
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +52,11 @@ class Glr:
         drift in block 55
     """
 
+    promises_run_length = False
     words = ""
 
     def __init__(self, target_run_length: float = RUN_LENGTH, tolerated: float = 0.0) -> None:
+        check_promise(target_run_length, tolerated)
         self.target_run_length = target_run_length
         self.tolerated = tolerated
         self._past = Dyadic[_Blocks]()

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from monitor.stats.count.expected import Expected
 from monitor.stats.count.reference import Reference
-from monitor.stats.detect.detectors import OnStatistic, make_detector
+from monitor.stats.detect.detectors import make_detector
+from monitor.stats.detect.on_statistic import OnStatistic
 from monitor.stats.errors import StatsError
 
 PRECISION = 0.02
@@ -50,6 +51,7 @@ def setting_of(detector: str) -> Setting | None:
 class Recorder:
     """A detector that never alarms and remembers the statistic that another one would see."""
 
+    promises_run_length = False
     drift_detected = False
     words = ""
 
@@ -77,7 +79,7 @@ def recorder(detector: str, reference: Reference, **settings: Any) -> Recorder:
     return Recorder(made)
 
 
-def alarms(detector: OnStatistic, statistics: Sequence[float]) -> int:
+def count_alarms(detector: OnStatistic, statistics: Sequence[float]) -> int:
     """How often a detector alarms on the statistics of blocks; it begins anew after each alarm."""
     detector.reset()
     found = 0
@@ -122,7 +124,7 @@ def tune(detector: str, reference: Reference, statistics: Sequence[float], allow
         value = float(f"{10**place:.3g}")
         made = make_detector(detector, reference, **settings | {setting.name: value})
         assert isinstance(made, OnStatistic)
-        return Tuned(setting.name, value, alarms(made, statistics))
+        return Tuned(setting.name, value, count_alarms(made, statistics))
 
     low, high = np.log10(setting.strict), np.log10(setting.keen)
     best, keen = tried(low), tried(high)

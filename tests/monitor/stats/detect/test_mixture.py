@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from monitor.stats.count.binning import Binning
 from monitor.stats.count.expected import Expected
-from monitor.stats.detect.mixture import ECusum, EDetector, EMixture, RateDetector
+from monitor.stats.detect.cusum import ECusum
+from monitor.stats.detect.edetector import EDetector
+from monitor.stats.detect.mixture import EMixture
+from monitor.stats.detect.rate import RateDetector
 from monitor.stats.errors import StatsError
 
 Array = NDArray[Any]
