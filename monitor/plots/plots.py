@@ -13,7 +13,7 @@ from monitor.stats.compare.rates import interval
 from monitor.stats.count.reference import Reference
 
 if TYPE_CHECKING:
-    from monitor.offline.outcome import Judged
+    from monitor.offline.result import ReplayedLs
 
 COLOURS = {"reference": "0.35", "drifted": "tab:red", "re-calibrated": "tab:blue"}
 
@@ -142,7 +142,7 @@ def reference_figure(path: Path, reference: Reference, title: str) -> None:
     plt.close(figure)
 
 
-def replay_figure(path: Path, judged: Sequence[Judged], rate_tolerance: float) -> None:
+def replay_figure(path: Path, judged: Sequence[ReplayedLs], rate_tolerance: float) -> None:
     """KL with its error band, PSI, rates over expectation and pile-up by lumi section, with every alarm."""
     import matplotlib
 

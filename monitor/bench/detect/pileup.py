@@ -13,14 +13,14 @@ import numpy as np
 from firmware.sim.world.conditions import Fill
 from monitor.bench.detect.shapes import CODES, RATES, Array, scores
 from monitor.bench.outside import outside_data
-from monitor.offline.replay import Subject, replay
+from monitor.offline.replay import StreamSetup, replay
 from monitor.stats.count.building import reference_of_histogram
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import promises_run_length
 from monitor.watch.settings import Detect
 
 PROFILE = outside_data("pileup_fill_6360.csv")
-SCORES_PER_LS = 10**6
+DRAWN_PER_LS = 10**6
 REFERENCE_EVENTS = 2 * 10**7
 SLICES = 12
 UNSLICED_LS = 200
@@ -55,7 +55,7 @@ def pileup(seed: int, lumi_sections: int | None, progress: Callable[[str], None]
     profile = profile[: lumi_sections or len(profile)]
     fill, other = _world(random), _world(random)
     measured = _measured(profile, random)
-    counts = np.stack([random.multinomial(SCORES_PER_LS, fill(mu)) for mu in profile]).astype(np.int32)
+    counts = np.stack([random.multinomial(DRAWN_PER_LS, fill(mu)) for mu in profile]).astype(np.int32)
     found = {}
     for name, reference in _references(other, random).items():
         n = len(profile) if name == "sliced" else min(len(profile), UNSLICED_LS)
@@ -113,9 +113,9 @@ def _replayed(reference: Reference, pileup: Array, counts: Array) -> dict[str, A
         archive = Path(folder) / "fill.npz"
         edges, ls = np.arange(CODES + 1), 1 + np.arange(len(pileup))
         np.savez(archive, edges=edges, ls=ls, pileup=pileup, counts=counts)
-        subject = Subject(reference, detect=Detect()).on_archive([str(archive)])
-        outcome = replay([str(archive)], subject, subject.detectors())
-    said = outcome.summary()
+        setup = StreamSetup(reference, detect=Detect()).on_archive([str(archive)])
+        result = replay([str(archive)], setup, setup.detectors())
+    said = result.summary()
     alarms = sum(n for name, n in said["alarms"].items() if promises_run_length(name))
     drifts = len(said["drifts"])
     return {

@@ -24,9 +24,8 @@ from firmware.model.payload import Payload
 from firmware.wire import CROSSINGS, Batch, Header, encode
 from monitor.archive import references
 from monitor.cli.main import main
-from monitor.stats.count.building import reference_of_histogram, reference_of_sample
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
-from monitor.stats.errors import StatsError
 from tests.support.places import DATA
 from tests.support.rig import small_model
 
@@ -203,26 +202,6 @@ def test_compare_at_the_pileup_of_the_other(built: Callable[..., Reference], tmp
     said = json.loads(driftd("reference", "compare", tmp_path / "a.ref", tmp_path / "b.ref", "--json").output)
     assert said["divergence"]["p_value"] < 1e-100
     assert said["given_pileup"]["p_value"] > 1e-3
-
-
-def test_other_bins_are_compared_on_the_edges_in_common() -> None:
-    scores = sample(1)["scores"]
-    a = reference_of_sample([(scores, None, None)], cuts=[300], bits=12)
-    b = reference_of_histogram(
-        [0, 40, 100, 300, 1024], [np.diff([0, *(int((scores < e).sum()) for e in (40, 100, 300, 9999))])]
-    )
-    said = references.comparison(b, a)
-    assert said["bins"][0] == len([e for e in (40, 100, 300) if e in a.cells.edges]) + 1
-    assert said["divergence"]["kl"] == pytest.approx(0, abs=1e-6)
-
-
-def test_bins_without_a_common_edge_are_not_compared() -> None:
-    a = reference_of_histogram([0, 10, 20, 64], [[50, 30, 20]])
-    b = reference_of_histogram([0, 11, 21, 64], [[50, 30, 20]])
-    with pytest.raises(StatsError, match="none in common"):
-        references.comparison(a, b)
-    with pytest.raises(StatsError, match=r"a code is worth 1 in one and 0\.5 in the other"):
-        references.comparison(a, reference_of_histogram([0, 10, 20, 64], [[50, 30, 20]], lsb=0.5))
 
 
 BAD: dict[str, tuple[dict[str, Any], tuple[object, ...], str]] = {

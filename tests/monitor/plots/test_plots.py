@@ -10,7 +10,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from monitor.offline.outcome import Judged
+from monitor.offline.result import ReplayedLs
 from monitor.plots.plots import reference_figure, replay_figure
 from monitor.plots.proposal_figure import proposal_figure
 from monitor.plots.proposal_rows import ADVICE, CHOSEN, FAILED, PASSED
@@ -71,12 +71,12 @@ def test_a_reference_is_drawn_by_slice_with_its_cuts(
     assert (tmp_path / "a.png").exists()
 
 
-def judged(ls: int, **own: Any) -> Judged:
+def judged(ls: int, **own: Any) -> ReplayedLs:
     given: dict[str, Any] = {
         "run": 7, "ls": ls, "n": 1000, "pileup": 30.0, "level": "ok", "text": "", "kl": 1e-4, "kl_error": 1e-4,
         "psi": 2e-4, "ratios": (1.0, 1.1), "alarms": (),
     }  # fmt: skip
-    return Judged(**given | own)
+    return ReplayedLs(**given | own)
 
 
 def test_a_replay_is_drawn_with_its_alarms_and_verdicts(tmp_path: Path, drawn: list[Figure]) -> None:
