@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from monitor.plots import colours
 from monitor.stats.compare.rates import interval
 from monitor.stats.count.reference import Reference
 
 if TYPE_CHECKING:
     from monitor.offline.result import ReplayedLs
 
-COLOURS = {"reference": "0.35", "drifted": "tab:red", "re-calibrated": "tab:blue"}
+SHAPE_COLOURS = {"reference": colours.REFERENCE, "drifted": colours.BEFORE, "re-calibrated": colours.AFTER}
 
 
 def demo_figure(
@@ -58,7 +59,7 @@ def demo_figure(
         upper.stairs(
             shape / width,
             x,
-            color=COLOURS[name],
+            color=SHAPE_COLOURS[name],
             label=name,
             fill=name == "reference",
             alpha=0.6 if name == "reference" else 1,
@@ -69,11 +70,11 @@ def demo_figure(
                 counts / n / expected,
                 np.sqrt(np.maximum(counts, 1)) / n / expected,
                 fmt=".",
-                color=COLOURS[name],
+                color=SHAPE_COLOURS[name],
             )
     upper.set(yscale="log", ylabel="share of crossings per unit of score")
     upper.legend()
-    lower.axhline(1, color="0.35", lw=1)
+    lower.axhline(1, color=colours.REFERENCE, lw=1)
     lower.set(xscale="symlog", xlim=(0, None), xlabel="score", ylabel="over reference")
     ls = [w["ls"] for w in windows]
     for cut, ratio in enumerate(np.transpose([w["ratios"] or [np.nan] for w in windows])):

@@ -102,10 +102,13 @@ class Steering:
         self._shapes = [_shapes(within, target) for target in targets]
         self._pileups: deque[float | None] = deque(maxlen=TREND_LS)
         self._known: dict[str, list[Tail]] = {}
-        self.turn("")
+        self.begin_anew("")
 
-    def turn(self, scores: str) -> None:
-        """The scores are others from now on, of this name; of the last ones the tail is remembered."""
+    def begin_anew(self, scores: str) -> None:
+        """From now on the scores are others, of this name: their tail is learned anew.
+
+        The tail of the scores before these is remembered, for when they come back (a rollback).
+        """
         tails = self._known.pop(scores, None) or [Tail(shapes) for shapes in self._shapes]
         self._known = dict([*list(self._known.items())[-1:], (scores, tails)])
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.divergence import compare
 from monitor.stats.compare.stretch import Endings, Stretch
 from monitor.stats.count.reference import PILEUP_SIGMAS, Reference
 from monitor.stats.count.window import Dyadic
 from monitor.stats.detect.detectors import promises_run_length
-from monitor.terms import NEVER, Level, Moment
+from monitor.terms import NEVER, Hold, Level, Moment
 from monitor.watch.drift import Drift, Scene, find
 from monitor.watch.settings import Detect
 from monitor.watch.stream import LsReport
@@ -60,7 +59,7 @@ class Look:
 
 
 class Policy:
-    """Judges the lumi sections of one stream in turn.
+    """Judges the lumi sections of one stream, one after the other.
 
     With each lumi section, windows of ever more of them, all ending now, are asked whether their shape
     or the rate at a cut differs. The i-th of them pays i (i + 1) for being looked at, since
@@ -77,7 +76,7 @@ class Policy:
     judged together.
     """
 
-    def __init__(self, detect: Detect, hold: Literal["distribution", "rate"], reference: Reference) -> None:
+    def __init__(self, detect: Detect, hold: Hold, reference: Reference) -> None:
         self._detect = detect
         self._hold = hold
         self._reference = reference
@@ -88,7 +87,7 @@ class Policy:
         self._identity: tuple[int, int] | None = None
         self._begin(settle_ls=0)
 
-    def turn(self, detect: Detect) -> None:
+    def use(self, detect: Detect) -> None:
         """Judge by other settings from now on; what was seen stays, unless it stands on another pile-up error."""
         anew = detect.pileup_error != self._detect.pileup_error
         self._detect = detect
@@ -230,10 +229,10 @@ class Policy:
         )
         return find(rows, look.window, look.cut, look.p_value, scene)
 
-    def _ratio(self, report: LsReport) -> npt.NDArray[np.float64]:
+    def _ratio(self, report: LsReport) -> FloatArray:
         """(B,) what the active payload should give, over the reference."""
         base = report.window.expected(self._reference, self._detect.pileup_error)
-        ratio: npt.NDArray[np.float64] = report.expected.p / base.p
+        ratio: FloatArray = report.expected.p / base.p
         return ratio
 
     def _blind(self, report: LsReport) -> float | None:

@@ -160,7 +160,7 @@ class StreamControl:
         receiver.between_messages(lambda: self.monitor.turn(detectors, pileup_error))
         self.settings = settings
         self.rules = settings.waits.rules()
-        self._policy.turn(settings.detect)
+        self._policy.use(settings.detect)
         self.push.turn(self._validation(settings), settings.push, settings.detect.rate_tolerance)
         self._sampler.resize(settings.recalibrate.memory_events)
         if self._steering is not None:
@@ -448,7 +448,7 @@ class StreamControl:
         steered = command.steered and replace(self._expected, cuts=tuple(payload.raw("cuts").tolist()))
         self._expected = steered or replace(self._expectation(payload), scores_since=command.generation)
         if self._steering is not None and not steered:
-            self._steering.turn(payload.replace(cuts=np.zeros_like(payload.raw("cuts"))).id)
+            self._steering.begin_anew(payload.replace(cuts=np.zeros_like(payload.raw("cuts"))).id)
         self.monitor.expect(command.epoch, command.generation, self._expected)
         self.ledger.record_iov(self.name, run, ls, payload.id, command.generation, command.epoch)
 

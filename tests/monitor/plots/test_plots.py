@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from monitor.offline.result import ReplayedLs
 from monitor.plots.plots import reference_figure, replay_figure
 from monitor.plots.proposal_figure import proposal_figure
-from monitor.plots.proposal_rows import ADVICE, CHOSEN, FAILED, PASSED
+from monitor.plots.proposal_rows import ADVISED, CHOSEN, FAILED, PASSED
 from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 from recalib.proposal import Candidate, Gate, Proposal
@@ -140,7 +140,7 @@ def test_an_accepted_proposal_is_drawn_with_its_curves_knobs_and_gates(tmp_path:
     ):  # fmt: skip
         assert text in said, text
     marks = [text.get_text() for axes in drawn[0].axes for text in axes.texts]
-    assert [marks.count(mark) for mark in (PASSED, FAILED, ADVICE, CHOSEN)] == [1, 0, 1, 1]
+    assert [marks.count(mark) for mark in (PASSED, FAILED, ADVISED, CHOSEN)] == [1, 0, 1, 1]
     rates = next(axes for axes in drawn[0].axes if axes.get_ylabel() == "rate per crossing at or above the cut")
     curves = {str(line.get_label()).split()[0]: np.array(line.get_ydata()) for line in rates.lines}
     np.testing.assert_allclose(curves["seen"], [1.0, 0.6, 0.25, 0.03])

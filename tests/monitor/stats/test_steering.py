@@ -103,9 +103,9 @@ def test_what_was_learned_belongs_to_the_scores_and_those_before_are_remembered(
         stream.next(40.0, 0.3)
     assert (stream.cuts > before).all()
     learned = stream.cuts
-    stream.steering.turn("others")
+    stream.steering.begin_anew("others")
     np.testing.assert_allclose(stream.steering.cuts(reference.expected(40.0), learned), before, atol=2)
-    stream.steering.turn("")
+    stream.steering.begin_anew("")
     np.testing.assert_array_equal(stream.steering.cuts(reference.expected(40.0), learned), learned)
 
 
