@@ -91,6 +91,7 @@ class Pileups:
         self._counts = np.zeros(round(MAX_PILEUP / PILEUP_RESOLUTION) + 1, np.int64)
 
     def add(self, pileup: npt.NDArray[Any], weights: npt.ArrayLike = 1) -> None:
+        """Count pile-ups (n,), each as often as its weight."""
         np.add.at(self._counts, np.rint(pileup / PILEUP_RESOLUTION).astype(np.int64), weights)
 
     def edges(self, recipe: Recipe) -> tuple[float, ...]:

@@ -64,6 +64,7 @@ class StreamSetup:
     streams: int = 1
 
     def detectors(self) -> dict[str, Detector]:
+        """The configured detectors, as new."""
         return make_detectors(self.detect, self.reference, self.streams)
 
     def on_archive(self, files: Sequence[str]) -> StreamSetup:

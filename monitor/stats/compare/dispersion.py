@@ -92,6 +92,7 @@ class Dispersion:
         self.reset()
 
     def reset(self) -> None:
+        """Forget all blocks."""
         self.phi = 1.0
         self._before: tuple[float, IntArray, FloatArray] | None = None
         self._p: FloatArray | None = None

@@ -54,14 +54,17 @@ class Divergence:
 
     @property
     def kl_corrected(self) -> float:
+        """KL without the mean that statistics alone give it."""
         return self.kl - self.dof * self.unit / 2
 
     @property
     def psi_corrected(self) -> float:
+        """PSI without the mean that statistics alone give it."""
         return self.psi - self.dof * self.unit
 
     @property
     def js_corrected(self) -> float:
+        """Jensen–Shannon divergence without the mean that statistics alone give it."""
         return self.js - self.dof * self.unit / 8
 
     @property
@@ -74,6 +77,7 @@ class Divergence:
         return self._interval(self.kl, 0.5, np.log(self.f / self.p), self.f / self.p, confidence)
 
     def psi_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Confidence interval for the PSI of the true distributions."""
         ratio, logs = self.f / self.p, np.log(self.f / self.p)
         return self._interval(self.psi, 1.0, logs - 1 / ratio, logs + ratio, confidence)
 

@@ -12,7 +12,9 @@ FINE = 16
 
 
 def tail(x: float, dof: float, noncentrality: float = 0.0) -> float:
-    """P(X ≥ x) for X ~ χ²(dof, λ), with a relative accuracy of 1e-9 down to 1e-290 (for λ above 10^7, 1e-8)::
+    """P(X ≥ x) for X ~ χ²(dof, λ).
+
+    With a relative accuracy of 1e-9 down to 1e-290 (for λ above 10^7, 1e-8) it is::
 
         Σ_j Poisson(j; λ/2) P(χ²(dof + 2j) ≥ x)
 

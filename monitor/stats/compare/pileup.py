@@ -17,8 +17,11 @@ GRID_STEPS = 128
 
 @dataclass(frozen=True, eq=False)
 class PileupFit:
-    """The pile-up at which the reference comes nearest to the counts, and what it is there: p (B,) times the
-    ratio, m events behind it, and the rates (n_cuts,)."""
+    """The pile-up at which the reference comes nearest to the counts, and what it is there.
+
+    `p` (B,) is that of the reference times the ratio, `m` the events behind it, `rates` (n_cuts,) those of the
+    reference alone.
+    """
 
     pileup: float
     low: float

@@ -52,6 +52,7 @@ class Stretch:
 
     @cached_property
     def n(self) -> int:
+        """N, the number of scores."""
         return int(self.counts.sum())
 
     @property

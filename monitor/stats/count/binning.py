@@ -77,10 +77,12 @@ class Binning:
 
     @property
     def bits(self) -> int:
+        """Bits of a score code."""
         return int(self.edges[-1]).bit_length() - 1
 
     @property
     def n_bins(self) -> int:
+        """B, the number of bins."""
         return len(self.edges) - 1
 
     @cached_property
@@ -183,10 +185,12 @@ class Binning:
         return Binning(fine[keep], self.cuts)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays that say all of it, by name; see `from_arrays`."""
         return {"edges": self.edges, "cuts": np.array(self.cuts, dtype=np.int64)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Binning":
+        """The binning that `to_arrays` wrote."""
         return cls(arrays["edges"], tuple(arrays["cuts"].tolist()))
 
 

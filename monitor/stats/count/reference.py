@@ -122,7 +122,9 @@ class Reference:
         return rates
 
     def expected(self, pileup: float | None = None, error: float = 0.0) -> Expected:
-        """The distribution at a pile-up, between slices a and b by ln p, linear in pile-up::
+        """The distribution at a pile-up.
+
+        Between the mean pile-ups of two slices a and b ln p is linear in pile-up::
 
             p ∝ p_a^(1−w) p_b^w,   1/m = (1−w)²/M_a + w²/M_b
 
@@ -164,7 +166,7 @@ class Reference:
         return pileup is None or edges is None or bool(edges[0] <= pileup <= edges[-1])
 
     def _between(self, pileup: float) -> tuple[FloatArray, FloatArray, float]:
-        """p (B,), that of the cells (C,), and m."""
+        """Probabilities p (B,), those of the cells (C,), and m."""
         assert self.pileup_means is not None
         assert self.pileup_edges is not None
         means = self.pileup_means

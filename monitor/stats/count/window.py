@@ -68,6 +68,7 @@ class Window:
 
     @cached_property
     def n(self) -> int:
+        """N, the number of scores."""
         return int(self.counts.sum())
 
     @property
@@ -131,10 +132,12 @@ class Dyadic(Generic[T]):
             window = level.pop(0) + level.pop(0)
 
     def clear(self) -> None:
+        """Forget the past."""
         for level in self._levels:
             level.clear()
 
     def newest_first(self) -> Iterator[T]:
+        """The sums that are held, the newest first."""
         for level in self._levels:
             yield from reversed(level)
 

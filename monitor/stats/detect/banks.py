@@ -28,16 +28,26 @@ class Bank(Protocol):
     """
 
     @property
-    def evidence(self) -> float: ...
+    def evidence(self) -> float:
+        """Σ w R of all members."""
+        ...
 
     @property
-    def largest(self) -> tuple[float, Tilt]: ...
+    def largest(self) -> tuple[float, Tilt]:
+        """Evidence of the member that has most, and the drift that it bets on."""
+        ...
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Forget what was seen."""
+        ...
 
-    def null(self, expected: Expected, tolerated: float) -> None: ...
+    def null(self, expected: Expected, tolerated: float) -> None:
+        """Set the limits Z by what is expected of the blocks that follow, and the KL that is tolerated."""
+        ...
 
-    def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None: ...
+    def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None:
+        """Take in the counts of one block, in cells (C,) and bins (B,), N together, at overdispersion φ."""
+        ...
 
 
 class Members:
@@ -46,15 +56,19 @@ class Members:
     _members: EProcesses
 
     def reset(self) -> None:
+        """Forget what was seen."""
         self._members.reset()
 
     @property
     def evidence(self) -> float:
+        """Σ w R of all members."""
         return self._members.total
 
 
 class TiltBank(Members):
-    """One member per tilt, of the bins::
+    """One member per tilt of the bins.
+
+    Its evidence grows on a block of N scores by::
 
         R ← (R + N) (Π_b h_b^n_b / Z^N)^(1/φ)
 
@@ -76,16 +90,19 @@ class TiltBank(Members):
 
     @property
     def largest(self) -> tuple[float, Tilt]:
+        """Evidence of the member that has most, and the drift that it bets on."""
         shares = self._members.weight * self._members.r
         best = int(np.argmax(shares))
         return float(shares[best]), self.tilts[best]
 
     def null(self, expected: Expected, tolerated: float) -> None:
+        """Set the limits Z by what is expected of the blocks that follow, and the KL that is tolerated."""
         known = self._union / expected.m
         z = np.max([limit(*self._moments(p), self._spread, tolerated, known) for p in expected.possible_bins], axis=0)
         self._members.log_z[:] = np.log(z)
 
     def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None:
+        """Take in the counts of one block, in cells (C,) and bins (B,), N together, at overdispersion φ."""
         self._restart(self._members.r, n, out=self._members.r)
         self._members.grow(bins, n, phi)
 
@@ -143,6 +160,7 @@ class CellBank(Members):
 
     @property
     def largest(self) -> tuple[float, Tilt]:
+        """Evidence of the member that has most, and the drift that it bets on."""
         shares = self._members.weight * self._members.r
         kind, cell = divmod(int(np.argmax(shares)), shares.shape[1])
         inside = np.zeros(shares.shape[1])
@@ -151,11 +169,13 @@ class CellBank(Members):
         return float(shares[kind, cell]), tilt
 
     def null(self, expected: Expected, tolerated: float) -> None:
+        """Set the limits Z by what is expected of the blocks that follow, and the KL that is tolerated."""
         known = self._union / expected.m
         step = self._odds - 1
         z = [limit(1 + step * p, step**2 * p * (1 - p), np.abs(step), tolerated, known) for p in expected.possible]
         self._members.log_z[:] = np.log(np.max(z, axis=0))
 
     def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None:
+        """Take in the counts of one block, in cells (C,) and bins (B,), N together, at overdispersion φ."""
         self._members.r += n
         self._members.grow(cells, n, phi)

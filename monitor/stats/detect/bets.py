@@ -19,7 +19,9 @@ MAX_GAIN = 50.0
 
 
 class EProcesses:
-    """K e-processes: the evidence (K,) of each, and what it gains on a block::
+    """The evidence (K,) of K e-processes, and what each gains on a block.
+
+    Both are cut, so that no evidence overflows::
 
         R ← min(R exp(min(gain, 50)), 1e280),   gain_k = (Σ_b n_b ln h_kb − N ln Z_k) / φ
 
@@ -38,10 +40,12 @@ class EProcesses:
         """Σ w R"""
 
     def reset(self) -> None:
+        """Take all evidence away."""
         self.r[:] = 0.0
         self.total = 0.0
 
     def grow(self, counts: FloatArray, n: float, phi: float) -> None:
+        """Take in the counts (B,) of one block of N scores, at overdispersion φ."""
         if betting is None:
             self._grow(counts, n, phi)
         else:
@@ -60,7 +64,7 @@ class EProcesses:
 def limits(
     theta: FloatArray, features: FloatArray, possible: FloatArray, tolerated: float, known: float, max_range: float
 ) -> FloatArray:
-    """ln Z (...) of the tilts h = exp(θ·f), see `limit`, the largest for any of the `possible` (J, B).
+    """Limits ln Z (...) of the tilts h = exp(θ·f), see `limit`, the largest for any of the `possible` (J, B).
 
     A tilt θ (..., d) whose ln h ranges over more than `max_range` is shortened, in place.
     """
@@ -87,7 +91,9 @@ def _limits(
 
 
 def limit(mean: FloatArray, variance: FloatArray, spread: FloatArray, tolerated: float, known: float) -> FloatArray:
-    """The largest mean of h under any distribution that is no drift (empirical Bernstein)::
+    """The largest mean of h under any distribution that is no drift.
+
+    By the empirical Bernstein bound it is at most::
 
         Z = E_p h + √(2 Var_p h) (√δ + √κ) + r (δ + 7κ)/3
 

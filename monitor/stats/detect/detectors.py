@@ -35,32 +35,46 @@ class Detector(Protocol):
         ...
 
     @property
-    def drift_detected(self) -> bool: ...
+    def drift_detected(self) -> bool:
+        """Whether it is in alarm."""
+        ...
 
     @property
-    def statistic(self) -> float: ...
+    def statistic(self) -> float:
+        """What it has seen, as one number."""
+        ...
 
     @property
     def words(self) -> str:
         """What it has seen, nothing where it cannot tell."""
         ...
 
-    def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None: ...
+    def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
+        """Take in one block."""
+        ...
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Forget what was seen."""
+        ...
 
 
 class Binned(Protocol):
     """What a detector is made for: a binning, its p (B,) and that of its cells (C,), such as a `Reference`."""
 
     @property
-    def binning(self) -> Binning: ...
+    def binning(self) -> Binning:
+        """The bins, which end on the cuts."""
+        ...
 
     @property
-    def p(self) -> FloatArray: ...
+    def p(self) -> FloatArray:
+        """(B,) probabilities of the bins."""
+        ...
 
     @property
-    def cell_p(self) -> FloatArray: ...
+    def cell_p(self) -> FloatArray:
+        """(C,) probabilities of the cells."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -67,12 +67,14 @@ class EDetector:
         self.reset()
 
     def reset(self) -> None:
+        """Forget what was seen."""
         for each in self.banks:
             each.reset()
         self.statistic = 0.0
 
     @property
     def drift_detected(self) -> bool:
+        """Whether it is in alarm."""
         return self.statistic >= self.threshold
 
     @property
@@ -82,9 +84,11 @@ class EDetector:
 
     @property
     def words(self) -> str:
+        """What it has seen, in words; nothing where it cannot tell."""
         return str(self.largest)
 
     def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
+        """Take in one block."""
         bins = expected.bins(counts)
         if not bins.any():
             return

@@ -63,11 +63,13 @@ class Glr:
         self.reset()
 
     def reset(self) -> None:
+        """Forget what was seen."""
         self._past.clear()
         self.statistic = 0.0
         self.drift_detected = False
 
     def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
+        """Take in one block."""
         bins = expected.bins(counts)
         n = int(bins.sum())
         if not n:

@@ -92,6 +92,7 @@ class Learner(Members):
         self._scratch = np.zeros(dimensions + len(p))
 
     def reset(self) -> None:
+        """Forget what was seen."""
         super().reset()
         self._order[0] = 0
 
@@ -102,6 +103,7 @@ class Learner(Members):
 
     @property
     def largest(self) -> tuple[float, Tilt]:
+        """Evidence of the member that has most, and the drift that it bets on."""
         capital = self._members.r
         expert, hypothesis = divmod(int(np.argmax(capital)), capital.shape[1])
         theta = self._theta[expert, hypothesis]
@@ -110,12 +112,14 @@ class Learner(Members):
         return float(capital[expert, hypothesis]), Tilt(direction, amplitude, 0.0)
 
     def null(self, expected: Expected, tolerated: float) -> None:
+        """Set the limits Z by what is expected of the blocks that follow, and the KL that is tolerated."""
         self._possible = np.stack(expected.possible_bins)
         self._means = self._features @ expected.p
         self._slack = tolerated, self._known / expected.m
         self._bet(self.opened, self._theta[self.opened])
 
     def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None:
+        """Take in the counts of one block, in bins (B,), N together, at overdispersion φ."""
         if bets.betting is None:
             return self._update(bins, n, phi)
         m = self._members

@@ -47,14 +47,17 @@ class OnStatistic:
         self.reset()
 
     def reset(self) -> None:
+        """Forget what was seen."""
         self.detector = self._unused.clone()
         self.statistic = 0.0
 
     @property
     def drift_detected(self) -> bool:
+        """Whether it is in alarm."""
         return bool(self.detector.drift_detected)
 
     def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
+        """Take in one block."""
         if counts.sum():
             self.statistic = self.of_block(expected.bins(counts), expected.p, expected.m)
             self.detector.update(self.statistic)

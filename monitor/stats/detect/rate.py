@@ -60,10 +60,12 @@ class RateDetector(EDetector):
         super().__init__([rates], target_run_length, tolerated)
 
     def reset(self) -> None:
+        """Forget what was seen."""
         super().reset()
         self._n, self._above = 0, np.zeros(len(self._binning.cuts), np.int64)
 
     def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
+        """Take in one block."""
         super().update(counts, expected, phi)
         bins = expected.bins(counts)
         self._n += int(bins.sum())
@@ -76,6 +78,7 @@ class RateDetector(EDetector):
 
     @property
     def words(self) -> str:
+        """What it has seen, in words; nothing where it cannot tell."""
         what = self.largest.direction.where
         low, high = self.limits()[next(i for i, cut in enumerate(self._binning.cuts) if what.endswith(f" {cut}"))]
         return f"{self.largest}: {low:.3g} to {high:.3g}"

@@ -61,12 +61,14 @@ class Recorder:
 
     @property
     def statistic(self) -> float:
+        """The last one that was remembered."""
         return self.statistics[-1] if self.statistics else 0.0
 
     def reset(self) -> None:
         """Nothing is forgotten."""
 
     def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
+        """Remember the statistic of one block."""
         if counts.sum():
             self.statistics.append(self._of_block(expected.bins(counts), expected.p, expected.m))
 
