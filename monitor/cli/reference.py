@@ -146,7 +146,7 @@ def show(path: Path, scores_per_ls: float, plot: Path | None, as_json: bool) -> 
     """Say what a reference (or that of a model package) holds, and how small a drift it can show."""
     found = references.load(path)
     if plot:
-        from monitor.plots.plots import reference_figure
+        from monitor.plots.reference_figure import reference_figure
 
         reference_figure(plot, found, path.name)
     said = contents(found, scores_per_ls)

@@ -56,7 +56,7 @@ def replay(
     if not result.lumi_sections:
         raise DataFault(f"{names[0]}: no lumi section was closed; skipped: {result.skipped or 'nothing'}")
     if plot:
-        from monitor.plots.plots import replay_figure
+        from monitor.plots.replay_figure import replay_figure
 
         replay_figure(plot, result.lumi_sections, setup.detect.rate_tolerance)
     said = result.summary()
