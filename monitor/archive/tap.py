@@ -15,8 +15,6 @@ from monitor.archive.errors import ArchiveError
 from monitor.stats.count.codes import to_codes
 from monitor.stats.count.tally import Chunk
 
-Progress = Callable[[int], None]
-
 
 def messages(address: str, pattern: Literal["pull", "sub"], stream: str, silent_s: float = 60.0) -> Iterator[Batch]:
     """What arrives of one stream; malformed messages are left out.
@@ -41,7 +39,7 @@ def messages(address: str, pattern: Literal["pull", "sub"], stream: str, silent_
 
 
 def chunks(
-    batches: Iterator[Batch], lumi_sections: int, bits: int, lsb: float | None, progress: Progress
+    batches: Iterator[Batch], lumi_sections: int, bits: int, lsb: float | None, progress: Callable[[int], None]
 ) -> Iterator[Chunk]:
     """The colliding crossings of so many lumi sections of one generation, with their pile-up.
 

@@ -21,7 +21,7 @@ ITERATIONS, CONVERGED = 50, 1e-6
 """Newton steps at most, and the step at which they end."""
 MAX_CHANGE, PRECISE = 0.9, 1e-8
 """Largest relative gain or width that is looked for, and how precisely."""
-GOLDEN = (5**0.5 - 1) / 2
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 RANK_SPREAD = 12**-0.5
 """Standard deviation of the rank, which is uniform."""
 LAST_LEFT = 1e-6
@@ -134,16 +134,16 @@ def _rescaling(kind: str, f: FloatArray, binning: Binning, p: FloatArray) -> flo
         return float(rel_entr(f, np.maximum(-np.diff(above), LAST_LEFT * p)).sum())
 
     low, high = -MAX_CHANGE, MAX_CHANGE
-    left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+    left, right = high - GOLDEN_RATIO * (high - low), low + GOLDEN_RATIO * (high - low)
     at_left, at_right = kl(left), kl(right)
     while high - low > PRECISE:
         if at_left < at_right:
             high, right, at_right = right, left, at_left
-            left = high - GOLDEN * (high - low)
+            left = high - GOLDEN_RATIO * (high - low)
             at_left = kl(left)
         else:
             low, left, at_left = left, right, at_right
-            right = low + GOLDEN * (high - low)
+            right = low + GOLDEN_RATIO * (high - low)
             at_right = kl(right)
     return (low + high) / 2
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.special import rel_entr
 
 from monitor.stats.arrays import FloatArray
-from monitor.stats.compare.noncentral import limits, tail
+from monitor.stats.compare.noncentral import chi2_tail, noncentrality_limits
 from monitor.stats.errors import StatsError
 
 
@@ -104,7 +104,7 @@ class Divergence:
         )
         centre = max(x - self.dof, 0.0)
         stretch = sqrt((2 * self.dof + by_delta / small**2) / (2 * self.dof + 4 * centre))
-        low, high = limits(x, self.dof, confidence)
+        low, high = noncentrality_limits(x, self.dof, confidence)
         bottom = small * (centre - stretch * (centre - low)) if low else 0.0
         return max(0.0, bottom), small * (centre + stretch * (high - centre))
 
@@ -156,7 +156,7 @@ def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float
     kl = float(rel_entr(exact, q).sum())
     unit = phi * float(1 / total + 1 / m)
     chi2 = 2 * kl / unit
-    p_value = tail(chi2, dof)
+    p_value = chi2_tail(chi2, dof)
     return Divergence(
         f=f,
         p=q,
@@ -170,7 +170,7 @@ def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float
         chi2=chi2,
         dof=dof,
         p_value=p_value,
-        p_value_tolerated=tail(chi2, dof, 2 * tolerated / unit) if tolerated else p_value,
+        p_value_tolerated=chi2_tail(chi2, dof, 2 * tolerated / unit) if tolerated else p_value,
     )
 
 

@@ -11,7 +11,7 @@ FINE = 16
 """Terms in a standard deviation that are enough, where there are more: the sum of a smooth bell needs no others."""
 
 
-def tail(x: float, dof: float, noncentrality: float = 0.0) -> float:
+def chi2_tail(x: float, dof: float, noncentrality: float = 0.0) -> float:
     """P(X ≥ x) for X ~ χ²(dof, λ).
 
     With a relative accuracy of 1e-9 down to 1e-290 (for λ above 10^7, 1e-8) it is::
@@ -27,7 +27,7 @@ def tail(x: float, dof: float, noncentrality: float = 0.0) -> float:
         chapter 29.
 
     Examples:
-        >>> f"{tail(500, 40, 100):.4e}"
+        >>> f"{chi2_tail(500, 40, 100):.4e}"
         '6.6917e-29'
     """
     half = noncentrality / 2
@@ -41,11 +41,11 @@ def tail(x: float, dof: float, noncentrality: float = 0.0) -> float:
     return min(1.0, stride * float(weights @ gammaincc(dof / 2 + j, x / 2)))
 
 
-def limits(x: float, dof: float, confidence: float) -> tuple[float, float]:
+def noncentrality_limits(x: float, dof: float, confidence: float) -> tuple[float, float]:
     """Central confidence limits of λ after x was seen; a limit is 0 where even λ = 0 makes x too small.
 
     Examples:
-        >>> [round(limit, 1) for limit in limits(500, 40, 0.95)]
+        >>> [round(limit, 1) for limit in noncentrality_limits(500, 40, 0.95)]
         [379.0, 550.8]
     """
     outside = (1 - confidence) / 2

@@ -9,7 +9,7 @@ from scipy.special import rel_entr
 
 from monitor.stats.arrays import FloatArray, IntArray
 from monitor.stats.compare.exceedance import exceedance
-from monitor.stats.compare.noncentral import tail
+from monitor.stats.compare.noncentral import chi2_tail
 
 BETWEEN = np.linspace(0.25, 1, 4)
 OVER = 7.0
@@ -86,9 +86,9 @@ class Stretch:
         for nearest in (False, True):
             p = self.nearest if nearest else self.p
             chi2 = 2 * float(rel_entr(self.counts / self.n, p).sum()) / inverse_n
-            if chi2 <= dof + noncentrality or tail(chi2, dof, noncentrality) > doubt:
+            if chi2 <= dof + noncentrality or chi2_tail(chi2, dof, noncentrality) > doubt:
                 return 1.0
-        return tail(chi2, dof)
+        return chi2_tail(chi2, dof)
 
     def differs(self, other: "Stretch", tolerated: float, doubt: float) -> bool:
         """Whether another stretch, each over what is expected of it, has another shape.
@@ -102,7 +102,7 @@ class Stretch:
         dof, noncentrality = len(self.counts) - 1, 2 * tolerated / inverse_n
         if chi2 <= dof + noncentrality:  # below the mean: p is above 0.3 whatever the degrees of freedom
             return False
-        return tail(chi2, dof, noncentrality) < doubt
+        return chi2_tail(chi2, dof, noncentrality) < doubt
 
     def rate_ratios(self, known: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(n_cuts,) rates over the expected ones, their errors, and their distances from 1 in standard deviations."""
