@@ -8,7 +8,7 @@ from firmware.board.addresses import address_table
 from firmware.datapath.emulator import Emulator
 from firmware.model.package import Package
 from firmware.model.payload import Payload
-from monitor.stats.count.reference import Reference
+from monitor.stats.count.building import reference_of_sample
 from tests.support.rig import tiny_model
 
 EVENTS = 20_000
@@ -30,7 +30,7 @@ def tiny_package() -> Package:
     emulator = Emulator(model)
     events = tiny_events(EVENTS)
     codes = emulator.run(events, Payload.nominal(model, [1, 2])).codes
-    reference = Reference.build([(codes, events, None)], target_rates=CUT_RATES, bits=18, bulk=6, tails=())
+    reference = reference_of_sample([(codes, events, None)], target_rates=CUT_RATES, bits=18, bulk=6, tails=())
     nominal = Payload.nominal(model, reference.binning.cuts)
     golden = tiny_events(64, seed=2)
     return Package(

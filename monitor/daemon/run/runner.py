@@ -166,7 +166,7 @@ class Runner:
         """Go by other settings from now on, as far as they may change in a running daemon."""
         self.settings = settings
         self._rules = settings.waits.rules()
-        self._policy.turn(settings.detect)
+        self._policy.use(settings.detect)
         self.parts.pusher.use(settings.push, settings.detect.rate_tolerance)
         self.parts.collected.use(settings.recalibrate)
         self.parts.fitter.use(settings)
