@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from monitor.loop.loop import Mode, Phase, Work
 from monitor.terms import LS_SECONDS, Level
 from monitor.watch.stream import Skipped
+from recalib.knobs.names import NO_KNOB
 
 if TYPE_CHECKING:
     from monitor.daemon.run.control import StreamControl
@@ -45,7 +46,6 @@ LAST = {
 """Of the last lumi section: the gauge, its key in `StreamControl.last`, and its help."""
 
 PROPOSALS = ("accepted", "rejected")
-NO_KNOB = "none"
 OPERATIONS = tuple(work.__name__.lower() for work in get_args(Work))
 ENDINGS = ("failed", "abandoned")
 MESSAGES = {

@@ -534,7 +534,7 @@ class StreamControl:
             except (Abandoned, ProcessError):
                 self._begin("warm up", self._warm_up)
                 raise
-        self.proposals[proposal.knob.partition("+")[0], "accepted" if proposal.accepted else "rejected"] += 1
+        self.proposals[str(proposal.knob.alone), "accepted" if proposal.accepted else "rejected"] += 1
         payload = Payload(self.package.model.id, self.package.model.layout, proposal.words)
         self.payloads[payload.id] = payload
         self.ledger.add_payload(self.name, payload, f"proposal {proposal.id}")

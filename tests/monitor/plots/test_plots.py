@@ -15,6 +15,7 @@ from monitor.plots.plots import reference_figure, replay_figure
 from monitor.plots.proposal_figure import proposal_figure
 from monitor.plots.proposal_rows import ADVICE, CHOSEN, FAILED, PASSED
 from monitor.stats.count.reference import Reference
+from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Candidate, Gate, Proposal
 
 matplotlib.use("Agg")
@@ -102,12 +103,14 @@ def proposal(**own: Any) -> Proposal:
     p_ref, seen, predicted = (
         np.array(p) for p in ([0.5, 0.3, 0.19, 0.01], [0.4, 0.35, 0.22, 0.03], [0.5, 0.3, 0.188, 0.012])
     )
+    nan = float("nan")
+    failed = Candidate(Turned(KnobName.LUT), nan, nan, (), nan, 0.0, {}, 0.0, "no LUT")
     fitted = Candidate(
-        "input_scale", 0.001, 0.0002, (0.0105,), 0.98, 0.9, {"jet": 0.083, "met": -0.01}, 7.0, "chosen",
+        Turned(KnobName.INPUT_SCALE), 0.001, 0.0002, (0.0105,), 0.98, 0.9, {"jet": 0.083, "met": -0.01}, 7.0, "chosen",
         {"jet": 0.004, "met": 0.02},
     )  # fmt: skip
     given: dict[str, Any] = {
-        "stream": "axol1tl", "knob": "input_scale", "base_id": "a" * 64, "payload_id": "b" * 64,
+        "stream": "axol1tl", "knob": Turned(KnobName.INPUT_SCALE), "base_id": "a" * 64, "payload_id": "b" * 64,
         "words": np.zeros(3, np.uint32), "accepted": True, "reason": "input_scale: KL 0.030 → 0.001", "restores": True,
         "p_ref": p_ref, "predicted": predicted, "events": 10_000, "n_eff": 9_000.0, "kl_before": 0.03,
         "kl_after": 0.001, "kl_floor": 0.0005, "rates_before": (0.03,), "rates_after": (0.012,),
@@ -116,7 +119,7 @@ def proposal(**own: Any) -> Proposal:
             Gate("kl", -0.03, -0.001, True, "KL 0.03 → 0.001, a fall of 30 σ"),
             Gate("signal resonance", 0.9, 0.95, False, "efficiency 0.9 → 0.81", advice=True),
         ),
-        "candidates": (fitted, Candidate("lut", float("nan"), float("nan"), (), float("nan"), 0.0, {}, 0.0, "no LUT")),
+        "candidates": (fitted, failed),
         "seen": seen, "squares": predicted / 9_000, "edges": np.array([0, 10, 40, 200, 4096]), "m": 100_000.0,
         "cuts_before": (200,), "cuts_after": (220,),
     }  # fmt: skip
@@ -150,7 +153,7 @@ def test_an_accepted_proposal_is_drawn_with_its_curves_knobs_and_gates(tmp_path:
     [
         ({"accepted": False, "reason": "rates off"}, "rejected"),
         ({"attention": "one cell holds 84 %"}, "needs a person"),
-        ({"accepted": False, "knob": "none", "candidates": (), "gates": (), "attention": "a bump"}, "rejected"),
+        ({"accepted": False, "knob": Turned(), "candidates": (), "gates": (), "attention": "a bump"}, "rejected"),
     ],
 )
 def test_what_is_not_simply_accepted_says_so_in_words(
@@ -172,7 +175,11 @@ def test_no_texts_of_a_proposal_overlap_in_its_tables(tmp_path: Path, drawn: lis
         Candidate(
             knob, 0.0263, 0.0012, (0.0333, 0.0066), 1.0, -0.66, moves, 3.0, long, dict.fromkeys(list(moves)[:9], 0.01)
         )
-        for knob in ("input_scale_feature", "input_scale_feature+threshold", "input_scale")
+        for knob in (
+            Turned(KnobName.INPUT_SCALE_FEATURE),
+            Turned(KnobName.INPUT_SCALE_FEATURE, with_cuts=True),
+            Turned(KnobName.INPUT_SCALE),
+        )
     )
     two: dict[str, Any] = dict.fromkeys(("rates_before", "rates_after", "rate_errors", "retention"), (0.03, 0.003))
     proposal_figure(
