@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -241,7 +242,8 @@ def _heights(columns: Sequence[int], rows: Sequence[Row]) -> list[int]:
 
 
 def _wrapped(text: str, characters: int) -> list[str]:
-    return textwrap.wrap(text.replace("+threshold", " + threshold"), characters) or [""]
+    """In lines; between two knobs that were turned together there is room to break one."""
+    return textwrap.wrap(re.sub(r"(?<=[a-z])\+(?=[a-z])", " + ", text), characters) or [""]
 
 
 def _table(axes: Any, columns: Sequence[int], rows: Sequence[Row], height: int) -> None:

@@ -66,12 +66,12 @@ def _aligned(rows: list[Row]) -> Iterator[str]:
 def _candidate(candidate: Candidate, proposal: Proposal) -> Row:
     chosen = candidate.knob == proposal.knob
     if math.isnan(candidate.kl):
-        return Row("", (candidate.knob, "", "", "", "", "", "", candidate.verdict))
+        return Row("", (str(candidate.knob), "", "", "", "", "", "", candidate.verdict))
     rates = zip(candidate.rates, proposal.rates_target, strict=True)
     return Row(
         CHOSEN if chosen else "",
         (
-            candidate.knob,
+            str(candidate.knob),
             f"{candidate.kl:.4f} ± {candidate.kl_error:.4f}",
             " ".join(f"{rate / target:.2f}" for rate, target in rates),
             f"{candidate.retention:.0%}",

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from monitor.plots.proposal_figure import proposal_figure
 from monitor.plots.proposal_rows import ADVISED, CHOSEN, FAILED, PASSED
+from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Candidate
 from tests.support.figures import texts
 from tests.support.proposals import proposal
@@ -41,7 +42,7 @@ def test_an_accepted_proposal_is_drawn_with_its_curves_knobs_and_gates(tmp_path:
     [
         ({"accepted": False, "reason": "rates off"}, "rejected"),
         ({"attention": "one cell holds 84 %"}, "needs a person"),
-        ({"accepted": False, "knob": "none", "candidates": (), "gates": (), "attention": "a bump"}, "rejected"),
+        ({"accepted": False, "knob": Turned(), "candidates": (), "gates": (), "attention": "a bump"}, "rejected"),
     ],
 )
 def test_what_is_not_simply_accepted_says_so_in_words(
@@ -63,7 +64,11 @@ def test_no_texts_of_a_proposal_overlap_in_its_tables(tmp_path: Path, drawn: lis
         Candidate(
             knob, 0.0263, 0.0012, (0.0333, 0.0066), 1.0, -0.66, moves, 3.0, long, dict.fromkeys(list(moves)[:9], 0.01)
         )
-        for knob in ("input_scale_feature", "input_scale_feature+threshold", "input_scale")
+        for knob in (
+            Turned(KnobName.INPUT_SCALE_FEATURE),
+            Turned(KnobName.INPUT_SCALE_FEATURE, with_cuts=True),
+            Turned(KnobName.INPUT_SCALE),
+        )
     )
     two: dict[str, Any] = dict.fromkeys(("rates_before", "rates_after", "rate_errors", "retention"), (0.03, 0.003))
     proposal_figure(
