@@ -42,8 +42,8 @@ def quiet(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def trees(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return lab_of(tmp_path_factory.mktemp("model") / "forest.driftd", SMALL)
+def trees() -> Lab:
+    return lab_of(SMALL)
 
 
 @pytest.fixture(scope="module")
