@@ -5,6 +5,7 @@ in seconds of an idle machine, and a second counts less the more processes wait 
 multiplies them all, for machines that are slow by themselves.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -53,3 +54,11 @@ def until(
     while not condition():
         assert not deadline.passed(), f"not within {seconds:g} s of an idle machine {told()}".rstrip()
         time.sleep(every_s)
+
+
+async def until_async(condition: Callable[[], object], seconds: float = 30, every_s: float = 0.01) -> None:
+    """As `until`, while the other tasks of the event loop go on."""
+    deadline = Deadline(seconds)
+    while not condition():
+        assert not deadline.passed(), f"not within {seconds:g} s of an idle machine"
+        await asyncio.sleep(every_s)

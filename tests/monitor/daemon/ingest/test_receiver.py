@@ -1,6 +1,5 @@
 """The receiver on real sockets: what is sound is counted, what is not is counted by cause."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from monitor.daemon.ingest.receiver import Receiver
 from monitor.stats.count.reference import Reference
 from monitor.watch.settings import Ingest
 from monitor.watch.stream import LsReport, StreamMonitor
+from tests.support.waiting import until
 
 Send = Callable[[list[bytes]], None]
 
@@ -49,13 +49,6 @@ def message(seq: int, **own: Any) -> list[bytes]:
         "dtype": "u2", "epoch": 1, "generation": 0, "t_ns": 0, "bx_class": "colliding",
     }  # fmt: skip
     return encode(Batch(Header(**fields | own), np.array([1, 2, 3], np.uint16)))
-
-
-def until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    due = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < due, "not within the time"
-        time.sleep(0.01)
 
 
 def with_header(frames: list[bytes], **changed: Any) -> list[bytes]:
