@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from monitor.daemon.http import tokens
 from monitor.daemon.http.tokens import Role
@@ -21,6 +22,9 @@ from tests.support.waiting import PATIENCE, until
 STREAM = "axol1tl"
 ACCEPTS, MANY_ACCEPTS = 300, 1000
 """The statistical error of a rate that a fit sets is 6 % with the first, 3 % with the second."""
+
+SEEDS = ["1", *(pytest.param(str(seed), marks=pytest.mark.long) for seed in range(2, 9))]
+"""Of the events of a board, for tests whose verdict is a statistic: with the others it must be the same."""
 
 CONFIG = """
 state_dir = "."

@@ -19,7 +19,7 @@ from firmware.model.package import Package
 from firmware.model.payload import Payload
 from monitor.watch.stream import Skipped
 from tests.support.command import here
-from tests.support.site import MANY_ACCEPTS, STREAM, Site, opened
+from tests.support.site import MANY_ACCEPTS, SEEDS, STREAM, Site, opened
 from tests.support.waiting import strained
 
 DRIFT = "jet_energy_scale=-0.1"
@@ -83,9 +83,10 @@ def test_a_payload_that_does_harm_is_rolled_back_by_itself(site: Site) -> None:
     assert any(event["kind"] == "judgement" and event["data"]["harmful"] for event in events)
 
 
-def test_a_stream_that_holds_its_rate_follows_the_pile_up_with_its_cuts(site: Site) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_stream_that_holds_its_rate_follows_the_pile_up_with_its_cuts(site: Site, seed: str) -> None:
     """At another pile-up p(s) is as expected and the rates are not: the cuts move, and nothing else."""
-    site.board("--condition", "pileup=30")
+    site.board("--condition", "pileup=30", "--seed", seed)
     path = site.config(accepts=MANY_ACCEPTS)
     path.write_text(path.read_text().replace('mode = "auto"', 'mode = "auto"\nhold = "rate"'))
     site.daemon(path)
@@ -96,8 +97,9 @@ def test_a_stream_that_holds_its_rate_follows_the_pile_up_with_its_cuts(site: Si
     assert np.mean(ratios(site, MANY), axis=0) == pytest.approx(1, abs=0.3)
 
 
-def test_a_dry_run_proposes_and_writes_nothing(site: Site) -> None:
-    site.board("--condition", DRIFT)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_dry_run_proposes_and_writes_nothing(site: Site, seed: str) -> None:
+    site.board("--condition", DRIFT, "--seed", seed)
     site.daemon(mode="supervised", extra="backoff_ls = 60\n", accepts=MANY_ACCEPTS)
     site.phase("watching", "collecting")
     site.phase("awaiting_approval", seconds=120)

@@ -10,7 +10,7 @@ from firmware.model.forest import Nodes
 from firmware.model.package import Package
 from recalib.training.train import SETTINGS
 from tests.support.datapaths import built
-from tests.support.site import MANY_ACCEPTS, Site
+from tests.support.site import MANY_ACCEPTS, SEEDS, Site
 from tests.support.trained import trained
 
 NAME = "forest"
@@ -42,8 +42,9 @@ def forest() -> Path:
     return built(trained(SETTINGS[NAME]))
 
 
-def test_a_jet_scale_is_undone_by_thresholds_that_move_together(site: Site, forest: Path) -> None:
-    site.board("--ls-seconds", "1.5", package=forest)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_jet_scale_is_undone_by_thresholds_that_move_together(site: Site, forest: Path, seed: str) -> None:
+    site.board("--ls-seconds", "1.5", "--seed", seed, package=forest)
     config = site.folder / "config.toml"
     config.write_text(CONFIG.format(package=forest, accepts=MANY_ACCEPTS, **site.ports))
     site.daemon(config)

@@ -9,7 +9,7 @@ from firmware.board.uhal import UhalBoard
 from firmware.model.package import Package
 from recalib.training.train import SETTINGS
 from tests.support.datapaths import built
-from tests.support.site import MANY_ACCEPTS, STREAM, Site
+from tests.support.site import MANY_ACCEPTS, SEEDS, STREAM, Site
 from tests.support.trained import trained
 
 OTHER = "cicada"
@@ -38,9 +38,10 @@ def cicada() -> Path:
     return built(trained(SETTINGS[OTHER]))
 
 
-def test_both_are_recalibrated_and_a_frozen_one_leaves_the_other_alone(site: Site, cicada: Path) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_both_are_recalibrated_and_a_frozen_one_leaves_the_other_alone(site: Site, cicada: Path, seed: str) -> None:
     """The jets' scale falls: the free stream is brought back while the other waits, then the other, once it may."""
-    site.board("--package", str(cicada), "--ls-seconds", "1.5")
+    site.board("--package", str(cicada), "--ls-seconds", "1.5", "--seed", seed)
     site.daemon(accepts=MANY_ACCEPTS, extra=CONFIG.format(package=cicada, accepts=MANY_ACCEPTS, **site.ports))
     site.until(lambda: all(stream["phase"] == "watching" for stream in site.status()["streams"].values()), 240)
     assert site.driftd("freeze", OTHER, "--reason", "by hand").returncode == 0
