@@ -14,21 +14,16 @@ END_S = 15
 
 
 class Processes:
-    """What runs in a folder, each with a log there that is called like it.
+    """What runs in a folder, each with a log there that is called like it."""
 
-    Args:
-        environment: in addition to that of the tests.
-    """
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._environment = environment
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def environment(self) -> dict[str, str]:
-        """As it is now: a test may have changed its own."""
-        return os.environ | {"OMP_NUM_THREADS": "1"} | self._environment
+        """That of the tests as it is now, as one may have changed it."""
+        return os.environ | {"OMP_NUM_THREADS": "1"}
 
     def start(self, *arguments: str, name: str = "") -> subprocess.Popen[bytes]:
         """A command of the CLI, called by its first word if not otherwise."""

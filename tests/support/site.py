@@ -58,8 +58,12 @@ class Site(Processes):
         self.url = f"http://127.0.0.1:{self.ports['http']}"
         self.control = f"tcp://127.0.0.1:{self.ports['control']}"
         self.told: dict[str, str] = {}
-        super().__init__(folder, {"DRIFTD_URL": self.url})
+        super().__init__(folder)
         lend(folder)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return super().environment | {"DRIFTD_URL": self.url}
 
     def config(self, mode: str = "auto", extra: str = "", http: str = "", accepts: int = ACCEPTS) -> Path:
         """`accepts`: of each cut before a fit. Where a test's verdict hangs on one fit they must be many."""

@@ -18,7 +18,6 @@ from monitor.daemon.http.sse import CLIENTS
 from monitor.exits import EX_NO_STREAM
 from monitor.store.ledger import Ledger
 from tests.monitor.plots.test_plots import proposal
-from tests.support.command import here
 from tests.support.site import STREAM, Site, opened
 from tests.support.waiting import strained
 
@@ -412,6 +411,6 @@ def test_where_it_is_reached_from_elsewhere_it_speaks_tls(site: Site, certificat
     ],
 )
 def test_an_interface_that_would_not_be_safe_is_a_fault_of_the_configuration(site: Site, http: str, words: str) -> None:
-    done = here("run", "--config", str(site.config(http=http)))
-    assert done.exit_code == 78
+    done = site.driftd("run", "--config", str(site.config(http=http)))
+    assert done.returncode == 78
     assert words in done.stderr
