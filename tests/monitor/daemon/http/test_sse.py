@@ -15,6 +15,7 @@ from monitor.daemon.http import sse as module
 from monitor.daemon.http.queries import EventStream
 from monitor.daemon.http.server import BoundedProtocol
 from monitor.daemon.http.sse import CLIENTS, MEMORY, WAITING, Broadcast, Client, TooManyClients
+from tests.support.waiting import strained, until_async
 
 
 def nothing() -> None:
@@ -126,7 +127,7 @@ async def served(events: Broadcast) -> AsyncIterator[int]:
         finally:
             events.close()
             server.should_exit = True
-            await asyncio.wait_for(running, 5)
+            await asyncio.wait_for(running, strained(5))
 
 
 def test_a_client_that_does_not_read_is_dropped_and_the_others_miss_nothing() -> None:
@@ -142,14 +143,13 @@ def test_a_client_that_does_not_read_is_dropped_and_the_others_miss_nothing() ->
             lazy.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2 * size)
             writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            while len(events.clients) < 2:
-                await asyncio.sleep(0.01)
+            await until_async(lambda: len(events.clients) == 2)
             for _ in range(n):
                 events.publish("window", "a", "x" * size)
                 await reader.readuntil(b"\nid: ")
             assert events.dropped == 1
             assert len(events.clients) == 1
-            lazy.settimeout(5)
+            lazy.settimeout(strained(5))
             left = await asyncio.to_thread(lambda: sum(map(len, iter(lambda: lazy.recv(1 << 20), b""))))
             assert left < n * size / 2
             lazy.close()
@@ -164,11 +164,8 @@ def test_a_client_that_leaves_is_forgotten() -> None:
         async with served(events) as port:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            while not events.clients:
-                await asyncio.sleep(0.01)
+            await until_async(lambda: events.clients)
             writer.close()
-            async with asyncio.timeout(5):
-                while events.clients:
-                    await asyncio.sleep(0.01)
+            await until_async(lambda: not events.clients)
 
     asyncio.run(scene())

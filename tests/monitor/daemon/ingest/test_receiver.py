@@ -1,6 +1,5 @@
 """The receiver on real sockets: what is sound is counted, what is not is counted by cause."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from monitor.stats.count.building import reference_of_sample
 from monitor.watch.report import LsReport
 from monitor.watch.settings import Ingest
 from monitor.watch.stream import StreamMonitor
+from tests.support.waiting import until
 
 Send = Callable[[list[bytes]], None]
 
@@ -50,13 +50,6 @@ def message(seq: int, **own: Any) -> list[bytes]:
         "dtype": "u2", "epoch": 1, "generation": 0, "t_ns": 0, "bx_class": "colliding",
     }  # fmt: skip
     return encode(Batch(Header(**fields | own), np.array([1, 2, 3], np.uint16)))
-
-
-def until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    due = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < due, "not within the time"
-        time.sleep(0.01)
 
 
 def with_header(frames: list[bytes], **changed: Any) -> list[bytes]:
