@@ -23,10 +23,8 @@ def names() -> set[str]:
     """Of every metric, as a daemon without streams and boards declares them, which is all of them."""
     registry = CollectorRegistry()
     fit_seconds(registry)
-    families = [
-        *registry.collect(),
-        *DaemonCollector(MagicMock(**{"overview.memory.return_value": {}}), lambda: {"written": 0}).collect(),
-    ]
+    reached = MagicMock(**{"overview.memory.return_value": {}})
+    families = [*registry.collect(), *DaemonCollector(reached, lambda: {"written": 0}).collect()]
     assert {f"driftd_messages_{field}" for field in MESSAGES} <= {family.name for family in families}
     return {family.name + suffix for family in families for suffix in SUFFIXES[family.type]}
 
