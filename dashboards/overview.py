@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.frame import framed
 from dashboards.panels import ANY, BLUE, GREEN, LEVELS, PHASES, RED, YELLOW, cuts, limit, lines, number, states
-from monitor.loop.loop import Phase
+from monitor.loop.states import Phase
 
 
 def overview() -> dashboard.Dashboard:

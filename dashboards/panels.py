@@ -17,7 +17,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from monitor.loop.loop import Mode, Phase
+from monitor.loop.states import Mode, Phase
 from monitor.terms import Level
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.frame import framed
 from dashboards.panels import ANY, MODES, PHASES, Query, lines, rows, states
-from monitor.loop.loop import Phase
+from monitor.loop.states import Phase
 
 BROKEN_OFF = (Phase.ROLLED_BACK, Phase.FAULT, Phase.FROZEN)
 

@@ -11,7 +11,7 @@ import yaml
 from dashboards import alerts as alerting
 from dashboards import build, panels
 from monitor.daemon.grafana.client import FOLDER, RULES_DATASOURCE
-from monitor.loop.loop import Mode, Phase
+from monitor.loop.states import Mode, Phase
 from monitor.terms import Level
 from tests.support import metrics
 from tests.support.grafana_stub import SCHEMAS, faults_of

@@ -6,8 +6,8 @@ from unittest.mock import MagicMock
 
 from prometheus_client import CollectorRegistry
 
-from monitor.daemon.http.metrics import ENDINGS, MESSAGES, OPERATIONS, PROPOSALS, ServiceCollector, fit_seconds
-from monitor.loop.loop import Mode, Phase
+from monitor.daemon.http.metrics import ENDINGS, MESSAGES, OPERATIONS, PROPOSALS, DaemonCollector, fit_seconds
+from monitor.loop.states import Mode, Phase
 from monitor.terms import Level
 
 WORDS = {"phase": set(Phase), "mode": set(Mode), "level": set(get_args(Level)), "operation": set(OPERATIONS)}
@@ -23,7 +23,7 @@ def names() -> set[str]:
     """Of every metric, as a daemon without streams and boards declares them, which is all of them."""
     registry = CollectorRegistry()
     fit_seconds(registry)
-    families = [*registry.collect(), *ServiceCollector(MagicMock(**{"memory.return_value": {}})).collect()]
+    families = [*registry.collect(), *DaemonCollector(MagicMock(), dict).collect()]
     assert {f"driftd_messages_{field}" for field in MESSAGES} <= {family.name for family in families}
     return {family.name + suffix for family in families for suffix in SUFFIXES[family.type]}
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.loop.loop import Phase
+from monitor.loop.states import Phase
 from tests.support.grafana_stub import TOKEN, GrafanaStub
 from tests.support.places import ROOT
 from tests.support.prometheus import DEPLOY, Watch, watch

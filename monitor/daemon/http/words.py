@@ -12,8 +12,10 @@ from typing import get_args
 
 from monitor.daemon.http import queries, sse
 from monitor.daemon.http.views import NOT_IN_HISTORY, ROLES
-from monitor.loop.loop import Freeze, Mode, Phase
+from monitor.loop.orders import Freeze
+from monitor.loop.states import Mode, Phase
 from monitor.terms import Level
+from recalib.knobs.names import CUTS_TOO
 
 FILE = "words.js"
 
@@ -51,14 +53,6 @@ REASON_CHARACTERS = (3, 1000)
 ANNOUNCEMENT = "announcement"
 """Kind of the ledger's events in which the loop says what it does."""
 
-WITH_CUTS = "+threshold"
-"""What stands behind the name of a knob with which the cuts were moved too."""
-
-
-def name_of(command: type) -> str:
-    """The name by which an operator's command is given, in the address and everywhere else."""
-    return command.__name__.lower()
-
 
 def module() -> str:
     """The text of the JavaScript module."""
@@ -69,14 +63,14 @@ def module() -> str:
         "Phase": _members(Phase),
         "Mode": _members(Mode),
         "Level": _named(get_args(Level)),
-        "Command": _named([name_of(command) for command in ROLES]),
+        "Command": _named([order.word() for order in ROLES]),
         "Sent": _named(get_args(sse.Name)),
         "STEPS": [{"phase": phase} | asdict(step) for phase, step in STEPS.items()],
         "AFTER_GATES": AFTER_GATES,
         "NOT_IN_HISTORY": NOT_IN_HISTORY,
         "ANNOUNCEMENT": ANNOUNCEMENT,
-        "FREEZE_ORDER": f"order {name_of(Freeze)}",
-        "WITH_CUTS": WITH_CUTS,
+        "FREEZE_ORDER": f"order {Freeze.word()}",
+        "CUTS_TOO": CUTS_TOO,
     }
     head = "// Made by monitor/daemon/http/words.py from the names of the daemon.\n\n"
     return head + "".join(f"export const {name} = {json.dumps(value)};\n" for name, value in exports.items())

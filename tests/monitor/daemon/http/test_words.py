@@ -12,7 +12,7 @@ from monitor.daemon.http import sse, words
 from monitor.daemon.http.commands import Reason
 from monitor.daemon.http.tokens import Role
 from monitor.daemon.http.views import ROLES
-from monitor.loop.loop import Mode, Phase
+from monitor.loop.states import Mode, Phase
 from monitor.terms import Level
 
 SCRIPTS = {
@@ -20,7 +20,7 @@ SCRIPTS = {
     for file in (files("monitor.daemon.http") / "web").iterdir()
     if file.name.endswith(".js")
 }
-COMMANDS = [words.name_of(command) for command in ROLES]
+COMMANDS = [order.word() for order in ROLES]
 
 
 def exported() -> dict[str, Any]:
