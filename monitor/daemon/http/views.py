@@ -19,7 +19,7 @@ from monitor.store.rows import EventRow, StoredPayload
 
 MAX_REGISTERS = 200
 NOT_IN_HISTORY = ("step", "decision")
-ROLES = {
+ROLES: dict[type[Order], Role] = {
     Recalibrate: Role.SHIFTER,
     Freeze: Role.SHIFTER,
     Unfreeze: Role.SHIFTER,
