@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitor.config import Http
+from monitor.config import HttpSettings
 from monitor.terms import LS_SECONDS
 from monitor.watch.settings import Ingest
 from tests.support import metrics
@@ -95,7 +95,7 @@ def test_the_runbook_names_only_metrics_that_the_daemon_has() -> None:
 def test_the_rules_go_by_the_daemons_own_numbers() -> None:
     """The address that is scraped is the default one; nothing is called stalled that only waits for a lumi section."""
     (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
-    assert job["static_configs"][0]["targets"] == [f"{Http().host}:{Http().port}"]
+    assert job["static_configs"][0]["targets"] == [f"{HttpSettings().host}:{HttpSettings().port}"]
     stalled = next(alert for alert in alerts() if alert["alert"] == "DriftdLumiSectionsStalled")
     limit = float(re.search(r"judged_timestamp_seconds > (\d+)", stalled["expr"]).group(1))  # type: ignore[union-attr]
     assert limit > (Ingest().late_ls + 2) * LS_SECONDS

@@ -95,6 +95,7 @@ def cut_off(page: Page, command: str) -> list[int]:
     return lost
 
 
+@pytest.mark.timeout(2400)  # two fits by real processes, on whatever machine
 def test_a_shifter_re_calibrates_by_hand_through_the_page(site: Site, page: Page) -> None:
     """Healthy, drift, a proposal rejected, one asked for and approved, confirmed, rolled back, frozen, thawed."""
     site.board()

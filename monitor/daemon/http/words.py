@@ -70,7 +70,7 @@ def module() -> str:
         "NOT_IN_HISTORY": NOT_IN_HISTORY,
         "ANNOUNCEMENT": ANNOUNCEMENT,
         "FREEZE_ORDER": f"order {Freeze.word()}",
-        "WITH_CUTS": CUTS_TOO,
+        "CUTS_TOO": CUTS_TOO,
     }
     head = "// Made by monitor/daemon/http/words.py from the names of the daemon.\n\n"
     return head + "".join(f"export const {name} = {json.dumps(value)};\n" for name, value in exports.items())

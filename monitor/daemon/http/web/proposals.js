@@ -3,7 +3,7 @@
 import { button } from "./commands.js";
 import { h, number, row, short, small, times } from "./dom.js";
 import { evidence } from "./spectrum.js";
-import { Command, WITH_CUTS } from "./words.js";
+import { Command, CUTS_TOO } from "./words.js";
 
 const PADDING = 34; // of a card, in CSS pixels
 
@@ -82,7 +82,7 @@ function gates(list) {
 
 function knobs(proposal) {
   const tried = (c) => {
-    const chosen = [proposal.knob, proposal.knob.replace(WITH_CUTS, "")].includes(c.knob);
+    const chosen = [proposal.knob, proposal.knob.replace(CUTS_TOO, "")].includes(c.knob);
     const rates = c.rates.map((rate, k) => times(rate / proposal.rates_target[k])).join(" ");
     return h(
       "tr",
