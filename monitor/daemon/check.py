@@ -25,7 +25,7 @@ from firmware.push.readback import check_identity
 from firmware.tools.compiler import COMPILER_VARIABLE, compiler
 from monitor import config as configuration
 from monitor.archive import references
-from monitor.config import Config, ConfigError, Stream
+from monitor.config import Config, ConfigError, StreamSettings
 from monitor.daemon import health
 from monitor.daemon.http.access import Access
 from monitor.daemon.run.boards import board_link
@@ -85,7 +85,7 @@ def findings(path: Path, offline: bool) -> Iterator[Finding]:
     yield _compiler()
 
 
-def _package(name: str, stream: Stream, models: dict[str, Model]) -> Iterator[Finding]:
+def _package(name: str, stream: StreamSettings, models: dict[str, Model]) -> Iterator[Finding]:
     """Of a sound package the model is added to ``models``."""
     part = f"streams.{name}.package"
     try:
@@ -111,7 +111,7 @@ def _package(name: str, stream: Stream, models: dict[str, Model]) -> Iterator[Fi
     yield from _reference(f"streams.{name}.reference", stream, package, reference)
 
 
-def _reference(part: str, stream: Stream, package: Package, reference: Reference) -> Iterator[Finding]:
+def _reference(part: str, stream: StreamSettings, package: Package, reference: Reference) -> Iterator[Finding]:
     cuts = [int(cut) for cut in package.nominal.raw("cuts")]
     if cuts != list(reference.binning.cuts):
         told = f"its bins begin at cuts {list(reference.binning.cuts)}, the nominal payload cuts at {cuts}"

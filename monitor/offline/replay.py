@@ -24,8 +24,9 @@ from monitor.stats.errors import StatsError
 from monitor.terms import Hold
 from monitor.watch.detectors import make_detectors
 from monitor.watch.policy import Policy
+from monitor.watch.report import LsReport
 from monitor.watch.settings import Detect, Ingest
-from monitor.watch.stream import LsReport, StreamMonitor
+from monitor.watch.stream import StreamMonitor
 
 BATCH = 1 << 16
 WHOLE = 1 << 32

@@ -16,8 +16,8 @@ from monitor.stats.count.reference import PILEUP_SIGMAS, Reference
 from monitor.stats.count.window import Dyadic
 from monitor.terms import NEVER, Level, Moment
 from monitor.watch.drift import Drift, Scene, find
+from monitor.watch.report import LsReport
 from monitor.watch.settings import Detect
-from monitor.watch.stream import LsReport
 
 RECENT_LS = 64
 """Lumi sections kept one by one, for the onset; older ones are kept at dyadic lengths."""

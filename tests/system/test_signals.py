@@ -30,9 +30,9 @@ WATCHDOG_S = 1.2
 STUCK = """
 import asyncio, sys, time
 from pathlib import Path
-from monitor.daemon import service
 from monitor import config
-from monitor.daemon.http import server as http_server
+from monitor.daemon import main, service
+from monitor.daemon.run.runner import Runner
 
 class Stuck(service.Service):
     async def _tick(self):
@@ -44,12 +44,12 @@ class Stuck(service.Service):
             self.receiver.between_messages(lambda: time.sleep(600))
         if part == "judging":
             for task in asyncio.all_tasks():
-                if task.get_coro().__name__ == "_judge_reports":
+                if task.get_coro().__qualname__ == Runner.run.__qualname__:
                     task.cancel()
         await asyncio.sleep(600)
 
-http_server.Service = Stuck
-sys.exit(http_server.run(config.load(Path(sys.argv[1])), Path(sys.argv[1])))
+main.Service = Stuck
+sys.exit(main.run(config.load(Path(sys.argv[1])), Path(sys.argv[1])))
 """
 
 

@@ -91,9 +91,9 @@ def test_an_alarm_of_a_detector_that_is_gone_is_forgotten_and_the_others_go_on(r
     fed = Fed(reference, block_scores=1000)
     e_mixture = make_detector("e_mixture", reference, target_run_length=1e6)
     e_rate = make_detector("e_rate", reference, target_run_length=1e9)
-    fed.monitor.turn({"e_mixture": e_mixture, "e_rate": e_rate}, 0.0)
+    fed.monitor.use({"e_mixture": e_mixture, "e_rate": e_rate}, 0.0)
     fed.send(1, np.full(5000, 290))
-    fed.monitor.turn({"e_rate": e_rate}, 0.0)
+    fed.monitor.use({"e_rate": e_rate}, 0.0)
     fed.send(1, np.full(5000, 290))
     fed.send(2, [1])
     (closed,) = fed.closed

@@ -32,7 +32,8 @@ from monitor.stats.count.counter import Counter, Scale
 from monitor.stats.count.reference import Reference
 from monitor.stats.errors import StatsError
 from monitor.watch.policy import Policy
-from monitor.watch.stream import LsReport, StreamMonitor
+from monitor.watch.report import LsReport
+from monitor.watch.stream import StreamMonitor
 from tests.support.places import DATA
 
 FILL = DATA / "pileup_fill_6360.csv"

@@ -10,8 +10,8 @@ from monitor.stats.compare.divergence import compare
 from monitor.stats.count.reference import Reference
 from monitor.stats.count.window import Slice, Window
 from monitor.watch.policy import Policy, Verdict
+from monitor.watch.report import Alarm, Key, LsReport
 from monitor.watch.settings import Detect
-from monitor.watch.stream import Alarm, Key, LsReport
 
 CUTS = [150, 300]
 N = 100_000

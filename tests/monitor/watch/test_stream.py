@@ -13,8 +13,10 @@ from structlog.testing import capture_logs
 
 from firmware.wire import CROSSINGS, Batch, EventHeader, Header
 from monitor.stats.count.reference import Expected, Reference
+from monitor.watch.accounting import Accounting
+from monitor.watch.report import Expectation, LsReport
 from monitor.watch.settings import Ingest
-from monitor.watch.stream import RUNS_KEPT, Accounting, Expectation, LsReport, StreamMonitor
+from monitor.watch.stream import RUNS_KEPT, StreamMonitor
 
 BITS = 12
 MASK = np.zeros(CROSSINGS, np.bool_)

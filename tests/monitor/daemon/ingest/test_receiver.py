@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 from firmware.wire import CROSSINGS, Batch, EventHeader, Header, encode
 from monitor.daemon.ingest.receiver import Receiver
 from monitor.stats.count.reference import Reference
+from monitor.watch.report import LsReport
 from monitor.watch.settings import Ingest
-from monitor.watch.stream import LsReport, StreamMonitor
+from monitor.watch.stream import StreamMonitor
 from tests.support.waiting import until
 
 Send = Callable[[list[bytes]], None]

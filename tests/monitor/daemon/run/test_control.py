@@ -8,15 +8,15 @@ from typing import Any
 
 import psutil
 import pytest
+from monitor.loop.loop import Phase
 from prometheus_client import CollectorRegistry, Histogram
 
 from firmware.model.package import Package
 from firmware.process import Remote
-from monitor.config import Stream
+from monitor.config import StreamSettings
 from monitor.daemon.http.views import stream
 from monitor.daemon.run.control import StreamControl
 from monitor.loop import loop
-from monitor.loop.loop import Phase
 from monitor.stats.count.reference import Reference
 from monitor.store.ledger import Ledger
 from monitor.watch.settings import Ingest
@@ -64,7 +64,7 @@ def control(package: Package, remote: Remote, tmp_path: Path) -> StreamControl:
     board: Any = Ready()
     found = StreamControl(
         package.model.name,
-        Stream(package=tmp_path / "unused", board="gt", addresses=("inproc://unused",)),
+        StreamSettings(package=tmp_path / "unused", board="gt", addresses=("inproc://unused",)),
         Ingest(),
         package,
         Reference.from_bytes(package.reference),
