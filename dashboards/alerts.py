@@ -1,6 +1,7 @@
-"""The alerts of Prometheus for a site whose Grafana calls people, whom it calls, and both as provisioned files.
+"""The alert rules of Prometheus and the routes of Alertmanager, for a site whose Grafana calls people instead.
 
-Where Prometheus and Alertmanager call, leave them out: everybody would be called twice.
+Both are read from `deploy`: a rule or a route is written there alone. Where Alertmanager calls people, leave these
+out: everybody would be called twice.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from grafana_foundation_sdk.models.alerting import NotificationPolicy as Route
 from grafana_foundation_sdk.models.alerting import RelativeTimeRange
 from grafana_foundation_sdk.models.common import DataSourceRef
 
-ALERTS = Path(__file__).parents[1] / "deploy" / "prometheus" / "alerts.yml"
+from monitor.daemon.grafana.client import FOLDER, RULES_DATASOURCE
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+ALERTS = DEPLOY / "prometheus" / "alerts.yml"
+ALERTMANAGER = DEPLOY / "alertmanager" / "alertmanager.yml"
 EXPRESSION = DataSourceRef(type_val="__expr__", uid="__expr__")
-FOLDER = "driftd"
-RULES_DATASOURCE = "prometheus"
-"""Uid of the data source that the alert rules ask, unless another one is configured where they are applied."""
 GROUP_INTERVAL_S = 10
 RANGE_S = 600
 WHATEVER = "is_number($query) || is_nan($query) || is_inf($query)"
@@ -29,7 +31,7 @@ WHATEVER = "is_number($query) || is_nan($query) || is_inf($query)"
 
 
 def rule(alert: dict[str, Any]) -> alerting.Rule:
-    """An alert of Prometheus for Grafana: whatever its expression gives, fires."""
+    """An alert of `deploy/prometheus/alerts.yml` for Grafana: it fires for every series that its expression gives."""
     question = prometheus.Dataquery().ref_id("query").expr(alert["expr"].strip()).instant()
     found = expr.TypeMath().ref_id("threshold").expression(WHATEVER).datasource(EXPRESSION)
     name = alert["alert"]
@@ -67,18 +69,30 @@ def rules() -> alerting.RuleGroup:
     return group.rules([rule(alert) for alert in alerts])
 
 
-def contact(name: str) -> alerting.ContactPoint:
+def contacts() -> list[alerting.ContactPoint]:
+    """Whom Alertmanager calls, by the same webhooks."""
+    return [_contact(each["name"], each["webhook_configs"][0]["url"]) for each in _alertmanager()["receivers"]]
+
+
+def _contact(name: str, url: str) -> alerting.ContactPoint:
     point = alerting.ContactPoint().name(name).uid(f"driftd-{name}").type("webhook")
-    return point.settings({"url": f"http://127.0.0.1:9095/{name}"}).disable_resolve_message(False)
+    return point.settings({"url": url}).disable_resolve_message(False)
 
 
 def policy() -> alerting.NotificationPolicy:
-    """By severity, as in ``deploy/alertmanager/alertmanager.yml``."""
+    """Who is called for what: the routes of Alertmanager, each of which matches one severity."""
+    root = _alertmanager()["route"]
     routes: list[Builder[Route]] = [
-        alerting.NotificationPolicy().receiver(name).object_matchers([["severity", "=", severity]])
-        for severity, name in {"critical": "shifter", "warning": "expert"}.items()
+        alerting.NotificationPolicy().receiver(route["receiver"]).object_matchers([matcher.split()])
+        for route in root["routes"]
+        for matcher in route["matchers"]
     ]
-    return alerting.NotificationPolicy().receiver("log").group_by(["alertname", "instance", "stream"]).routes(routes)
+    return alerting.NotificationPolicy().receiver(root["receiver"]).group_by(root["group_by"]).routes(routes)
+
+
+def _alertmanager() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(ALERTMANAGER.read_text(encoding="utf-8"))
+    return found
 
 
 def provisioning() -> dict[str, Any]:
@@ -86,7 +100,7 @@ def provisioning() -> dict[str, Any]:
     group = plain(rules())
     own = {"folderUID", "orgID", "ruleGroup"}
     inner = [{key: value for key, value in each.items() if key not in own} for each in group["rules"]]
-    points = [plain(contact(name)) for name in ("shifter", "expert", "log")]
+    points = [plain(contact) for contact in contacts()]
     return {
         "apiVersion": 1,
         "groups": [{"orgId": 1, "name": FOLDER, "folder": FOLDER, "interval": f"{GROUP_INTERVAL_S}s", "rules": inner}],

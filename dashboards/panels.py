@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, statetimeline, table, timeseries
@@ -17,26 +17,30 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from monitor.loop.states import Mode, Phase
+from monitor.terms import Level
+
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 WIDTH = 24
 
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#8e8e8e"
 PHASES = {
-    "warming": GREY,
-    "watching": GREEN,
-    "collecting": YELLOW,
-    "fitting": "light-blue",
-    "gating": BLUE,
-    "awaiting_approval": "purple",
-    "staging": "light-orange",
-    "previewing": ORANGE,
-    "armed": "dark-orange",
-    "confirming": "light-green",
-    "rolled_back": "light-red",
-    "frozen": "dark-blue",
-    "fault": RED,
+    Phase.WARMING: GREY,
+    Phase.WATCHING: GREEN,
+    Phase.COLLECTING: YELLOW,
+    Phase.FITTING: "light-blue",
+    Phase.GATING: BLUE,
+    Phase.AWAITING_APPROVAL: "purple",
+    Phase.STAGING: "light-orange",
+    Phase.PREVIEWING: ORANGE,
+    Phase.ARMED: "dark-orange",
+    Phase.CONFIRMING: "light-green",
+    Phase.ROLLED_BACK: "light-red",
+    Phase.FROZEN: "dark-blue",
+    Phase.FAULT: RED,
 }
-LEVELS = {"thin": GREY, "ok": GREEN, "watch": YELLOW, "drift": RED}
+MODES = {Mode.AUTO: GREEN, Mode.SUPERVISED: YELLOW, Mode.SHADOW: GREY}
+LEVELS: dict[Level, str] = {"thin": GREY, "ok": GREEN, "watch": YELLOW, "drift": RED}
 ONE = '{stream="$stream"}'
 ANY = '{stream=~"$stream"}'
 Panel = timeseries.Panel | stat.Panel | statetimeline.Panel | table.Panel
@@ -91,8 +95,15 @@ def number(title: str, text: str, query: Query, *steps: tuple[float | None, str]
     return found
 
 
-def states(title: str, text: str, metric: str, label: str, of: dict[str, str], stream: str) -> statetimeline.Panel:
-    """Which of the states a gauge of 0 and 1 for each of them says, by stream."""
+def states(title: str, text: str, metric: str, label: str, of: Mapping[Any, str], stream: str) -> statetimeline.Panel:
+    """Which state each stream is in, over time.
+
+    Args:
+        metric: after `driftd_`; a gauge that is 1 for the state in which the stream is, and 0 for the others.
+        label: of the metric, which names the state.
+        of: every state and its colour.
+        stream: the selector of the streams, `ONE` or `ANY`.
+    """
     each = [f'driftd_{metric}{stream[:-1]}, {label}="{name}"}} * {index}' for index, name in enumerate(of)]
     chosen = f"sum by (stream) ({' or '.join(each)})"
     results = {

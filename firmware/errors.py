@@ -1,4 +1,4 @@
-"""The one exception tree of the firmware package."""
+"""The one exception tree of the firmware package: every error that it raises on purpose is here."""
 
 
 class FirmwareError(Exception):
@@ -73,12 +73,36 @@ class BoardUnreachable(BoardError):
     """The board did not answer within the deadline."""
 
 
+class ProcessError(FirmwareError):
+    """The process gave no answer that can be used; what it had begun is unknown."""
+
+
+class DeadlineExceeded(ProcessError):
+    """No answer within the deadline: the process was killed."""
+
+
+class ProcessDied(ProcessError):
+    """The process ended, or was closed, before it answered."""
+
+
+class BusError(FirmwareError):
+    """No register there, or not one that may be read or written so."""
+
+
+class WorldError(FirmwareError, ValueError):
+    """A drift or a fill of the simulated world that cannot be."""
+
+
 class IdentityError(FirmwareError):
     """The board runs another model or layout than the payload was made for."""
 
 
 class ValidationError(FirmwareError):
     """A payload does not give its golden vectors the codes that it must give."""
+
+
+class JournalError(FirmwareError):
+    """The journal of a transaction cannot be written or read: the step was not taken."""
 
 
 class TransactionError(FirmwareError):

@@ -17,21 +17,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from firmware.errors import FirmwareError
+from firmware.errors import DeadlineExceeded, ProcessDied, ProcessError
 
 REAP_S = 5.0
-
-
-class ProcessError(FirmwareError):
-    """The process gave no answer that can be used; what it had begun is unknown."""
-
-
-class DeadlineExceeded(ProcessError):
-    """No answer within the deadline: the process was killed."""
-
-
-class ProcessDied(ProcessError):
-    """The process ended, or was closed, before it answered."""
 
 
 class _Child(NamedTuple):

@@ -15,7 +15,7 @@ from firmware.errors import BoardError
 from monitor.loop.states import Mode, Rules
 from monitor.terms import Hold
 from monitor.watch.settings import Detect, Fraction, Ingest, Positive, Section
-from recalib.request import Knob
+from recalib.knobs.names import DEFAULT_KNOBS, KnobName
 
 
 class ConfigError(Exception):
@@ -107,12 +107,7 @@ class HttpSettings(Section):
 class RecalibrateSettings(Section):
     """Which knobs the fit may turn and how far; see ``recalib`` for what each number does."""
 
-    knobs: Annotated[tuple[Knob, ...], Field(min_length=1)] = (
-        "input_scale",
-        "input_scale_ring",
-        "input_offset",
-        "threshold",
-    )
+    knobs: Annotated[tuple[KnobName, ...], Field(min_length=1)] = DEFAULT_KNOBS
     min_events: Positive = 60_000
     min_effective: Positive = 5_000
     min_accepts: Positive = 400

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
-from firmware.datapath.emulator import Words
+from firmware.datapath.emulator import Answers
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class Evidence:
     target: Target
 
     @classmethod
-    def of(cls, words: Words, weights: Floats, target: Target) -> "Evidence":
+    def of(cls, words: Answers, weights: Floats, target: Target) -> "Evidence":
         return cls(words.codes, words.accepts, weights / weights.sum(), target)
 
     @classmethod

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware.model.fixed import Fixed
-from firmware.model.model import Dense, Model
+from firmware.model.model import Model
+from firmware.model.parts import Dense
 from firmware.model.payload import Payload
 from recalib.knobs.forest import forest_of
 

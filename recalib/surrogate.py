@@ -10,7 +10,8 @@ from torch import Tensor
 
 from firmware.model.fixed import Fixed
 from firmware.model.forest import Walker
-from firmware.model.model import Dense, Model
+from firmware.model.model import Model
+from firmware.model.parts import Dense
 from firmware.model.payload import Payload
 
 CHUNK = 4096

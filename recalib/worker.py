@@ -15,7 +15,7 @@ from recalib.proposal import Judgement, Proposal, Step
 from recalib.request import FitRequest, JudgeRequest
 
 if TYPE_CHECKING:
-    from firmware.datapath.emulator import Words
+    from firmware.datapath.emulator import Answers
     from firmware.model.package import Package
     from recalib.fit import Engine
 
@@ -121,7 +121,7 @@ class RemoteFitWorker:
         self._remote.close()
 
 
-def _check_golden(package: Package, run: Callable[..., Words]) -> None:
+def _check_golden(package: Package, run: Callable[..., Answers]) -> None:
     wrong = int((run(package.golden_events, package.nominal).codes != package.golden_codes).sum())
     if wrong:
         raise RecalibError(f"{wrong} of {len(package.golden_codes)} golden codes of the package are not reproduced")

@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
-from firmware.board.board import Words
 from firmware.board.registers import Read, RegisterBoard, Write
 from firmware.errors import BoardError, BoardUnreachable
+from firmware.model.fixed import Words
 
 WORD_BYTES = 4
 UIO = Path("/sys/class/uio")

@@ -2,31 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from firmware.errors import BoardUnreachable
-from firmware.process import ProcessError, Remote
+from firmware.board.register_map import ArmStatus
+from firmware.errors import BoardUnreachable, ProcessError
+from firmware.model.fixed import Words
+from firmware.process import Remote
 
 BankName = Literal["active", "shadow"]
-Words = NDArray[np.uint32]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 CALL_DEADLINE_S = 2.0
 START_DEADLINE_S = 20.0
-
-
-class ArmStatus(IntEnum):
-    IDLE = 0
-    ARMED = 1
-    REFUSED_CRC = 2
-    REFUSED_LATE = 3
-    REFUSED_GENERATION = 4
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware.board.addresses import Node, parse
-from firmware.board.board import BankName, BoardState, Counters, Identity, Shadow, Words
+from firmware.board.board import BankName, BoardState, Counters, Identity, Shadow
+from firmware.board.nodes import Node, parse_table
+from firmware.board.register_map import ARM, DISARM, PLAY_ACTIVE, PLAY_REFUSED, PLAY_RUNNING, PLAY_SHADOW
 from firmware.errors import BoardError
+from firmware.model.fixed import WORD_MASK, Words
 
-ARM, DISARM = 1, 2
-PLAY = {"shadow": 1, "active": 2}
-PLAY_RUNNING, PLAY_REFUSED = 1, 2
 PLAY_S = 0.5
 """A playback that takes longer is given up."""
+PLAY: dict[BankName, int] = {"shadow": PLAY_SHADOW, "active": PLAY_ACTIVE}
 
-_INFO = ("epoch", "run", "ls")
-_STATE = {
+_INFO_WORDS = ("epoch", "run", "ls")
+_STATE_WORDS = {
     "arm_status": "arm.status",
     "arm_generation": "arm.generation",
     "arm_target_ls": "arm.target_ls",
@@ -63,7 +63,7 @@ class RegisterBoard:
 
     def __init__(self, bus: Bus, address_table: str, folder: Path | None = None) -> None:
         self._bus = bus
-        self._nodes = parse(address_table, folder)
+        self._nodes = parse_table(address_table, folder)
 
     def identify(self, stream: str) -> tuple[Identity, BoardState]:
         scalars = self._words("info.magic", "info.version", "info.epoch", f"{stream}.n_words")
@@ -114,7 +114,7 @@ class RegisterBoard:
             *self._words(f"{playback}.status"),
             Read(self._node(f"{playback}.codes").address, len(events)),
         ]
-        words = events.astype(np.int64).ravel() & 0xFFFFFFFF
+        words = events.astype(np.int64).ravel() & WORD_MASK
         asked = [
             Write(self._node(f"{playback}.events").address, words.tolist()),
             *self._writes(playback, count=len(events), command=PLAY[bank]),
@@ -153,8 +153,8 @@ class RegisterBoard:
         return Shadow(np.concatenate(answers[: len(blocks)]), _board_state(_integers(answers[len(blocks) :])))
 
     def _state(self, stream: str) -> list[Read]:
-        registers = (f"{stream}.{register}" for register in _STATE.values())
-        return self._words(*(f"info.{name}" for name in _INFO), *registers)
+        registers = (f"{stream}.{register}" for register in _STATE_WORDS.values())
+        return self._words(*(f"info.{name}" for name in _INFO_WORDS), *registers)
 
     def _bank(self, stream: str, bank: BankName) -> list[Read]:
         """The fields of a bank in the order of their addresses, those that touch as one block."""
@@ -191,7 +191,7 @@ def _joined(nodes: Sequence[Node]) -> list[Read]:
 
 
 def _board_state(words: Sequence[int]) -> BoardState:
-    return BoardState(**dict(zip((*_INFO, *_STATE), words, strict=True)))
+    return BoardState(**dict(zip((*_INFO_WORDS, *_STATE_WORDS), words, strict=True)))
 
 
 def _integers(answers: Sequence[Words]) -> list[int]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from firmware.board.board import Words
 from firmware.board.registers import Read, RegisterBoard, Write
 from firmware.errors import BoardError, BoardUnreachable
+from firmware.model.fixed import Words
 
 _SILENCE = re.compile(
     r"time(d )?out|connect|resolve|end of file|broken pipe|reset by peer|not receive any response", re.IGNORECASE

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from firmware.datapath import cpp
 from firmware.datapath.cpp import source, spelling
-from firmware.datapath.emulator import Words, check_payload
+from firmware.datapath.emulator import Answers, check_payload
 from firmware.model.fixed import Fixed
-from firmware.model.model import Model, Registers
+from firmware.model.model import Model
+from firmware.model.parts import Registers
 from firmware.model.payload import Payload
 from firmware.tools import compiler
 from firmware.tools.compiler import compile_cpp, needed_compiler, processor
 
 INCLUDES = ("-I.", "-Ifirmware", "-Ifirmware/ap_types")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-DNDEBUG", "-fPIC", "-shared", "-fvisibility=hidden", "-w")
+_FLAGS = ("-std=c++17", "-O3", "-march=native", "-DNDEBUG", "-fPIC", "-shared", "-fvisibility=hidden", "-w")
 PROJECT = "core"
 
 
@@ -43,7 +44,7 @@ class CompiledDatapath:
         self._run = ctypes.CDLL(str(library)).driftd_run
         self._run.restype = None
 
-    def run(self, events: NDArray[Any], payload: Payload) -> Words:
+    def run(self, events: NDArray[Any], payload: Payload) -> Answers:
         """The same words as `Emulator.run`, for the same arguments and with the same errors."""
         model, n = self.model, len(events)
         check_payload(model, payload)
@@ -58,7 +59,7 @@ class CompiledDatapath:
             _pointer(payload.words),
             *map(_pointer, (codes, core_codes, latent, accepts)),
         )
-        return Words(codes, core_codes, latent, accepts)
+        return Answers(codes, core_codes, latent, accepts)
 
 
 def _pointer(array: Any) -> ctypes.c_void_p:
@@ -82,7 +83,7 @@ def _build(model: Model, library: Path) -> None:
         project = Path(name)
         ports = write_core(model, project)
         (project / "datapath.cpp").write_text(source(model, PROJECT, ports))
-        command = [cxx, *FLAGS, *INCLUDES, "-o", "datapath.so", "datapath.cpp"]
+        command = [cxx, *_FLAGS, *INCLUDES, "-o", "datapath.so", "datapath.cpp"]
         compile_cpp(command, project, f"the datapath of {model.name}")
         (project / "datapath.so").replace(library)
 

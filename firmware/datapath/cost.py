@@ -170,7 +170,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Synthesis:
     """How to synthesise: `cache` keeps the counts of what was synthesised before, `jobs` run side by side."""
 
     family: str = "xcup"
@@ -180,7 +180,7 @@ class Settings:
     limit_s: float = LIMIT_S
 
 
-def cost(model: Model, cuts: ArrayLike, settings: Settings, progress: Callable[[str], None]) -> Cost:
+def cost(model: Model, cuts: ArrayLike, settings: Synthesis, progress: Callable[[str], None]) -> Cost:
     """Synthesise the stream of a model with and without each of its parts.
 
     Args:
@@ -233,7 +233,7 @@ def designs(model: Model, cuts: ArrayLike) -> list[Design]:
     ]
 
 
-def count(yosys: Yosys, design: Design, settings: Settings) -> tuple[Resources, float]:
+def count(yosys: Yosys, design: Design, settings: Synthesis) -> tuple[Resources, float]:
     """The cells of a design, and the seconds that it took to count them."""
     start = monotonic()
     with TemporaryDirectory(dir=settings.cache) as folder:

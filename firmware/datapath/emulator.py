@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from firmware.errors import PayloadError
 from firmware.model.fixed import Fixed, Integers
 from firmware.model.forest import Walker
-from firmware.model.model import Dense, Model, Normalisation, Registers
+from firmware.model.model import Model
+from firmware.model.parts import Dense, Normalisation, Registers
 from firmware.model.payload import Payload
 
-Step = Callable[[Integers], Integers]
+Transform = Callable[[Integers], Integers]
 
 CHUNK = 2048
 EXACT_DOUBLE = 1 << 53
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
+class Answers:
     """What the firmware says about n events.
 
     Args:
@@ -36,6 +37,10 @@ class Words:
     accepts: NDArray[np.bool_]
 
 
+Execute = Callable[[NDArray[Any], Payload], Answers]
+"""An execution of the datapath of one model: what it answers to hardware integers (n, n_features) under a payload."""
+
+
 class Emulator:
     """Runs events through a model with the registers of a payload."""
 
@@ -43,7 +48,7 @@ class Emulator:
         self.model = model
         self._layers = _network(model, model.wired)
 
-    def run(self, events: NDArray[Any], payload: Payload) -> Words:
+    def run(self, events: NDArray[Any], payload: Payload) -> Answers:
         """
         Args:
             events: hardware integers (n, n_features).
@@ -57,7 +62,7 @@ class Emulator:
         raws = {field.name: payload.raw(field.name) for field in payload.layout.fields}
         core = self._core(payload)
         n = len(events)
-        words = Words(
+        words = Answers(
             np.empty(n, np.uint32),
             np.empty(n, np.uint32),
             np.empty((n, model.n_latent), np.int64),
@@ -73,7 +78,7 @@ class Emulator:
             words.accepts[part] = codes[:, None] >= raws["cuts"]
         return words
 
-    def _core(self, payload: Payload) -> Sequence[Step]:
+    def _core(self, payload: Payload) -> Sequence[Transform]:
         """What stands between normalisation and latent registers, as the payload makes it."""
         model = self.model
         if model.forest is not None:
@@ -83,7 +88,7 @@ class Emulator:
     def codes(self, events: NDArray[Any], payload: Payload) -> NDArray[np.uint32]:
         return self.run(events, payload).codes
 
-    def _latent(self, events: Integers, raws: dict[str, Integers], core: Sequence[Step]) -> Integers:
+    def _latent(self, events: Integers, raws: dict[str, Integers], core: Sequence[Transform]) -> Integers:
         model = self.model
         x = _calibrate(events, 0, model.input, self._input_scale(events, raws), self._input_offset(events, raws))
         x = _normalise(x, model.input.result_type.frac, model.normalisation)
@@ -154,7 +159,7 @@ def _normalise(x: Integers, frac: int, n: Normalisation) -> Integers:
     return n.result_type.cast(u, n.shift_type.frac)
 
 
-def _forest(walk: Walker) -> Step:
+def _forest(walk: Walker) -> Transform:
     """Raws (n, n_features) to the one value (n, 1) of a forest."""
     return lambda x: walk(x)[:, None]
 
@@ -165,12 +170,12 @@ def _add(total: Integers, type: Fixed, term: Integers, frac: int) -> Integers:
     return type.cast((total << (common - type.frac)) + (term << (common - frac)), common)
 
 
-def _network(model: Model, layers: Sequence[Dense]) -> list[Step]:
+def _network(model: Model, layers: Sequence[Dense]) -> list[Transform]:
     given = (model.normalisation.result_type, *(layer.result_type for layer in layers))
     return [_dense(layer, of) for layer, of in zip(layers, given, strict=False)]
 
 
-def _dense(layer: Dense, given: Fixed) -> Step:
+def _dense(layer: Dense, given: Fixed) -> Transform:
     """One layer as a function of raws (n, n_in): one matrix product where that is exact."""
     accum, frac = layer.accum_type, given.frac + layer.weight_type.frac
     up = accum.frac - frac

@@ -1,6 +1,6 @@
 """Golden vectors for a payload: events that every execution of it must give the same codes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from firmware.board.board import Board
 from firmware.datapath.compiled import CompiledDatapath
-from firmware.datapath.emulator import Emulator, Words
+from firmware.datapath.emulator import Answers, Emulator, Execute
 from firmware.errors import ValidationError
 from firmware.model.fixed import Integers
 from firmware.model.model import Model
@@ -20,8 +20,6 @@ from firmware.tools.compiler import compiler
 
 SPREAD = 64
 """Golden events that are taken all over the range of the codes."""
-
-Execute = Callable[[NDArray[Any], Payload], Words]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +109,7 @@ def corners(model: Model, event: Integers) -> Integers:
     return np.concatenate([[low, high], *single])
 
 
-def _differences(words: Words, expected: Words) -> Iterator[str]:
+def _differences(words: Answers, expected: Answers) -> Iterator[str]:
     for part in ("codes", "core_codes", "latent", "accepts"):
         given, wanted = getattr(words, part), getattr(expected, part)
         for event in np.flatnonzero((given != wanted).reshape(len(wanted), -1).any(axis=1)):

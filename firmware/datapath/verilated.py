@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware.datapath.emulator import Words, check_payload
+from firmware.datapath.emulator import Answers, check_payload
 from firmware.errors import OutOfStep
 from firmware.model.model import Model
 from firmware.model.payload import Payload
@@ -39,11 +39,11 @@ class VerilatedDatapath:
         self._run = ctypes.CDLL(str(library)).driftd_run
         self._run.restype = ctypes.c_size_t
 
-    def run(self, events: NDArray[Any], payload: Payload) -> Words:
+    def run(self, events: NDArray[Any], payload: Payload) -> Answers:
         """The same words as `Emulator.run`, for the same arguments and with the same errors."""
         return self.stream(events, np.zeros(len(events), np.int8), payload, payload)
 
-    def stream(self, events: NDArray[Any], banks: NDArray[Any], active: Payload, shadow: Payload) -> Words:
+    def stream(self, events: NDArray[Any], banks: NDArray[Any], active: Payload, shadow: Payload) -> Answers:
         """One slot after the other, a clock each, every event with the bank that it goes through.
 
         Args:
@@ -66,7 +66,7 @@ class VerilatedDatapath:
         wrong = self._run(_pointer(events), _pointer(banks), ctypes.c_size_t(n), *map(_pointer, arrays))
         if wrong:
             raise OutOfStep(f"{wrong} of {n} slots were not answered {datapath.sizes(model).latency} clocks later")
-        return Words(codes, core_codes, latent, accepts)
+        return Answers(codes, core_codes, latent, accepts)
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
@@ -76,7 +76,7 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
 def _recipe(program: Verilator) -> str:
     """What a library depends on besides its model: Verilator, the processor and our code."""
     digest = hashlib.sha256(f"{program.version} {processor()}".encode())
-    for file in (HARNESS, *datapath.PARTS, *map(Path, (__file__, datapath.__file__, verilator.__file__))):
+    for file in (HARNESS, *datapath.DATAPATH_PARTS, *map(Path, (__file__, datapath.__file__, verilator.__file__))):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

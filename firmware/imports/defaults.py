@@ -15,7 +15,7 @@ INPUT_FRAC = 5
 """Fractional bits behind the input registers, so that a scale moves a small integer too."""
 CODE_BITS = 18
 LUT_BITS = 12
-RINGS = 32
+N_RINGS = 32
 
 
 def input_registers(given: Fixed) -> Registers:
@@ -43,7 +43,7 @@ def rings(features: Sequence[Feature], name: str) -> Rings | None:
     if not energies or len(etas) != len(energies) or not all(eta.signed for eta in etas):
         return None
     width = max(eta.width for eta in etas)
-    size = min(RINGS, 1 << width)
+    size = min(N_RINGS, 1 << width)
     return Rings(name, width - size.bit_length() + 1, size)
 
 

@@ -25,7 +25,7 @@ FUNCTIONS = ("dense", "normalize", "linear", "relu")
 IN_ORDER = ("DenseLatency",)
 TRANSPOSED = ("DenseResource_rf_leq_nin", "DenseResource_rf_gt_nin_rem0")
 """Kernels that keep the weights as (n_out, n_in)."""
-LAYERS = "hls-fpga-machine-learning insert layers"
+LAYERS_COMMENT = "hls-fpga-machine-learning insert layers"
 """The comment that they follow in the top function."""
 ONE = Fixed(2, 2)
 NOTHING = Fixed(1, 1)
@@ -52,7 +52,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Settings:
+class LayerStruct:
     """A layer's struct in `parameters.h`."""
 
     types: Mapping[str, str]
@@ -134,7 +134,7 @@ class HlsProject:
         """In the order of the top function, each on what the one before it gives."""
         found = []
         value = self._ports[0][1]
-        for line in map(str.strip, self._top.partition(LAYERS)[2].splitlines()):
+        for line in map(str.strip, self._top.partition(LAYERS_COMMENT)[2].splitlines()):
             if line == "}":
                 break
             if not line or line.startswith(("#", "//", "nnet::save_layer_output")) or _DECLARATION.fullmatch(line):
@@ -180,9 +180,9 @@ class HlsProject:
         return {name: spelling for spelling, name in _TYPEDEF.findall(_read(self._firmware / "defines.h"))}
 
     @cached_property
-    def _structs(self) -> dict[str, Settings]:
+    def _structs(self) -> dict[str, LayerStruct]:
         return {
-            name: Settings(
+            name: LayerStruct(
                 {alias: of for of, alias in _TYPEDEF.findall(body)},
                 {size: int(value) for size, value in _SIZE.findall(body)},
                 dict(_USING.findall(body)),
@@ -190,7 +190,7 @@ class HlsProject:
             for name, body in _STRUCT.findall(_read(self._firmware / "parameters.h"))
         }
 
-    def _settings(self, call: Call) -> Settings:
+    def _settings(self, call: Call) -> LayerStruct:
         try:
             return self._structs[call.types[-1]]
         except KeyError:
@@ -268,7 +268,7 @@ def _activate(layers: list[Dense], n: int, given: Fixed, result: Fixed, relu: bo
         layers.append(replace(Dense.elementwise(ones, zeros, ONE, NOTHING, given, result), relu=relu))
 
 
-def _check_product(call: Call, settings: Settings, weight: Integers) -> None:
+def _check_product(call: Call, settings: LayerStruct, weight: Integers) -> None:
     """Ternary products take -2 for 1; all others here are plain."""
     product = settings.uses.get("product", "")
     if product != "mult" and not (product == "weight_ternary" and weight.min() > -2):

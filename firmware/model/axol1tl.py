@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from firmware.model.fixed import Fixed
-from firmware.model.parts import Dense, Feature, Normalisation, Registers, Rings, Score
+from firmware.model.model import Model
+from firmware.model.parts import Condition, Dense, Feature, Normalisation, Registers, Rings, Score
 
 _fixed = Fixed.parse
 
@@ -67,3 +68,46 @@ def layers(
         _, result, relu = LAYERS[-1]
         found[-1] = Dense(weight, bias, FINE_WEIGHT, FINE_BIAS, FINE_ACCUM, result, relu, reconfigurable=True)
     return tuple(found)
+
+
+def model(
+    name: str,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    shift: ArrayLike,
+    offset: ArrayLike,
+    lut_bits: int = 12,
+    n_cuts: int = 5,
+    reconfigurable: bool = False,
+    conditions: tuple[Condition, ...] = (),
+) -> Model:
+    """A model with the types of CMS's AXOL1TL v4, from float weights of its three layers.
+
+    Inputs are MET, 4 e/γ, 4 µ and 10 jets, each with pt, η and φ as global-trigger integers; the scales of e/γ, µ and
+    jets have 32 η rings each.
+
+    Args:
+        name: of the stream.
+        weights: of the layers (n_in, n_out), rounded to the grid; the first has a row more for each condition.
+        biases: likewise (n_out,).
+        shift: of the input normalisation (57,).
+        offset: of the input normalisation (57,), which the firmware floors.
+        lut_bits: the LUT has 2^lut_bits entries.
+        n_cuts: how many cuts there are.
+        reconfigurable: whether registers hold the weights of the last layer.
+        conditions: numbers that the first layer gets from registers.
+    """
+    return Model(
+        name,
+        FEATURES,
+        RINGS,
+        INPUT,
+        normalisation(shift, offset),
+        layers(weights, biases, reconfigurable),
+        LATENT,
+        SCORE,
+        OUTPUT,
+        lut_bits,
+        n_cuts,
+        conditions,
+    )

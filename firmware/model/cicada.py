@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from firmware.model.fixed import Fixed
+from firmware.model.model import Model
 from firmware.model.parts import Dense, Feature, Normalisation, Registers, Score
 
 N_PHI, N_ETA = 18, 14
-HIDDEN = 16
+N_HIDDEN = 16
 
 _fixed = Fixed.parse
 
@@ -51,4 +52,31 @@ def layers(weights: Sequence[ArrayLike], biases: Sequence[ArrayLike]) -> tuple[D
     return tuple(
         Dense(weight_type.quantize(w), bias_type.quantize(b), weight_type, bias_type, accum, result, relu=True)
         for w, b, weight_type, bias_type, (accum, result) in zip(weights, biases, WEIGHTS, BIASES, LAYERS, strict=True)
+    )
+
+
+def model(
+    name: str,
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    lut_bits: int = 12,
+    n_cuts: int = 2,
+) -> Model:
+    """A model with the inputs and about the types of CMS's CICADA, from float weights of its two layers.
+
+    Weights (252, k), (k, 1) and biases are rounded to the grid. Inputs are the transverse energies of 18 φ × 14 η
+    calorimeter regions, each in a fixed η ring.
+    """
+    return Model(
+        name,
+        FEATURES,
+        (),
+        INPUT,
+        normalisation(),
+        layers(weights, biases),
+        LATENT,
+        SCORE,
+        OUTPUT,
+        lut_bits,
+        n_cuts,
     )

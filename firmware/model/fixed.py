@@ -11,11 +11,14 @@ from firmware.errors import FixedPointError
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Words = NDArray[np.uint32]
+"""Words of 32 bits, as registers hold and a bus carries them."""
 
 ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_CONV", "RND_ZERO", "RND_INF", "RND_MIN_INF")
 OVERFLOWS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
 MAX_WIDTH = 62
 WORD_BITS = 32
+WORD_MASK = (1 << WORD_BITS) - 1
 
 _SPELLING = re.compile(r"(?:ap_)?(u?)(fixed|int)<([^<>]*)>")
 
@@ -159,7 +162,7 @@ class Fixed:
     def value(self, raw: ArrayLike) -> Floats:
         return np.ldexp(np.asarray(raw, dtype=np.float64), -self.frac)
 
-    def pack(self, raw: ArrayLike) -> NDArray[np.uint32]:
+    def pack(self, raw: ArrayLike) -> Words:
         """Two's complement 32-bit words.
 
         Raises:
@@ -171,7 +174,7 @@ class Fixed:
         outside = (raw < self.min_raw) | (raw > self.max_raw)
         if outside.any():
             raise FixedPointError(f"raw {raw[outside][0]} is outside {self.min_raw} to {self.max_raw} of {self}")
-        return (raw & 0xFFFFFFFF).astype(np.uint32)
+        return (raw & WORD_MASK).astype(np.uint32)
 
     def unpack(self, words: ArrayLike) -> Integers:
         """The raws of 32-bit words; bits above the width are ignored."""

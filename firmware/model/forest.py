@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from firmware.errors import ForestError
-from firmware.model.fixed import Fixed, Floats, Integers
-
-Words32 = NDArray[np.uint32]
+from firmware.model.fixed import Fixed, Floats, Integers, Words
 
 VALUE_BITS, CHILD_BITS, FEATURE_BITS = 16, 8, 7
 INNER = 1 << 31
 CHILD_AT, FEATURE_AT = VALUE_BITS, VALUE_BITS + CHILD_BITS
-VALUE = Fixed(VALUE_BITS, VALUE_BITS)
+NODE_VALUE = Fixed(VALUE_BITS, VALUE_BITS)
 
 THRESHOLD, SCORE, FEATURE, LEFT, RIGHT, CLASS, IS_LEAF = range(7)
 """The columns of a node in conifer's format."""
@@ -42,15 +40,15 @@ class Nodes(NamedTuple):
     def of(cls, words: ArrayLike) -> Self:
         w = np.asarray(words).astype(np.int64)
         return cls(
-            VALUE.unpack(w),
+            NODE_VALUE.unpack(w),
             (w >> CHILD_AT) & ((1 << CHILD_BITS) - 1),
             (w >> FEATURE_AT) & ((1 << FEATURE_BITS) - 1),
             w >= INNER,
         )
 
     @property
-    def words(self) -> Words32:
-        value = VALUE.pack(self.value).astype(np.int64) & ((1 << VALUE_BITS) - 1)
+    def words(self) -> Words:
+        value = NODE_VALUE.pack(self.value).astype(np.int64) & ((1 << VALUE_BITS) - 1)
         found = self.inner * INNER | self.feature << FEATURE_AT | self.left << CHILD_AT | value
         return np.asarray(found).astype(np.uint32)
 
@@ -183,7 +181,7 @@ class Forest:
     """
 
     shape: Shape
-    words: Words32
+    words: Words
 
     def __post_init__(self) -> None:
         words = np.array(self.words).astype(np.uint32)
@@ -263,11 +261,11 @@ class Forest:
         value, left, feature, inner = self.nodes
         kind = self.shape.threshold_type
         moved = np.clip(np.rint(value * thresholds[feature * inner]), kind.min_raw, kind.max_raw)
-        value = np.where(inner, moved, np.clip(np.rint(value * scores), VALUE.min_raw, VALUE.max_raw))
+        value = np.where(inner, moved, np.clip(np.rint(value * scores), NODE_VALUE.min_raw, NODE_VALUE.max_raw))
         return type(self)(self.shape, Nodes(value.astype(np.int64), left, feature, inner).words.ravel())
 
 
-def _level_by_level(shape: Shape, given: Integers, root: int, tree: int) -> Words32:
+def _level_by_level(shape: Shape, given: Integers, root: int, tree: int) -> Words:
     """The words (n_nodes,) of one tree of conifer's nodes (nodes, 7)."""
     found: list[tuple[int, int, int, bool]] = []
     waiting, seen, numbered = deque([root]), set[int](), 1

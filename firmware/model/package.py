@@ -21,8 +21,8 @@ from firmware.model.payload import Payload
 FORMAT = 1
 MAX_BYTES = 1 << 30
 MANIFEST = "manifest.json"
-ARRAYS = "arrays/"
-SIGNALS = "signals."
+_ARRAYS = "arrays/"
+_SIGNALS = "signals."
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +88,9 @@ class Package:
         members = _verified(path)
         try:
             arrays = {
-                name.removeprefix(ARRAYS).removesuffix(".npy"): np.load(io.BytesIO(data), allow_pickle=False)
+                name.removeprefix(_ARRAYS).removesuffix(".npy"): np.load(io.BytesIO(data), allow_pickle=False)
                 for name, data in members.items()
-                if name.startswith(ARRAYS)
+                if name.startswith(_ARRAYS)
             }
             model = Model.from_arrays(json.loads(members["model.json"]), arrays)
             return cls(
@@ -102,7 +102,7 @@ class Package:
                 golden_codes=arrays["golden.codes"],
                 lineage=json.loads(members["lineage.json"]),
                 signals={
-                    name.removeprefix(SIGNALS): events for name, events in arrays.items() if name.startswith(SIGNALS)
+                    name.removeprefix(_SIGNALS): events for name, events in arrays.items() if name.startswith(_SIGNALS)
                 },
             )
         except (KeyError, ValueError, FirmwareError) as error:
@@ -111,14 +111,14 @@ class Package:
     def _members(self) -> dict[str, bytes]:
         description, arrays = self.model.to_arrays()
         arrays |= {"golden.events": self.golden_events, "golden.codes": self.golden_codes}
-        arrays |= {f"{SIGNALS}{name}": events for name, events in self.signals.items()}
+        arrays |= {f"{_SIGNALS}{name}": events for name, events in self.signals.items()}
         return {
             "model.json": _json(description),
             "nominal.bin": self.nominal.to_bytes(),
             "address_table.xml": self.address_table.encode(),
             "reference.bin": self.reference,
             "lineage.json": _json(self.lineage),
-            **{f"{ARRAYS}{name}.npy": _npy(array) for name, array in arrays.items()},
+            **{f"{_ARRAYS}{name}.npy": _npy(array) for name, array in arrays.items()},
         }
 
 
@@ -129,8 +129,8 @@ def differences(a: Package, b: Package) -> Iterator[str]:
     vectors = "golden.events", "golden.codes"
     arrays_a |= dict(zip(vectors, (a.golden_events, a.golden_codes), strict=True))
     arrays_b |= dict(zip(vectors, (b.golden_events, b.golden_codes), strict=True))
-    arrays_a |= {f"{SIGNALS}{name}": events for name, events in a.signals.items()}
-    arrays_b |= {f"{SIGNALS}{name}": events for name, events in b.signals.items()}
+    arrays_a |= {f"{_SIGNALS}{name}": events for name, events in a.signals.items()}
+    arrays_b |= {f"{_SIGNALS}{name}": events for name, events in b.signals.items()}
     for name in sorted(arrays_a.keys() | arrays_b.keys()):
         yield from _unlike_arrays(name, arrays_a.get(name), arrays_b.get(name))
     for name in [part.name for part in a.nominal.layout.fields if part in b.nominal.layout.fields]:

@@ -1,5 +1,6 @@
 """The parts of a model: features, registers, normalisation, layers and score."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -148,6 +149,21 @@ class Dense:
     def linear_type(self) -> Fixed:
         """Of the sums as they are activated."""
         return self.sum_type or self.accum_type
+
+    def conditioned_bias_type(self, conditions: Sequence[Condition]) -> Fixed:
+        """Of every sum of the bias and the weighted conditions, which is exact."""
+        exact = self.bias_type
+        for condition in conditions:
+            exact = exact + condition.type * self.weight_type
+        return exact
+
+    def conditioned(self, conditions: Sequence[Condition], raws: Integers) -> "Dense":
+        """The layer on its features alone, with conditions, its last inputs, at `raws` (n_conditions,) in the bias."""
+        n_features, exact = len(self.weight) - len(conditions), self.conditioned_bias_type(conditions)
+        up = exact.frac - conditions[0].type.frac - self.weight_type.frac
+        added = raws @ self.weight[n_features:] << up
+        bias = (self.bias << (exact.frac - self.bias_type.frac)) + added
+        return replace(self, weight=self.weight[:n_features], bias=bias, bias_type=exact)
 
     def reach(self, given: Fixed) -> int:
         """The largest magnitude of a sum of inputs of type `given` times weights, as a raw of their product.

@@ -1,64 +1,31 @@
-"""The register words of one stream, and where each of them lies in a bank."""
+"""The register words of one stream: all that a bank holds."""
 
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from firmware.errors import ForestError, PayloadError
-from firmware.model.fixed import Fixed, Floats, Integers
-from firmware.model.forest import Shape
-
-if TYPE_CHECKING:
-    from firmware.model.model import Model
-
-Words32 = NDArray[np.uint32]
+from firmware.model.fixed import Floats, Integers, Words
+from firmware.model.layout import Field, Layout
 
 
-@dataclass(frozen=True)
-class Field:
-    """`size` registers of one type, one word each, from word `address` of the bank on."""
-
-    name: str
-    size: int
-    type: Fixed
-    address: int
+class Registered(Protocol):
+    """What has registers: its id, where they lie, and what some of them hold as trained, as raws by field."""
 
     @property
-    def words(self) -> slice:
-        return slice(self.address, self.address + self.size)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The fields of a bank, one after the other without gaps; `forest` is the shape of the field of that name."""
-
-    fields: tuple[Field, ...]
-    forest: Shape | None = None
-
-    @classmethod
-    def build(cls, fields: Iterable[tuple[str, int, Fixed]], forest: Shape | None = None) -> Self:
-        placed: list[Field] = []
-        address = 0
-        for name, size, type in fields:
-            placed.append(Field(name, size, type, address))
-            address += size
-        return cls(tuple(placed), forest)
+    def id(self) -> str: ...
 
     @property
-    def n_words(self) -> int:
-        return sum(field.size for field in self.fields)
+    def layout(self) -> Layout: ...
 
-    def __getitem__(self, name: str) -> Field:
-        for field in self.fields:
-            if field.name == name:
-                return field
-        raise PayloadError(f"no field {name!r}: there are {', '.join(field.name for field in self.fields)}")
+    @property
+    def trained(self) -> Mapping[str, NDArray[Any]]: ...
 
 
 @dataclass(frozen=True)
@@ -86,7 +53,7 @@ class Payload:
 
     model_id: str
     layout: Layout
-    words: Words32
+    words: Words
 
     def __post_init__(self) -> None:
         words = np.array(self.words, dtype=np.uint32)
@@ -113,7 +80,7 @@ class Payload:
             self.layout.forest.prove(self.words[self.layout["forest"].words])
 
     @classmethod
-    def nominal(cls, model: "Model", cuts: ArrayLike) -> Self:
+    def nominal(cls, model: Registered, cuts: ArrayLike) -> Self:
         """The identity: scales of 1, offsets of 0, weights and trees as trained, LUT entry i = i, the given cuts."""
         layout = model.layout
         empty = cls(model.id, layout, np.zeros(layout.n_words, dtype=np.uint32))
@@ -131,7 +98,7 @@ class Payload:
         return cls(model_id, layout, np.frombuffer(data, dtype="<u4").astype(np.uint32))
 
     @classmethod
-    def from_registers(cls, layout: Layout, model_id: str, words: Words32) -> Self:
+    def from_registers(cls, layout: Layout, model_id: str, words: Words) -> Self:
         """The payload that the registers make of bank words: bits above a register's width are not there.
 
         Words that are no forest count as one whose every score is 0.
@@ -206,7 +173,7 @@ class Payload:
         ]
 
 
-def _pack(field: Field, raw: NDArray[Any]) -> Words32:
+def _pack(field: Field, raw: NDArray[Any]) -> Words:
     """The words of one field, or a PayloadError that names what does not fit."""
     raw = np.atleast_1d(raw)
     if raw.shape != (field.size,):

@@ -4,10 +4,12 @@ from dataclasses import asdict
 
 import numpy as np
 
-from firmware.board.addresses import MAGIC, VERSION
-from firmware.board.board import Board, BoardState, Words
+from firmware.board.board import Board, BoardState
+from firmware.board.register_map import MAGIC, MAP_VERSION
 from firmware.errors import IdentityError
-from firmware.model.payload import Layout, Payload
+from firmware.model.fixed import Words
+from firmware.model.layout import Layout
+from firmware.model.payload import Payload
 
 
 def check_identity(board: Board, stream: str, model_id: str, layout: Layout, name: str) -> BoardState:
@@ -17,7 +19,7 @@ def check_identity(board: Board, stream: str, model_id: str, layout: Layout, nam
         IdentityError: naming each register that differs.
     """
     identity, state = board.identify(stream)
-    expected = {"magic": MAGIC, "version": VERSION, "model_id": model_id, "n_words": layout.n_words}
+    expected = {"magic": MAGIC, "version": MAP_VERSION, "model_id": model_id, "n_words": layout.n_words}
     found = asdict(identity)
     differences = [
         f"{name} is {found[name]!r}, expected {value!r}" for name, value in expected.items() if found[name] != value

@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike
 
 from firmware.errors import RtlMissing
 from firmware.model.fixed import WORD_BITS, Fixed
-from firmware.model.model import Dense, Model, Registers, RingedFeature
+from firmware.model.inputs import RingedFeature
+from firmware.model.model import Model
+from firmware.model.parts import Dense, Registers
 
-PARTS = tuple(
+DATAPATH_PARTS = tuple(
     Path(__file__).parent / f"{part}.sv"
     for part in (
         "cast",
@@ -31,7 +33,7 @@ PARTS = tuple(
         "decide",
     )
 )
-STEPS = 4
+SUMS_A_CLOCK = 4
 """Sums that a chain or a tree makes in one clock."""
 UNIT = Fixed(2, 2)
 
@@ -99,7 +101,7 @@ def sizes(model: Model) -> Sizes:
     )
 
 
-def source(model: Model) -> str:
+def verilog(model: Model) -> str:
     """The module `datapath`: an event at every clock, its answer `latency` clocks later.
 
     Feature j is `event_in[j * INPUT_WIDTH +: INPUT_WIDTH]`, a latent value alike; word w of bank b is
@@ -124,8 +126,8 @@ def source(model: Model) -> str:
 def write(model: Model, directory: Path) -> list[Path]:
     """Write datapath.sv into `directory`; every file to compile."""
     target = directory / "datapath.sv"
-    target.write_text(source(model))
-    return [*PARTS, target]
+    target.write_text(verilog(model))
+    return [*DATAPATH_PARTS, target]
 
 
 class _Pipeline:
@@ -280,8 +282,8 @@ class _Pipeline:
             parameters |= {"X_WIDTH": given.width, "X_SIGNED": int(given.signed)}
             biases = self._conditioned_biases(clocks) if conditioned else biases
         else:
-            module, clocks = "chain", -(-n_in // STEPS)
-            parameters |= {"STEPS": STEPS, "WEIGHT_FRAC": weight_type.frac}
+            module, clocks = "chain", -(-n_in // SUMS_A_CLOCK)
+            parameters |= {"STEPS": SUMS_A_CLOCK, "WEIGHT_FRAC": weight_type.frac}
             parameters |= _type("X", given) | _target("P", product) | _target("Y", accum)
         self.clock += clocks
         return self._part(module, name, n_out * accum.width, parameters, clk="clk", x=x, biases=biases)
@@ -355,7 +357,7 @@ class _Pipeline:
 
 
 def _tree_clocks(n: int) -> int:
-    return 0 if n == 1 else 1 + _tree_clocks(-(-n // STEPS))
+    return 0 if n == 1 else 1 + _tree_clocks(-(-n // SUMS_A_CLOCK))
 
 
 def _type(prefix: str, type: Fixed) -> dict[str, int | str]:

@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
-from firmware.board.addresses import playback_capacity
+from firmware.board.register_map import playback_capacity
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.rtl import datapath
 
 HERE = Path(__file__).parent
-PARTS = tuple(HERE / f"{name}.sv" for name in ("ram", "crc32", "bank", "playback", "slots", "tally", "stream"))
+STREAM_PARTS = tuple(HERE / f"{name}.sv" for name in ("ram", "crc32", "bank", "playback", "slots", "tally", "stream"))
 NAME = "top"
 
 
 def write(model: Model, nominal: Payload, directory: Path) -> list[Path]:
     """Write what is generated into `directory`; every file to compile, module `top` last."""
     files = datapath.write(model, directory)
-    for name, text in (("image", image(nominal)), (NAME, source(model))):
+    for name, text in (("image", image(nominal)), (NAME, verilog(model))):
         (directory / f"{name}.sv").write_text(text)
-    return [*files, *PARTS, directory / "image.sv", directory / f"{NAME}.sv"]
+    return [*files, *STREAM_PARTS, directory / "image.sv", directory / f"{NAME}.sv"]
 
 
 def image(nominal: Payload) -> str:
@@ -38,7 +38,7 @@ endmodule
 """
 
 
-def source(model: Model) -> str:
+def verilog(model: Model) -> str:
     """The module `top`: bus, lumi sections and events in, codes and accept bits out."""
     sizes = datapath.sizes(model)
     types = [feature.type for feature in model.features]

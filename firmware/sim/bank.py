@@ -7,23 +7,39 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from firmware.board.addresses import ACTIVE, PLAYBACK, PLAYBACK_CODES, PLAYBACK_EVENTS, SHADOW, playback_capacity
+from firmware.board.register_map import (
+    ACTIVE,
+    ARM,
+    ARM_COMMAND,
+    ARM_CRC,
+    ARM_GENERATION,
+    ARM_STATUS,
+    ARM_TARGET,
+    COUNTERS,
+    COUNTERS_ACCEPTS,
+    DISARM,
+    PLAY_ACTIVE,
+    PLAY_COMMAND,
+    PLAY_COUNT,
+    PLAY_REFUSED,
+    PLAY_SHADOW,
+    PLAY_STATUS,
+    PLAYBACK,
+    PLAYBACK_CODES,
+    PLAYBACK_EVENTS,
+    PLAYED,
+    PREVIEW_ACCEPTS,
+    PREVIEW_CLEAR,
+    PREVIEW_PRESCALE,
+    SHADOW,
+    ArmStatus,
+    playback_capacity,
+)
 from firmware.datapath.emulator import Emulator
+from firmware.errors import BusError
+from firmware.model.fixed import Words
 from firmware.model.model import Model
 from firmware.model.payload import Payload
-from firmware.sim.ipbus import BusError
-
-Words = npt.NDArray[np.uint32]
-
-IDLE, ARMED, REFUSED_CRC, REFUSED_LATE, REFUSED_GENERATION = range(5)
-ARM, DISARM = 1, 2
-PLAYED, PLAY_REFUSED = 0, 2
-PLAY_SHADOW, PLAY_ACTIVE = 1, 2
-
-ARM_GENERATION, ARM_TARGET, ARM_CRC, ARM_COMMAND, ARM_STATUS = range(0x10, 0x15)
-PREVIEW_PRESCALE, PREVIEW_EVENTS, PREVIEW_CLEAR = range(0x18, 0x1B)
-PREVIEW_ACCEPTS, COUNTERS, COUNTERS_ACCEPTS = 0x20, 0x40, 0x50
-PLAY_COUNT, PLAY_COMMAND, PLAY_STATUS = range(PLAYBACK + 1, PLAYBACK + 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +97,7 @@ class Bank:
         self.counts = Counts(0, 0, 0, 0, (0,) * self._n_cuts)
         self._arm = dict.fromkeys((ARM_GENERATION, ARM_TARGET, ARM_CRC), 0)
         self._armed = (0, 0)
-        self._status = IDLE
+        self._status = ArmStatus.IDLE
         self._prescale = 0
         self._clear_preview()
         self._play_count = 0
@@ -93,13 +109,13 @@ class Bank:
         """Start lumi section `ls`, with the armed registers if their time has come."""
         self.ls = ls
         generation, target = self._armed
-        if self._status != ARMED or ls < target:
+        if self._status != ArmStatus.ARMED or ls < target:
             return
         self.active_bank = 1 - self.active_bank
         self.active = self._payload(self._banks[self.active_bank])
         self.generation = generation
         self.latched_ls = ls
-        self._status = IDLE
+        self._status = ArmStatus.IDLE
         self._revision += 1
 
     def trial(self, n: int) -> Trial | None:
@@ -142,8 +158,8 @@ class Bank:
             self._shadow[offset - SHADOW : end - SHADOW] = words
             self._crcs[1 - self.active_bank] = None
             self._revision += 1
-            if self._status == ARMED:
-                self._status = IDLE
+            if self._status == ArmStatus.ARMED:
+                self._status = ArmStatus.IDLE
         elif _WRITABLE.issuperset(range(offset, end)):
             for register, word in zip(range(offset, end), words, strict=True):
                 self._write_register(register, word)
@@ -169,16 +185,16 @@ class Bank:
             self._status = self._judge()
             self._armed = self._arm[ARM_GENERATION], self._arm[ARM_TARGET]
         elif word == DISARM:
-            self._status = IDLE
+            self._status = ArmStatus.IDLE
 
-    def _judge(self) -> int:
+    def _judge(self) -> ArmStatus:
         if self._arm[ARM_CRC] != self._crc(1 - self.active_bank):
-            return REFUSED_CRC
+            return ArmStatus.REFUSED_CRC
         if self._arm[ARM_TARGET] <= self.ls:
-            return REFUSED_LATE
+            return ArmStatus.REFUSED_LATE
         if self._arm[ARM_GENERATION] <= self.generation:
-            return REFUSED_GENERATION
-        return ARMED
+            return ArmStatus.REFUSED_GENERATION
+        return ArmStatus.ARMED
 
     def _play(self, word: int) -> None:
         if word not in (PLAY_SHADOW, PLAY_ACTIVE):

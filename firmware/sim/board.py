@@ -20,11 +20,12 @@ from firmware.datapath.emulator import Emulator
 from firmware.errors import FirmwareError, PackageError
 from firmware.model.package import Package
 from firmware.sim.ipbus import Server
-from firmware.sim.registers import Registers
+from firmware.sim.registers import BoardRegisters
 from firmware.sim.rtl_bank import RtlBank
 from firmware.sim.stream import DecidingBank, EmulatedBank, Sampling, Stream
-from firmware.sim.world.conditions import Condition, Conditions, Fill, bunch_mask
+from firmware.sim.world.beam import Fill, bunch_mask
 from firmware.sim.world.detector import NOMINAL
+from firmware.sim.world.drifts import Drift, Drifts
 from firmware.sim.world.events import VIEWS, Generator
 from firmware.wire import CROSSINGS, Batch, EventHeader, Header, encode
 
@@ -84,7 +85,7 @@ class SimBoard:
     from a thread of their own. The control socket stands for the world around the board. It takes JSON
     requests ``{"do": "condition", "text": "ageing=0.3 ramp=20"}``, ``clear`` (one ``kind``, or all),
     ``fill`` (any of ``start``, ``decay``, ``floor``), ``reboot``, ``stop`` and ``status``, and answers
-    each with the status. Conditions and fills change at the next lumi section, a reboot happens at once.
+    each with the status. Drifts and fills change at the next lumi section, a reboot happens at once.
 
     Raises:
         FirmwareError: for packages that cannot run here, or conditions that cannot be.
@@ -105,11 +106,11 @@ class SimBoard:
             Stream(package, _bank(package, settings), settings.sampling, seed)
             for package, seed in zip(packages, samples, strict=True)
         ]
-        self._registers = Registers([s.bank for s in self._streams], settings.run, settings.orbits_per_ls)
+        self._registers = BoardRegisters([s.bank for s in self._streams], settings.run, settings.orbits_per_ls)
         self._mask = bunch_mask()
         self._colliding = np.flatnonzero(np.tile(self._mask, settings.orbits_per_message))
         self._fill = settings.fill
-        self._conditions = Conditions(tuple(Condition.parse(text, since=1) for text in settings.conditions))
+        self._drifts = Drifts(tuple(Drift.parse(text, since=1) for text in settings.conditions))
         self._response = NOMINAL
         self._pileup = self._measured_pileup = 0.0
         self._rebooted = False
@@ -171,7 +172,7 @@ class SimBoard:
             "epoch": self._registers.epoch,
             "ls": self._registers.ls,
             "pileup": self._pileup,
-            "conditions": [str(condition) for condition in self._conditions.drifts],
+            "conditions": [str(condition) for condition in self._drifts.drifts],
             "streams": {
                 stream.name: {
                     "generation": stream.bank.generation,
@@ -187,8 +188,8 @@ class SimBoard:
 
     def _begin_ls(self, ls: int) -> None:
         self._registers.begin_ls(ls)
-        self._response = self._conditions.at(ls)
-        self._pileup = self._conditions.pileup(ls, self._fill.pileup(ls))
+        self._response = self._drifts.at(ls)
+        self._pileup = self._drifts.pileup(ls, self._fill.pileup(ls))
         error = self._settings.pileup_error * self._random.standard_normal()
         self._measured_pileup = max(0.0, self._pileup * (1 + error))
         self._rebooted = False
@@ -280,11 +281,11 @@ class SimBoard:
         coming = self._registers.ls + 1
         match request:
             case {"do": "condition", "text": str(text)}:
-                self._conditions = self._conditions.adding(Condition.parse(text, since=coming))
+                self._drifts = self._drifts.adding(Drift.parse(text, since=coming))
             case {"do": "clear", "kind": str(kind)}:
-                self._conditions = self._conditions.without(kind)
+                self._drifts = self._drifts.without(kind)
             case {"do": "clear"}:
-                self._conditions = Conditions()
+                self._drifts = Drifts()
             case {"do": "fill"}:
                 values = {name: value for name, value in request.items() if name != "do"}
                 self._fill = replace(self._fill, since=coming, **values)

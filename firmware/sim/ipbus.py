@@ -14,7 +14,8 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Protocol, Self
 
-from firmware.errors import FirmwareError
+from firmware.errors import BusError
+from firmware.model.fixed import WORD_MASK
 
 STATUS, RESEND = 1, 2
 BAD_HEADER, READ_ERROR, WRITE_ERROR = 1, 4, 5
@@ -22,22 +23,17 @@ MTU = 1500
 BUFFERS = 16
 STATUS_WORDS = 16
 HISTORY = 4
-WORD = 0xFFFFFFFF
 DATAGRAM = 1 << 16
 LENGTH = struct.Struct("!I")
 
 
-class Transaction(IntEnum):
+class TransactionType(IntEnum):
     READ = 0
     WRITE = 1
     READ_FIFO = 2
     WRITE_FIFO = 3
     RMW_BITS = 4
     RMW_SUM = 5
-
-
-class BusError(FirmwareError):
-    """No register there, or not one that may be read or written so."""
 
 
 class RegisterSpace(Protocol):
@@ -102,13 +98,13 @@ class Target:
             header = words[at]
             n, kind = header >> 8 & 0xFF, header >> 4 & 0xF
             end = at + 2 + _data_words(kind, n)
-            if header >> 28 != 2 or header & 0xF != 0xF or kind > max(Transaction) or end > len(words):
+            if header >> 28 != 2 or header & 0xF != 0xF or kind > max(TransactionType) or end > len(words):
                 yield header & ~0xFF0F | BAD_HEADER
                 return
             try:
                 data = self._transact(kind, n, words[at + 1], words[at + 2 : end])
             except BusError:
-                writes = kind in (Transaction.WRITE, Transaction.WRITE_FIFO)
+                writes = kind in (TransactionType.WRITE, TransactionType.WRITE_FIFO)
                 yield header & ~0xFF0F | (WRITE_ERROR if writes else READ_ERROR)
                 return
             yield header & ~0xF
@@ -118,30 +114,30 @@ class Target:
     def _transact(self, kind: int, n: int, address: int, data: tuple[int, ...]) -> Sequence[int]:
         space = self._space
         match kind:
-            case Transaction.READ:
+            case TransactionType.READ:
                 return space.read(address, n)
-            case Transaction.READ_FIFO:
+            case TransactionType.READ_FIFO:
                 return [word for _ in range(n) for word in space.read(address, 1)]
-            case Transaction.WRITE:
+            case TransactionType.WRITE:
                 space.write(address, data)
-            case Transaction.WRITE_FIFO:
+            case TransactionType.WRITE_FIFO:
                 for word in data:
                     space.write(address, [word])
             case _:
                 (old,) = space.read(address, 1)
-                new = old & data[0] | data[1] if kind == Transaction.RMW_BITS else old + data[0]
-                space.write(address, [new & WORD])
+                new = old & data[0] | data[1] if kind == TransactionType.RMW_BITS else old + data[0]
+                space.write(address, [new & WORD_MASK])
                 return [old]
         return []
 
 
 def _data_words(kind: int, n: int) -> int:
     match kind:
-        case Transaction.WRITE | Transaction.WRITE_FIFO:
+        case TransactionType.WRITE | TransactionType.WRITE_FIFO:
             return n
-        case Transaction.RMW_BITS:
+        case TransactionType.RMW_BITS:
             return 2
-        case Transaction.RMW_SUM:
+        case TransactionType.RMW_SUM:
             return 1
     return 0
 

@@ -5,8 +5,9 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from firmware.board.addresses import MAGIC, STREAM_SPAN, VERSION
-from firmware.sim.ipbus import BusError, RegisterSpace
+from firmware.board.register_map import MAGIC, MAP_VERSION, STREAM_SPAN
+from firmware.errors import BusError
+from firmware.sim.ipbus import RegisterSpace
 
 
 class RegisterBank(RegisterSpace, Protocol):
@@ -17,7 +18,7 @@ class RegisterBank(RegisterSpace, Protocol):
     def begin_ls(self, ls: int) -> None: ...
 
 
-class Registers:
+class BoardRegisters:
     """Shared by the bus and the trigger: whoever touches the banks holds `lock`."""
 
     def __init__(self, banks: Sequence[RegisterBank], run: int, ls_orbits: int) -> None:
@@ -48,7 +49,7 @@ class Registers:
                 return self._bank(address).read(address % STREAM_SPAN, n)
             info = (
                 MAGIC,
-                VERSION,
+                MAP_VERSION,
                 self.epoch,
                 self.run,
                 self.ls,

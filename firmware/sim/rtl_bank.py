@@ -11,18 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from firmware.board.addresses import ACTIVE
+from firmware.board.register_map import ACTIVE, GENERATION
+from firmware.errors import BusError
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.rtl import datapath, top
 from firmware.sim.bank import Counts
-from firmware.sim.ipbus import BusError
 from firmware.tools import verilator
 from firmware.tools.compiler import processor
 from firmware.tools.verilator import Verilator
 
 CLOCK = top.HERE / "clock.cpp"
-GENERATION = 0x0A
 
 
 class RtlBank:

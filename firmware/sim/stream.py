@@ -1,6 +1,5 @@
 """One trigger algorithm on the simulated board: it decides, counts, and picks events to publish."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Protocol
@@ -8,15 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from firmware.datapath.emulator import Words
+from firmware.datapath.emulator import Execute
+from firmware.model.fixed import Words
 from firmware.model.model import Model
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.bank import Bank, Counts
 from firmware.sim.registers import RegisterBank
 
-Execute = Callable[[npt.NDArray[Any], Payload], Words]
-Codes = npt.NDArray[np.uint32]
 Accepts = npt.NDArray[np.bool_]
 
 
@@ -29,7 +27,7 @@ class DecidingBank(RegisterBank, Protocol):
     @property
     def active(self) -> Payload: ...
 
-    def decide(self, events: npt.NDArray[Any], lock: RLock) -> tuple[Codes, Accepts]:
+    def decide(self, events: npt.NDArray[Any], lock: RLock) -> tuple[Words, Accepts]:
         """Codes (n,) and accept bits (n, n_cuts) of n events, of which the last counts nowhere.
 
         The preview, where it is on, sees those that count. `lock` guards the registers.
@@ -46,7 +44,7 @@ class EmulatedBank(Bank):
         super().__init__(model, nominal)
         self._execute = execute
 
-    def decide(self, events: npt.NDArray[Any], lock: RLock) -> tuple[Codes, Accepts]:
+    def decide(self, events: npt.NDArray[Any], lock: RLock) -> tuple[Words, Accepts]:
         words = self._execute(events, self.active)
         with lock:
             trial = self.trial(len(events) - 1)
@@ -111,7 +109,7 @@ class Stream:
             )
         )
 
-    def decide(self, events: npt.NDArray[np.int16], lock: RLock) -> tuple[npt.NDArray[np.uint32], int]:
+    def decide(self, events: npt.NDArray[np.int16], lock: RLock) -> tuple[Words, int]:
         """Run n colliding crossings, and the preview where it is on.
 
         Returns their codes (n,) and the code of an empty crossing. `lock` guards the bank.
@@ -122,7 +120,7 @@ class Stream:
         self.accepts += accepts[:-1].sum(axis=0)
         return codes[:-1], int(codes[-1])
 
-    def sample(self, codes: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    def sample(self, codes: Words) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """The indices of the events to publish, and their inclusion probabilities."""
         tail = codes >= self._tail_code
         index = np.flatnonzero(tail | (self._random.random(len(codes)) < self._zero_bias))

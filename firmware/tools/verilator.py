@@ -15,8 +15,8 @@ from firmware.tools.compiler import compile_cpp, needed_compiler
 
 VERILATOR_VARIABLE = "DRIFTD_VERILATOR"
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
-OPTIONS = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--prefix", "Top", "--Mdir", ".")
-FLAGS = ("-std=c++17", "-march=native", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-w")
+_OPTIONS = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--prefix", "Top", "--Mdir", ".")
+_FLAGS = ("-std=c++17", "-march=native", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-w")
 ONCE, OFTEN = "-O0", "-O1"
 """How far to optimise what runs at the start, which is half of the code, and what runs at every clock."""
 
@@ -93,11 +93,11 @@ class Verilator:
         library.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=library.parent) as name:
             project = Path(name)
-            verilated = self._run([*OPTIONS, "--top-module", top, *map(str, sources)], project)
+            verilated = self._run([*_OPTIONS, "--top-module", top, *map(str, sources)], project)
             if verilated.returncode:
                 raise CompilationError(f"{self.program} failed on {top}: {verilated.stderr[-2000:]}")
             includes = [f"-I{folder}" for folder in (project, self.headers, self.headers / "vltstd")]
-            command, code = [cxx, *FLAGS, *includes], f"the C++ of {top}"
+            command, code = [cxx, *_FLAGS, *includes], f"the C++ of {top}"
             start = sorted(project.glob("Top*Slow.cpp"))
             rest = sorted({*project.glob("Top*.cpp")}.difference(start))
             start += [self.headers / file for file in RUNTIME]

@@ -15,10 +15,10 @@ from firmware.errors import SynthesisError, YosysMissing
 YOSYS_VARIABLE = "DRIFTD_YOSYS"
 FAMILIES = ("xcup", "xcu", "xc7")
 """UltraScale+, UltraScale, 7 series."""
-OPTIONS = "-flatten -noiopad -noclkbuf"
+_OPTIONS = "-flatten -noiopad -noclkbuf"
 NOTHING_CUT = "did not match any"
 """What Yosys only warns of: a command has found nothing to work on."""
-FROZEN = ("tree", "chain", "condition")
+FROZEN_PARTS = ("tree", "chain", "condition")
 """The parts that multiply by frozen weights."""
 
 
@@ -96,14 +96,14 @@ def flow(family: str, *, dsp: bool) -> list[str]:
     With `dsp` the multiplications by what may change become DSPs; those by frozen weights, of a few bits, never do:
     Yosys would make a DSP of every one, where Vivado makes LUTs.
     """
-    synthesis = f"synth_xilinx -family {family} {OPTIONS}"
+    synthesis = f"synth_xilinx -family {family} {_OPTIONS}"
     commands = ["flatten", "opt_clean -purge"]
     if not dsp:
         return [*commands, f"{synthesis} -nodsp -run begin:check"]
-    frozen = " ".join(f"a:src=*/{part}.sv:*" for part in FROZEN)
+    frozen = " ".join(f"a:src=*/{part}.sv:*" for part in FROZEN_PARTS)
     return [
         *commands,
         f"{synthesis} -run begin:map_dsp",
-        f"chtype -set $__soft_mul t:$mul {frozen} {'%u ' * (len(FROZEN) - 1)}%i",
+        f"chtype -set $__soft_mul t:$mul {frozen} {'%u ' * (len(FROZEN_PARTS) - 1)}%i",
         f"{synthesis} -run map_dsp:check",
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from firmware.datapath.compiled import CompiledDatapath
-from firmware.datapath.emulator import Emulator, Words
+from firmware.datapath.emulator import Answers, Emulator
 from firmware.datapath.verilated import VerilatedDatapath
 from firmware.errors import CompilerMissing, RtlMissing, VerilatorMissing
 from firmware.model.package import Package
@@ -42,9 +42,9 @@ def random_payload(package: Package, random: np.random.Generator) -> Payload:
     return nominal.replace_values(**scales, **offsets).replace(lut=lut, cuts=cuts)
 
 
-def executions(package: Package, cache: Path) -> tuple[dict[str, Callable[..., Words]], dict[str, str]]:
+def executions(package: Package, cache: Path) -> tuple[dict[str, Callable[..., Answers]], dict[str, str]]:
     """The executions of the datapath that this machine has, NumPy's first, and why it lacks the others."""
-    runs: dict[str, Callable[..., Words]] = {"numpy": Emulator(package.model).run}
+    runs: dict[str, Callable[..., Answers]] = {"numpy": Emulator(package.model).run}
     lacking = {}
     for name, datapath in (("compiled", CompiledDatapath), ("verilated", VerilatedDatapath)):
         try:

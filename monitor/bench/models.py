@@ -13,6 +13,7 @@ import numpy as np
 
 from firmware.board.addresses import address_table
 from firmware.datapath.emulator import Emulator
+from firmware.model import axol1tl
 from firmware.model.model import Model
 from firmware.model.package import Package
 from firmware.model.payload import Payload
@@ -63,7 +64,7 @@ def axol1tl_v4() -> Model:
     with np.load(WEIGHTS) as arrays:
         weights, biases = ([arrays[name] for name in sorted(arrays.files) if name[0] == kind] for kind in "wb")
         shift, offset = arrays["input_shift"], arrays["input_offset"]
-    return Model.axol1tl("axol1tl_v4", weights, biases, shift, offset, n_cuts=len(RATES))
+    return axol1tl.model("axol1tl_v4", weights, biases, shift, offset, n_cuts=len(RATES))
 
 
 def bench_package(model: Model, folder: Path, events: int = REFERENCE_EVENTS, progress: Progress = print) -> Package:

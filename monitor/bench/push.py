@@ -14,19 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from firmware.board.addresses import SHADOW, STREAM_SPAN, address_table
+from firmware.board.addresses import address_table
 from firmware.board.board import Board, RemoteBoard
+from firmware.board.register_map import SHADOW, STREAM_SPAN
 from firmware.board.uhal import UhalBoard
 from firmware.datapath.validation import Validation
+from firmware.model import axol1tl
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.process import Remote
+from firmware.push.journal import StepNote
 from firmware.push.transaction import MARGIN_LS, Transaction
 from firmware.sim.bank import Bank
 from firmware.sim.ipbus import Server
-from firmware.sim.registers import Registers
+from firmware.sim.registers import BoardRegisters
 from monitor.store.ledger import Ledger
-from monitor.store.records import Note
 
 STREAM = "bench"
 LUT_BITS = 12
@@ -48,7 +50,7 @@ class BoardProcess:
     """A simulated board without crossings."""
 
     def __init__(self, model: Model, nominal: Payload) -> None:
-        self._registers = Registers([Bank(model, nominal)], run=1, ls_orbits=1)
+        self._registers = BoardRegisters([Bank(model, nominal)], run=1, ls_orbits=1)
         self._registers.begin_ls(1)
         self._server = Server(self._registers)
 
@@ -65,7 +67,7 @@ class TimedLedger(Ledger):
 
     seconds = 0.0
 
-    def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[Note]) -> None:
+    def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[StepNote]) -> None:
         began = time.perf_counter()
         super().record_steps(stream, generation, payload_id, steps)
         self.seconds += time.perf_counter() - began
@@ -172,7 +174,7 @@ def _model(random: np.random.Generator) -> Model:
     shapes = list(pairwise((57, 28, 15, 8)))
     weights = [random.normal(0, 0.3, shape) for shape in shapes]
     biases = [random.normal(0, 0.3, n_out) for _, n_out in shapes]
-    return Model.axol1tl(STREAM, weights, biases, np.full(57, 4), np.zeros(57), lut_bits=LUT_BITS, n_cuts=len(CUTS))
+    return axol1tl.model(STREAM, weights, biases, np.full(57, 4), np.zeros(57), lut_bits=LUT_BITS, n_cuts=len(CUTS))
 
 
 def table(found: dict[str, Any]) -> list[str]:

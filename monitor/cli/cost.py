@@ -45,7 +45,7 @@ def cost(path: Path, family: str, no_dsp: bool, cache: Path, jobs: int, limit: f
     from firmware.model.package import Package
 
     package = Package.load(path)
-    settings = counting.Settings(family, not no_dsp, cache, jobs, limit)
+    settings = counting.Synthesis(family, not no_dsp, cache, jobs, limit)
     found = counting.cost(package.model, package.nominal.raw("cuts"), settings, partial(click.echo, err=True))
     shares = {name: found.total.shares(device) for name, device in counting.DEVICES.items()}
     if as_json:

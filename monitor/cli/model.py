@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from firmware.errors import FirmwareError, SpecificationError
+from monitor.archive.errors import ArchiveError
 from monitor.cli.reference import DataFault, File, numbers
 from monitor.stats.errors import StatsError
 
 if TYPE_CHECKING:
-    from firmware.datapath.emulator import Words
+    from firmware.datapath.emulator import Answers
     from firmware.model.package import Package
     from monitor.stats.count.reference import Reference
 
@@ -46,7 +47,7 @@ class ModelCommand(click.Command):
             raise SpecificationFault(str(error)) from None
         except FirmwareError as error:
             raise PackageFault(str(error)) from None
-        except StatsError as error:
+        except (ArchiveError, StatsError) as error:
             raise DataFault(str(error)) from None
 
 
@@ -248,7 +249,7 @@ def _executed(package: Package, cache: Path) -> tuple[dict[str, Compared], dict[
     return found, lacking
 
 
-def _compared(words: Words, expected: Words) -> Compared:
+def _compared(words: Answers, expected: Answers) -> Compared:
     import numpy as np
 
     size, wrong = 0, []
@@ -262,19 +263,20 @@ def _compared(words: Words, expected: Words) -> Compared:
 
 
 def _captured(package: Package, path: Path, first: int, first_link: int) -> Compared:
-    from firmware.datapath import patterns
     from firmware.datapath.emulator import Emulator
+    from firmware.datapath.packing import Packing, answer_raws, mismatches
+    from firmware.datapath.patterns import read
     from firmware.errors import PatternError
 
-    format, pattern = patterns.read(path)
-    packing = patterns.Packing.of_answers(package.model, format, first_link)
+    format, pattern = read(path)
+    packing = Packing.of_answers(package.model, format, first_link)
     answers = packing.raws(pattern)
     events = package.golden_events[first : first + len(answers)]
     if not len(answers) or len(answers) > len(events):
         raise PatternError(f"{path}: {len(answers)} answers, but golden events from {first} on are {len(events)}")
-    expected = patterns.answers(Emulator(package.model).run(events, package.nominal))
+    expected = answer_raws(Emulator(package.model).run(events, package.nominal))
     names = [place.name for place in packing.places]
-    return expected.size, list(patterns.mismatches(answers, expected, names))
+    return expected.size, list(mismatches(answers, expected, names))
 
 
 @model.command(cls=ModelCommand)
@@ -330,19 +332,20 @@ def patterns(path: Path, name: str, out: Path, expected: Path, first: int, event
 
     There is one event in each crossing, from frame 0 on.
     """
-    from firmware.datapath import patterns as files
     from firmware.datapath.emulator import Emulator
+    from firmware.datapath.packing import Packing, answer_raws
+    from firmware.datapath.patterns import FORMATS, text
 
     package, _ = _load(path)
-    model, format = package.model, files.FORMATS[name]
+    model, format = package.model, FORMATS[name]
     drawn = package.golden_events[first : first + (events or format.crossings)]
     if not len(drawn):
         raise click.UsageError(f"--first {first}: there are {len(package.golden_events)} golden events")
-    answers = files.answers(Emulator(model).run(drawn, package.nominal))
-    packings = files.Packing.of_events, files.Packing.of_answers
+    answers = answer_raws(Emulator(model).run(drawn, package.nominal))
+    packings = Packing.of_events, Packing.of_answers
     for target, of, raws in zip((out, expected), packings, (drawn, answers), strict=True):
         packing = of(model, format, first_link)
-        target.write_text(files.text(packing.pattern(raws, model.name), format))
+        target.write_text(text(packing.pattern(raws, model.name), format))
         click.echo(f"{target}: {len(raws)} events")
         for place in packing.places:
             link, frame = packing.position(place)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from monitor.daemon.http import models, views
 from monitor.daemon.http.overview import Overview
 from monitor.daemon.http.sse import Broadcast, Name
-from monitor.store.records import Event
+from monitor.store.rows import EventRow
 
 if TYPE_CHECKING:
     from monitor.daemon.grafana.annotations import Annotator
@@ -35,7 +35,7 @@ class Announcer:
         if self.annotator:
             self.annotator.note(stream, kind, text)
 
-    def noted(self, event: Event) -> None:
+    def noted(self, event: EventRow) -> None:
         """Tell of what was written to the ledger."""
         self._publish("ledger", event.stream or "", views.event(event))
 

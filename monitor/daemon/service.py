@@ -36,7 +36,7 @@ from monitor.daemon.systemd import Notifier
 from monitor.loop.events import Ticked
 from monitor.stats.errors import StatsError
 from monitor.store.ledger import Ledger
-from monitor.store.records import Event
+from monitor.store.rows import EventRow
 from recalib.worker import FitWorker, RemoteFitWorker
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class Service:
         signal.signal(number, lambda *_: os._exit(128 + number))
         self.stop()
 
-    def _noted(self, event: Event) -> None:
+    def _noted(self, event: EventRow) -> None:
         """Called in whichever thread wrote to the ledger; nothing is noted before all parts are made."""
         self.announcer.noted(event)
 

@@ -1,39 +1,23 @@
 """The conditions ledger: what was written to which board, why, and since when it decides."""
 
-import fcntl
 import json
-import os
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from firmware.model.payload import Payload
-from monitor.store.records import (
-    APPLICATION_ID,
-    SCHEMA,
-    SCHEMA_VERSION,
-    Decision,
-    Event,
-    Iov,
-    LedgerError,
-    Note,
-    Step,
-    StoredPayload,
-    StoredProposal,
-)
-
-__all__ = ["ONLINE", "Ledger", "LedgerError"]
-
-BUSY_TIMEOUT_S = 10.0
-ONLINE = "online"
+from firmware.push.journal import ONLINE, StepNote
+from monitor.store.database import Database
+from monitor.store.errors import LedgerError
+from monitor.store.rows import DecisionRow, EventRow, Iov, StepRow, StoredPayload, StoredProposal
 
 
 class Ledger:
-    """An SQLite file that several threads and processes may share. Times are UTC in Unix nanoseconds.
+    """What is known of the streams' payloads: an SQLite file, and the journal that transactions are written to.
+
+    Several threads and processes may share it. Times are UTC in Unix nanoseconds.
 
     Everything but events can only be added to: a rollback or a correction is a new interval.
     What a method has returned from is on disk. `watch` is told, in the caller's thread, of every event, step
@@ -47,44 +31,13 @@ class Ledger:
         self,
         path: Path,
         clock: Callable[[], int] = time.time_ns,
-        watch: Callable[[Event], None] = lambda event: None,
+        watch: Callable[[EventRow], None] = lambda event: None,
     ) -> None:
         self.path = path
         self._clock = clock
         self._watch = watch
-        self._lock = threading.Lock()
-        try:
-            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise LedgerError(f"{path}: {error}") from error
-        try:
-            with _alone_in(path.parent):
-                self._open()
-        except sqlite3.Error as error:
-            self._db.close()
-            raise LedgerError(f"{path}: {error}; restore it from a copy or name another file") from error
-        except LedgerError:
-            self._db.close()
-            raise
-
-    def _open(self) -> None:
-        self._db.row_factory = sqlite3.Row
-        if self._pragma("schema_version") == 0:
-            self._pragma("journal_mode = WAL")
-            self._db.executescript(SCHEMA)
-        elif self._pragma("application_id") != APPLICATION_ID:
-            raise LedgerError(f"{self.path} is a database, but no ledger: name another file")
-        elif (version := self._pragma("user_version")) != SCHEMA_VERSION:
-            raise LedgerError(
-                f"{self.path} has schema {version}, expected {SCHEMA_VERSION}: use the program that wrote it"
-            )
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        if (found := self._pragma("quick_check(1)")) != "ok":
-            raise LedgerError(f"{self.path} is damaged ({found}): restore it from a copy")
-
-    def _pragma(self, pragma: str) -> object:
-        return self._db.execute(f"PRAGMA {pragma}").fetchone()[0]
+        self._database = Database(path)
+        self._run = self._database.run
 
     def __enter__(self) -> Self:
         return self
@@ -93,8 +46,8 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        """End; every later call is refused."""
+        self._database.close()
 
     def add_payload(self, stream: str, payload: Payload, origin: str) -> StoredPayload:
         """Keep the words of a payload; one that is there already stays as it is."""
@@ -174,8 +127,8 @@ class Ledger:
         """
         return self.payload(self.iov(stream, run, ls, tag).payload_id, stream)
 
-    def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[Note]) -> None:
-        """Note steps of a transaction, all of them or none: `begun`, `done` or `failed`."""
+    def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[StepNote]) -> None:
+        """StepNote steps of a transaction, all of them or none: `begun`, `done` or `failed`."""
         now = self._clock()
         rows = [(stream, generation, payload_id, step, status, _json(detail), now) for step, status, detail in steps]
         marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(rows))
@@ -186,13 +139,14 @@ class Ledger:
         for (id,), (step, status, detail) in zip(written, steps, strict=True):
             level = "error" if status == "failed" else "info"
             data = {"generation": generation, "payload_id": payload_id, "detail": dict(detail)}
-            self._watch(Event(id, now, stream, "step", level, f"{step} {status}", data))
+            self._watch(EventRow(id, now, stream, "step", level, f"{step} {status}", data))
 
-    def steps(self, stream: str, generation: int) -> list[Step]:
+    def steps(self, stream: str, generation: int) -> list[StepRow]:
+        """All notes of one transaction, oldest first."""
         rows = self._run("SELECT * FROM steps WHERE stream = ? AND generation = ? ORDER BY id", (stream, generation))
-        return [Step(**_parsed(row, "detail")) for row in rows]
+        return [StepRow(**_parsed(row, "detail")) for row in rows]
 
-    def open_transaction(self, stream: str) -> list[Step]:
+    def open_transaction(self, stream: str) -> list[StepRow]:
         """The steps of the newest transaction if it has not come to its `end`, else none."""
         rows = self._run("SELECT generation FROM steps WHERE stream = ? ORDER BY id DESC LIMIT 1", (stream,))
         steps = self.steps(stream, rows[0]["generation"]) if rows else []
@@ -208,6 +162,11 @@ class Ledger:
         return max([active, *(int(row["generation"]) for row in rows)]) + 1
 
     def add_proposal(self, id: str, stream: str, data: Mapping[str, Any]) -> None:
+        """Keep a proposal; an id is given once.
+
+        Raises:
+            LedgerError: if there is one of this id already.
+        """
         self._run("INSERT INTO proposals VALUES (?, ?, ?, ?)", (id, stream, _json(data), self._clock()))
 
     def proposal(self, id: str) -> StoredProposal:
@@ -227,6 +186,7 @@ class Ledger:
         return [self._proposal(row) for row in rows]
 
     def decide(self, proposal_id: str, decision: str, by: str, reason: str = "") -> None:
+        """Note what `by` decided on a proposal, and why."""
         now = self._clock()
         rows = self._run(
             "INSERT INTO decisions (proposal_id, decision, by, reason, time) VALUES (?, ?, ?, ?, ?) RETURNING id",
@@ -234,51 +194,34 @@ class Ledger:
         )
         data = {"proposal": proposal_id, "by": by, "reason": reason}
         stream = self.proposal(proposal_id).stream
-        self._watch(Event(rows[0]["id"], now, stream, "decision", "info", decision, data))
+        self._watch(EventRow(rows[0]["id"], now, stream, "decision", "info", decision, data))
 
     def add_event(
         self, stream: str | None, kind: str, level: str, text: str, data: Mapping[str, Any] | None = None
     ) -> None:
+        """Note what happened to a stream, or to all of them (None)."""
         now = self._clock()
         rows = self._run(
             "INSERT INTO events (time, stream, kind, level, text, data) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
             (now, stream, kind, level, text, _json(data)),
         )
-        self._watch(Event(rows[0]["id"], now, stream, kind, level, text, dict(data or {})))
+        self._watch(EventRow(rows[0]["id"], now, stream, kind, level, text, dict(data or {})))
 
-    def events(self, since: int = 0, limit: int = 100, stream: str | None = None) -> list[Event]:
+    def events(self, since: int = 0, limit: int = 100, stream: str | None = None) -> list[EventRow]:
         """The newest `limit` events later than `since`, newest first."""
         rows = self._run(
             "SELECT * FROM events WHERE time > ?1 AND (?3 IS NULL OR stream = ?3) ORDER BY time DESC, id DESC LIMIT ?2",
             (since, limit, stream),
         )
-        return [Event(**_parsed(row, "data")) for row in rows]
+        return [EventRow(**_parsed(row, "data")) for row in rows]
 
     def _proposal(self, row: sqlite3.Row) -> StoredProposal:
         decisions = self._run(
             "SELECT decision, by, reason, time FROM decisions WHERE proposal_id = ? ORDER BY id", (row["id"],)
         )
-        return StoredProposal(**_parsed(row, "data"), decisions=tuple(Decision(**decision) for decision in decisions))
-
-    def _run(self, sql: str, values: tuple[object, ...]) -> list[sqlite3.Row]:
-        with self._lock:
-            try:
-                return self._db.execute(sql, values).fetchall()
-            except sqlite3.IntegrityError as error:
-                raise LedgerError(f"{self.path} refuses: {error}") from error
-            except sqlite3.Error as error:
-                raise LedgerError(f"{self.path}: {error}") from error
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Openers take turns: SQLite does not wait while another one turns the new file to WAL."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        return StoredProposal(
+            **_parsed(row, "data"), decisions=tuple(DecisionRow(**decision) for decision in decisions)
+        )
 
 
 def _json(value: Mapping[str, Any] | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.stats.compare.divergence import Divergence
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.count.window import Window
 
 Counts = npt.NDArray[np.int64]

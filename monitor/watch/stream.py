@@ -17,10 +17,11 @@ import structlog
 from firmware.wire import Batch, Header
 from monitor.stats.compare.dispersion import Dispersion
 from monitor.stats.compare.divergence import compare
-from monitor.stats.count.binning import to_codes
+from monitor.stats.count.codes import to_codes
 from monitor.stats.count.counter import Counter, Scale
 from monitor.stats.count.counting import Crossings
-from monitor.stats.count.reference import Expected, Reference
+from monitor.stats.count.expected import Expected
+from monitor.stats.count.reference import Reference
 from monitor.stats.count.window import PILEUP_STEP, Window
 from monitor.stats.detect.detectors import Detector
 from monitor.stats.errors import StatsError

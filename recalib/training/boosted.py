@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from firmware.datapath.emulator import Emulator
 from firmware.errors import ForestError
+from firmware.model import fpu
 from firmware.model.forest import FEATURE, IS_LEAF, LEFT, RIGHT, SCORE, THRESHOLD, Forest
 from firmware.model.fpu import SHAPE
 from firmware.model.model import Model
@@ -55,7 +56,7 @@ def train(
         random_state=seed,
     )
     booster.fit(events.astype(np.float32), wanted - mean, weights)
-    model = Model.fpu(name, _forest([tree.tree_ for tree in booster.estimators_[:, 0]], mean), n_cuts=n_cuts)
+    model = fpu.model(name, _forest([tree.tree_ for tree in booster.estimators_[:, 0]], mean), n_cuts=n_cuts)
     found = Emulator(model).run(events, Payload.nominal(model, np.zeros(n_cuts, np.int64))).latent[:, 0]
     miss = np.abs(model.latent.result_type.value(found) - wanted).mean()
     progress(f"forest: {SHAPE.n_trees} trees of depth {SHAPE.depth}, off by {miss:.2f} on average")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from firmware.model import axol1tl
 from firmware.model.axol1tl import FEATURES
 from firmware.model.fixed import Fixed
 from firmware.model.model import Model
@@ -82,7 +83,7 @@ def train(
                 weight.data = limited(weight.data, most, layer.weight_type)
 
     def frozen() -> Model:
-        return Model.axol1tl(
+        return axol1tl.model(
             name, *network.arrays(), shift, offset, n_cuts=n_cuts, reconfigurable=reconfigurable, conditions=conditions
         )
 

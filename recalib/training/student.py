@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from firmware.model.cicada import FEATURES, HIDDEN, N_ETA, N_PHI, SCORE_VALUE
+from firmware.model import cicada
+from firmware.model.cicada import FEATURES, N_ETA, N_HIDDEN, N_PHI, SCORE_VALUE
 from firmware.model.model import Model
 from recalib.errors import TrainingError
 from recalib.training.quantised import Events, Network, Progress, normalised
@@ -37,10 +38,10 @@ def train(
     teacher = taught(torch.from_numpy(events[:TEACHER_EVENTS]), progress)
     images = torch.from_numpy(np.concatenate([events, piled_up(events, seed)]))
     wanted = scores(teacher, images)
-    network = Network((len(FEATURES), HIDDEN, 1))
+    network = Network((len(FEATURES), N_HIDDEN, 1))
     network.weights[0].data *= 0.3
     network.weights[1].data.abs_()
-    template = Model.cicada(name, *network.arrays(), n_cuts=n_cuts)
+    template = cicada.model(name, *network.arrays(), n_cuts=n_cuts)
     optimiser = torch.optim.Adam(network.parameters)
     per_epoch = len(images) // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=epochs * per_epoch)
@@ -56,7 +57,7 @@ def train(
             total += float(loss.detach())
         _check(total)
         progress(f"student: epoch {epoch + 1} of {epochs}, off by {total / per_epoch:.2f} on average")
-    return Model.cicada(name, *network.arrays(), n_cuts=n_cuts)
+    return cicada.model(name, *network.arrays(), n_cuts=n_cuts)
 
 
 class Autoencoder(nn.Module):

@@ -19,6 +19,7 @@ from firmware.model.model import Model
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.world.events import SIGNALS, VIEWS, Generator, View
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 from recalib.errors import TrainingError
 from recalib.training import boosted, encoder, student
@@ -162,7 +163,7 @@ def reference_of(
     Its target rates are those of the cuts, which are given or, of all codes, come nearest to `target_rates`.
     """
     emulator, unused = Emulator(model), Payload.nominal(model, np.zeros(model.n_cuts, np.int64))
-    reference = Reference.build(
+    reference = reference_of_sample(
         ((emulator.codes(events, unused), events, pileup) for events, pileup in chunks),
         cuts,
         target_rates=target_rates,

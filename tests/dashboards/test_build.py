@@ -10,9 +10,10 @@ import yaml
 
 from dashboards import alerts as alerting
 from dashboards import build, panels
-from monitor.daemon.grafana import client as grafana
-from monitor.loop.states import Phase
+from monitor.daemon.grafana.client import FOLDER, RULES_DATASOURCE
+from monitor.loop.states import Mode, Phase
 from monitor.terms import Level
+from tests.support import metrics
 from tests.support.grafana_stub import SCHEMAS, faults_of
 
 GRAFANA = build.HERE / "grafana"
@@ -25,7 +26,7 @@ each_panel = pytest.mark.parametrize(
 
 
 def test_the_files_are_what_the_code_makes() -> None:
-    """After a change of build.py or of the alerts: python -m dashboards.build."""
+    """After a change of the code here or of the alerts: python -m dashboards.build."""
     for path, text in build.files().items():
         assert (build.HERE / path).read_text() == text, path
     assert {f"{name}.json" for name in build.DASHBOARDS} == {path.name for path in GRAFANA.iterdir()}
@@ -49,8 +50,8 @@ def test_a_panel_keeps_to_its_kinds_schema(name: str, panel: dict[str, Any]) -> 
 @needs_schemas
 def test_rules_contacts_and_policy_keep_to_the_schema() -> None:
     assert faults_of(json.loads((build.HERE / "rules.json").read_text()), "alerting", "RuleGroup") == []
-    for name in ("shifter", "expert", "log"):
-        assert faults_of(alerting.plain(alerting.contact(name)), "alerting", "ContactPoint") == []
+    for contact in alerting.contacts():
+        assert faults_of(alerting.plain(contact), "alerting", "ContactPoint") == []
     assert faults_of(alerting.plain(alerting.policy()), "alerting", "NotificationPolicy") == []
 
 
@@ -118,14 +119,37 @@ def test_the_provisioned_files_are_yaml_and_name_each_other_rightly() -> None:
     files = {
         path.parent.name: yaml.safe_load(path.read_text()) for path in Path(build.HERE).glob("provisioning/*/*.yml")
     }
-    assert files["datasources"]["datasources"][0]["uid"] == alerting.RULES_DATASOURCE
-    assert files["dashboards"]["providers"][0]["folderUid"] == alerting.FOLDER
+    assert files["datasources"]["datasources"][0]["uid"] == RULES_DATASOURCE
+    assert files["dashboards"]["providers"][0]["folderUid"] == FOLDER
     known = {point["name"] for point in files["alerting"]["contactPoints"]}
     policy = files["alerting"]["policies"][0]
     assert {policy["receiver"], *(route["receiver"] for route in policy["routes"])} == known
 
 
-def test_every_phase_and_verdict_has_its_colour_and_both_sides_agree_on_names() -> None:
-    assert list(panels.PHASES) == [str(phase) for phase in Phase]
+def test_every_phase_mode_and_verdict_has_its_colour() -> None:
+    assert list(panels.PHASES) == list(Phase)
+    assert list(panels.MODES) == list(Mode)
     assert set(panels.LEVELS) == set(get_args(Level))
-    assert (grafana.FOLDER, grafana.RULES_DATASOURCE) == (alerting.FOLDER, alerting.RULES_DATASOURCE)
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_dashboard_asks_only_for_what_the_daemon_has(name: str) -> None:
+    board, known = DASHBOARDS[name], metrics.names()
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    expressions += [each["expr"] for each in board["annotations"]["list"] if "expr" in each]
+    expressions += [str(each.get("query", "")) for each in board["templating"]["list"]]
+    assert [fault for expression in expressions for fault in metrics.unknown(expression, known)] == []
+
+
+def test_grafana_calls_whom_alertmanager_calls() -> None:
+    """By severity: each receiver of the shipped Alertmanager is a contact point, each route a route."""
+    shipped = yaml.safe_load(alerting.ALERTMANAGER.read_text())
+    policy = alerting.plain(alerting.policy())
+    assert [alerting.plain(each)["name"] for each in alerting.contacts()] == [
+        each["name"] for each in shipped["receivers"]
+    ]
+    assert {route["object_matchers"][0][2]: route["receiver"] for route in policy["routes"]} == {
+        "critical": "shifter",
+        "warning": "expert",
+    }
+    assert policy["receiver"] == "log"

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from monitor.config import Http
+from monitor.terms import LS_SECONDS
+from monitor.watch.settings import Ingest
+from tests.support import metrics
 from tests.support.places import DEPLOY
 
 PROMETHEUS = DEPLOY / "prometheus"
@@ -62,6 +66,40 @@ def test_the_cases_fail_for_alerts_that_never_fire_or_always_do(expression: str,
     assert done.returncode == 1
     for alert in alerts():
         assert f"alertname: {alert['alert']}, " in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", ["alerts.yml", "recording.yml", "tests.yml"])
+def test_a_rule_names_only_metrics_and_words_that_the_daemon_has(file: str) -> None:
+    """In expressions, in descriptions and in their cases; a renamed phase would make an alert that never fires."""
+    text = (PROMETHEUS / file).read_text()
+    names = (
+        metrics.names() | set(re.findall(r"stream(?:_\w+)?:(driftd_\w+)", text)) | {"driftd_recording", "driftd_alerts"}
+    )
+    assert metrics.unknown(text, names) == []
+
+
+def test_a_name_that_the_daemon_does_not_have_is_found() -> None:
+    known = metrics.names()
+    assert metrics.unknown('driftd_phase{phase=~"frozen|fault"} + driftd_scores_total', known) == []
+    assert metrics.unknown('driftd_phase{phase=~"frozen|icy"}', known) == ["driftd_phase phase=icy"]
+    assert metrics.unknown("rate(driftd_scores[1m])", known) == ["driftd_scores"]
+    assert metrics.unknown('driftd_proposals_total{outcome="failed"}', known) == [
+        "driftd_proposals_total outcome=failed"
+    ]
+
+
+def test_the_runbook_names_only_metrics_that_the_daemon_has() -> None:
+    assert metrics.unknown((DEPLOY / "RUNBOOK.md").read_text(), metrics.names()) == []
+
+
+def test_the_rules_go_by_the_daemons_own_numbers() -> None:
+    """The address that is scraped is the default one; nothing is called stalled that only waits for a lumi section."""
+    (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
+    assert job["static_configs"][0]["targets"] == [f"{Http().host}:{Http().port}"]
+    stalled = next(alert for alert in alerts() if alert["alert"] == "DriftdLumiSectionsStalled")
+    limit = float(re.search(r"judged_timestamp_seconds > (\d+)", stalled["expr"]).group(1))  # type: ignore[union-attr]
+    assert limit > (Ingest().late_ls + 2) * LS_SECONDS
+    assert f"one lasts {LS_SECONDS:.0f} s" in stalled["annotations"]["description"]
 
 
 def test_every_alert_has_its_page_in_the_runbook_and_no_page_is_of_none() -> None:

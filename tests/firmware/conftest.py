@@ -8,10 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from firmware.board.board import RemoteBoard
+from firmware.model import axol1tl
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.tools.compiler import compiler
 from firmware.tools.verilator import Verilator
+from tests.support.builds import builds
 from tests.support.forests import random_forest
 from tests.support.places import DATA
 from tests.support.rig import Bench, Rig
@@ -37,14 +39,14 @@ def model() -> Model:
     weights = [rng.normal(0, 0.4, (a, b)) for a, b in pairwise(sizes)]
     biases = [rng.normal(0, 0.3, b) for b in sizes[1:]]
     shift, offset = np.tile([5, 5, 6], 19), np.tile([30.0, 0.0, 72.5], 19)
-    return Model.axol1tl("random", weights, biases, shift, offset)
+    return axol1tl.model("random", weights, biases, shift, offset)
 
 
 @pytest.fixture(scope="session")
 def v4(shared_data: Path) -> Model:
     """CMS's AXOL1TL v4."""
     with np.load(shared_data / "axol1tl_v4_weights.npz") as w:
-        return Model.axol1tl(
+        return axol1tl.model(
             "axol1tl_v4",
             [w["w2"], w["w4"], w["w6"]],
             [w["b2"], w["b4"], w["b6"]],
@@ -104,9 +106,15 @@ def verilator() -> Verilator:
 
 
 @pytest.fixture(scope="session")
-def rtl_cache(verilator: Verilator, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where hardware is kept that one test has built and others want."""
-    return tmp_path_factory.mktemp("rtl")
+def built_datapaths() -> Path:
+    """Where datapaths are kept that one test has built and others want, in this run or a later one."""
+    return builds()
+
+
+@pytest.fixture(scope="session")
+def rtl_cache(verilator: Verilator) -> Path:
+    """The same for what Verilator builds, where there is one."""
+    return builds()
 
 
 @pytest.fixture

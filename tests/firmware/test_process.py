@@ -13,7 +13,8 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from firmware.process import DeadlineExceeded, ProcessDied, ProcessError, Remote
+from firmware.errors import DeadlineExceeded, ProcessDied, ProcessError
+from firmware.process import Remote
 
 
 class Worker:

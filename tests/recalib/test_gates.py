@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from firmware.datapath.emulator import Emulator, Words
+from firmware.datapath.emulator import Answers, Emulator
 from firmware.model.payload import Payload
 from firmware.sim.world.detector import Response
 from recalib.gates import Subject, verdicts, vetoes
@@ -177,7 +177,7 @@ def test_a_cut_that_leaps_is_for_a_human(lab: Lab, good: Subject) -> None:
 class Faulty(Emulator):
     """A datapath with one wrong code."""
 
-    def run(self, events: NDArray[Any], payload: Payload) -> Words:
+    def run(self, events: NDArray[Any], payload: Payload) -> Answers:
         words = super().run(events, payload)
         words.codes[7] ^= 1
         return words

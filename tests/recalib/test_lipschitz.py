@@ -7,8 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from firmware.model import axol1tl
 from firmware.model.fixed import Fixed
-from firmware.model.model import Model, Score
+from firmware.model.model import Model
+from firmware.model.parts import Score
 from firmware.model.payload import Payload
 from recalib.lipschitz import bounds, rise
 from recalib.surrogate import Surrogate
@@ -23,7 +25,7 @@ def network(seed: int, spread: float = 1.0, reconfigurable: bool = False) -> Mod
     weights = [random.normal(0, spread * np.sqrt(2 / n), (n, k)) for n, k in shapes]
     biases = [random.normal(0, 0.5, k) for _, k in shapes]
     shift, offset = np.full(57, 5), np.zeros(57)
-    return Model.axol1tl("any", weights, biases, shift, offset, 10, 2, reconfigurable)
+    return axol1tl.model("any", weights, biases, shift, offset, 10, 2, reconfigurable)
 
 
 MODELS = {
@@ -143,7 +145,7 @@ def test_what_is_felt_only_beside_no_object_counts() -> None:
     for weight in weights:
         weight[0, 0] = 1
     weights[0][0, 0], weights[0][3, 0] = -1, 1
-    model = Model.axol1tl("veto", weights, [np.zeros(k) for k in SIZES[1:]], np.full(57, 5), np.zeros(57), n_cuts=2)
+    model = axol1tl.model("veto", weights, [np.zeros(k) for k in SIZES[1:]], np.full(57, 5), np.zeros(57), n_cuts=2)
     assert [model.features[i].name for i in (0, 3)] == ["met_pt", "eg0_pt"]
     payload = Payload.nominal(model, CUTS).replace_values(input_offset=511.0 * (np.arange(57) == 0))
     x = torch.zeros(1, 57, dtype=torch.float64)
@@ -215,7 +217,7 @@ def test_of_a_single_path_it_is_the_slope_itself() -> None:
     weights = [np.zeros((n, k)) for n, k in pairwise(SIZES)]
     for weight in weights:
         weight[0, 0] = 1
-    model = Model.axol1tl("path", weights, [np.zeros(k) for k in SIZES[1:]], np.full(57, 5), np.zeros(57), n_cuts=2)
+    model = axol1tl.model("path", weights, [np.zeros(k) for k in SIZES[1:]], np.full(57, 5), np.zeros(57), n_cuts=2)
     found = bounds(model, Payload.nominal(model, CUTS))
     assert found[0] == pytest.approx(31.75)
     assert not found[1:].any()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from firmware.datapath.emulator import Emulator
+from firmware.model import axol1tl
 from firmware.model.fixed import Fixed
 from firmware.model.model import Model
 from firmware.model.payload import Payload
@@ -60,7 +61,7 @@ def test_forward_values_are_those_of_axol1tl_v4() -> None:
     if not DATA.exists():
         pytest.skip(f"{DATA} is not there")
     w, golden = (np.load(DATA / f"axol1tl_v4_{name}.npz") for name in ("weights", "golden"))
-    model = Model.axol1tl(
+    model = axol1tl.model(
         "axol1tl",
         [w["w2"], w["w4"], w["w6"]],
         [w["b2"], w["b4"], w["b6"]],

@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 
+from firmware.model import fpu
 from firmware.model.fixed import Fixed
 from firmware.model.forest import Forest, Nodes, Shape
 from firmware.model.fpu import SHAPE
@@ -39,7 +40,7 @@ def random_forest(shape: Shape, seed: int, inner: float = 0.95) -> Forest:
 
 @cache
 def forest_model(seed: int = 3, lut_bits: int = 12, name: str = "forest") -> Model:
-    return Model.fpu(name, random_forest(SHAPE, seed), lut_bits)
+    return fpu.model(name, random_forest(SHAPE, seed), lut_bits)
 
 
 def walked(forest: Forest, x: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> int:

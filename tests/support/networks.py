@@ -7,13 +7,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from firmware.datapath.emulator import Words
+from firmware.datapath.emulator import Answers
+from firmware.model.checks import SCORES
 from firmware.model.fixed import OVERFLOWS, ROUNDINGS, Fixed, Integers
-from firmware.model.model import SCORES, Condition, Dense, Feature, Model, Normalisation, Registers, Rings, Score
+from firmware.model.model import Model
+from firmware.model.parts import Condition, Dense, Feature, Normalisation, Registers, Rings, Score
 from firmware.model.payload import Payload
 
 
-def differences(a: Words, b: Words) -> list[int]:
+def differences(a: Answers, b: Answers) -> list[int]:
     """On how many words the two disagree."""
     return [int((getattr(a, part) != getattr(b, part)).sum()) for part in ("codes", "core_codes", "latent", "accepts")]
 

@@ -14,11 +14,12 @@ from firmware.board.addresses import address_table
 from firmware.board.board import RemoteBoard
 from firmware.board.uhal import UhalBoard
 from firmware.datapath.validation import Validation
+from firmware.model import axol1tl
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.sim.bank import Bank
 from firmware.sim.ipbus import Server
-from firmware.sim.registers import Registers
+from firmware.sim.registers import BoardRegisters
 
 STREAM = "axol1tl"
 RUN = 7
@@ -28,7 +29,7 @@ RUN = 7
 def small_model(seed: int = 5) -> Model:
     random = np.random.default_rng(seed)
     shapes = ((57, 28), (28, 15), (15, 8))
-    return Model.axol1tl(
+    return axol1tl.model(
         STREAM,
         [random.normal(0, 0.3, shape) for shape in shapes],
         [random.normal(0, 0.3, shape[1]) for shape in shapes],
@@ -84,7 +85,7 @@ class Rig:
     def power_on(self) -> None:
         """The board as new: nominal registers, run 7, lumi section 10."""
         self.bank = self.new_bank()
-        self.registers = Registers([self.bank], RUN, ls_orbits=40)
+        self.registers = BoardRegisters([self.bank], RUN, ls_orbits=40)
         self.registers.begin_ls(10)
         self.before_read = lambda: None
         self.before_write = lambda address: None

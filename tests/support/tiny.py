@@ -8,10 +8,10 @@ from firmware.board.addresses import address_table
 from firmware.datapath.emulator import Emulator
 from firmware.model.package import Package
 from firmware.model.payload import Payload
-from monitor.stats.count.reference import Reference
+from monitor.stats.count.building import reference_of_sample
 from tests.support.rig import tiny_model
 
-EVENTS = 20_000
+EVENTS = 60_000
 CUT_RATES = (0.02, 0.005)
 
 
@@ -24,13 +24,19 @@ def tiny_events(n: int, seed: int = 1) -> np.ndarray:
 
 
 @cache
+def tiny_codes() -> np.ndarray:
+    """Score codes (EVENTS,) of the events that the reference is made of, under any cuts."""
+    model = tiny_model()
+    return Emulator(model).run(tiny_events(EVENTS), Payload.nominal(model, [1, 2])).codes
+
+
+@cache
 def tiny_package() -> Package:
     """The package; its nominal cuts have about the rates `CUT_RATES`."""
     model = tiny_model()
     emulator = Emulator(model)
     events = tiny_events(EVENTS)
-    codes = emulator.run(events, Payload.nominal(model, [1, 2])).codes
-    reference = Reference.build([(codes, events, None)], target_rates=CUT_RATES, bits=18, bulk=6, tails=())
+    reference = reference_of_sample([(tiny_codes(), events, None)], target_rates=CUT_RATES, bits=18)
     nominal = Payload.nominal(model, reference.binning.cuts)
     golden = tiny_events(64, seed=2)
     return Package(

@@ -11,7 +11,7 @@ import pytest
 
 from firmware.model.package import Package
 from firmware.tools.compiler import COMPILER_VARIABLE
-from monitor.stats.count.reference import Reference
+from monitor.stats.count.building import reference_of_sample
 from monitor.store.ledger import Ledger
 from tests.support.command import here
 from tests.support.site import STREAM, Site
@@ -94,7 +94,7 @@ def test_a_reference_too_small_for_the_tolerance_or_on_other_cuts_is_told(site: 
     assert "rate_tolerance is 0.1 %" in text
     assert "tolerated_kl 1e-06" in text
     package = Package.load(site.package)
-    reference = Reference.build([(package.golden_codes.astype("i8"), None, None)], cuts=[99], bits=18)
+    reference = reference_of_sample([(package.golden_codes.astype("i8"), None, None)], cuts=[99], bits=18)
     site.package = tmp_path / "cuts.driftd"
     replace(package, reference=reference.to_bytes()).save(site.package)
     code, found = checked(site, site.config(), "--offline")

@@ -17,7 +17,7 @@ import pytest
 from monitor.daemon.http.sse import CLIENTS
 from monitor.exits import EX_NO_STREAM
 from monitor.store.ledger import Ledger
-from tests.monitor.plots.test_plots import proposal
+from tests.support.proposals import proposal
 from tests.support.site import STREAM, Site, opened
 from tests.support.waiting import strained
 

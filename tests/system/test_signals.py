@@ -30,9 +30,9 @@ WATCHDOG_S = 1.2
 STUCK = """
 import asyncio, sys, time
 from pathlib import Path
+from monitor.daemon import service
 from monitor import config
-from monitor.daemon import main, service
-from monitor.daemon.run.runner import Runner
+from monitor.daemon import main
 
 class Stuck(service.Service):
     async def _tick(self):
@@ -44,7 +44,7 @@ class Stuck(service.Service):
             self.receiver.between_messages(lambda: time.sleep(600))
         if part == "judging":
             for task in asyncio.all_tasks():
-                if task.get_coro().__qualname__ == Runner.run.__qualname__:
+                if task.get_coro().__qualname__ == "Runner.run":
                     task.cancel()
         await asyncio.sleep(600)
 

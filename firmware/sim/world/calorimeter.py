@@ -9,7 +9,7 @@ from firmware.sim.world.detector import (
     JET,
     NOMINAL,
     TAU,
-    Floats,
+    Floats32,
     Response,
     Truth,
     mean_response,
@@ -43,12 +43,12 @@ _SHARE = (np.diff(ETA_EDGES) / (2 * SOFT_ETA * N_PHI)).astype(np.float32)
 """Of the soft energy, in one region of each ring."""
 _COS, _SIN = (f(PHI_CENTRES).astype(np.float32)[:, None] for f in (np.cos, np.sin))
 _MOST = 0.8
-CHUNK = 2048
+_CHUNK = 2048
 
-Codes = npt.NDArray[np.int16]
+RegionCodes = npt.NDArray[np.int16]
 
 
-def regions(truth: Truth, response: Response = NOMINAL) -> Codes:
+def regions(truth: Truth, response: Response = NOMINAL) -> RegionCodes:
     """Transverse energies (n, 252), codes 0 to 1023: region φ · 14 + η, η from -3 to 3.
 
     Jets share their p_T among the regions whose centres are nearest, muons leave nothing. Each interaction
@@ -64,8 +64,8 @@ def regions(truth: Truth, response: Response = NOMINAL) -> Codes:
     gain = mean_response(response, ETA_CENTRES)
     alive = _alive(response.dead_phi)[:, None]
     fragments = _fragments(truth, response)
-    for start in range(0, len(truth), CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, len(truth), _CHUNK):
+        part = slice(start, start + _CHUNK)
         energy = _soft(random, truth.interactions[part], met[part])
         energy *= gain
         energy += _deposited(pt[part], eta[part], phi[part])
@@ -76,7 +76,7 @@ def regions(truth: Truth, response: Response = NOMINAL) -> Codes:
     return codes.reshape(-1, REGIONS)
 
 
-def _soft(random: np.random.Generator, interactions: Floats, met: Floats) -> Floats:
+def _soft(random: np.random.Generator, interactions: Floats32, met: Floats32) -> Floats32:
     """Energies (n, 18, 14) in GeV whose vector sum is -`met` (n, 2), as far as such a lean can be."""
     mean = SOFT_ET * interactions[:, None] * _SHARE
     occupied = np.maximum(-np.expm1(-mean / CLUSTER_ET), 1e-9)
@@ -93,7 +93,7 @@ def _soft(random: np.random.Generator, interactions: Floats, met: Floats) -> Flo
     return energy
 
 
-def _deposited(pt: Floats, eta: Floats, phi: Floats) -> npt.NDArray[np.float64]:
+def _deposited(pt: Floats32, eta: Floats32, phi: Floats32) -> npt.NDArray[np.float64]:
     """Energies (n, 18, 14): each of the objects (n, k) is as wide as a region, and shared by those it overlaps."""
     across = np.interp(eta, _WIDE, np.arange(1, len(_WIDE) + 1)) - 0.5
     around = phi * (N_PHI / TAU) - 0.5
@@ -109,7 +109,7 @@ def _deposited(pt: Floats, eta: Floats, phi: Floats) -> npt.NDArray[np.float64]:
     return grid.astype(np.float64, copy=False).reshape(-1, N_PHI, _GRID)[:, :, _INNER]
 
 
-def _fragments(truth: Truth, response: Response) -> Floats | None:
+def _fragments(truth: Truth, response: Response) -> Floats32 | None:
     """What a scale of e/γ adds to them (n, 4) in GeV; jets hold the rest of them already."""
     if not response.eg_scale:
         return None
@@ -117,7 +117,7 @@ def _fragments(truth: Truth, response: Response) -> Floats | None:
     return shifted[:, EG.columns] - truth.pt[:, EG.columns]
 
 
-def _alive(dead_phi: float) -> Floats:
+def _alive(dead_phi: float) -> Floats32:
     """(18,) share of each region that is read out."""
     width = TAU / N_PHI
     away = np.abs(np.mod(PHI_CENTRES - DEAD_PHI_CENTRE + np.pi, TAU) - np.pi)

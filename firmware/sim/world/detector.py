@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+Floats32 = npt.NDArray[np.float32]
 
 TAU = 2 * np.pi
 PT_LSB = 0.5
@@ -13,7 +13,7 @@ PT_LSB = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class ObjectType:
     """An object type: its columns, lowest p_T (GeV) and top code, η acceptance, η LSB, codes in φ."""
 
     columns: slice
@@ -24,9 +24,9 @@ class Scale:
     phi_codes: int
 
 
-EG = Scale(slice(0, 4), 1.0, 511, 3.0, 0.0435, 144)
-MU = Scale(slice(4, 8), 1.0, 511, 2.45, 0.010875, 576)
-JET = Scale(slice(8, 18), 4.0, 2047, 5.0, 0.0435, 144)
+EG = ObjectType(slice(0, 4), 1.0, 511, 3.0, 0.0435, 144)
+MU = ObjectType(slice(4, 8), 1.0, 511, 2.45, 0.010875, 576)
+JET = ObjectType(slice(8, 18), 4.0, 2047, 5.0, 0.0435, 144)
 OBJECTS = 18
 MET_TOP = 4095
 MET_PHI_CODES = 144
@@ -68,15 +68,15 @@ class Truth:
     gives twins that differ by the response alone.
     """
 
-    pt: Floats
-    eta: Floats
-    phi: Floats
-    soft: Floats
-    resolution: Floats
-    smear: Floats
-    met: Floats
-    tower: Floats
-    interactions: Floats
+    pt: Floats32
+    eta: Floats32
+    phi: Floats32
+    soft: Floats32
+    resolution: Floats32
+    smear: Floats32
+    met: Floats32
+    tower: Floats32
+    interactions: Floats32
     field: np.random.SeedSequence
 
     def __len__(self) -> int:
@@ -97,7 +97,7 @@ def digitise(truth: Truth, response: Response = NOMINAL) -> npt.NDArray[np.int16
     return events.reshape(-1, WIDTH)
 
 
-def respond(truth: Truth, response: Response) -> tuple[Floats, Floats, Floats]:
+def respond(truth: Truth, response: Response) -> tuple[Floats32, Floats32, Floats32]:
     """p_T, η and φ of the objects after the drifts.
 
     An energy scale shifts p_T by shift·(1 + 0.4 f(η)), f a fixed random function, and smears it by
@@ -128,31 +128,31 @@ def respond(truth: Truth, response: Response) -> tuple[Floats, Floats, Floats]:
     return pt, eta, phi
 
 
-def mean_response(response: Response, eta: npt.ArrayLike) -> Floats:
+def mean_response(response: Response, eta: npt.ArrayLike) -> Floats32:
     """What is left of one GeV of hadrons at η, on average over the smearing."""
     where = np.asarray(eta, np.float32)
     left = _shifted(response.jet_energy_scale, _JET_RINGS, where) * (1 - _aged(response.ageing, where))
     return np.asarray(left, np.float32)
 
 
-def soft_met(truth: Truth, response: Response) -> Floats:
+def soft_met(truth: Truth, response: Response) -> Floats32:
     """The unclustered part of MET (n, 2) in GeV, with its noise."""
     if not response.met_noise:
         return truth.soft
     return truth.soft + response.met_noise * truth.resolution[:, None] * truth.met
 
 
-def _shifted(shift: float, rings: npt.NDArray[np.float64], eta: Floats) -> npt.NDArray[np.float64]:
+def _shifted(shift: float, rings: npt.NDArray[np.float64], eta: Floats32) -> npt.NDArray[np.float64]:
     factor: npt.NDArray[np.float64] = 1 + shift * (1 + RING_SPREAD * np.interp(eta, _RINGS, rings))
     return factor
 
 
-def _aged(ageing: float, eta: Floats) -> Floats:
+def _aged(ageing: float, eta: Floats32) -> Floats32:
     """The share of p_T that is lost."""
     return np.minimum(ageing * (eta / 3) ** 2, 0.95)
 
 
-def _with_hot_tower(truth: Truth, probability: float, pt: Floats) -> tuple[Floats, Floats, Floats]:
+def _with_hot_tower(truth: Truth, probability: float, pt: Floats32) -> tuple[Floats32, Floats32, Floats32]:
     """A jet and an e/γ at the tower, in place of each type's last object."""
     eta, phi = truth.eta.copy(), truth.phi.copy()
     fires = truth.tower[:, 0] < probability
@@ -162,7 +162,7 @@ def _with_hot_tower(truth: Truth, probability: float, pt: Floats) -> tuple[Float
     return pt, eta, phi
 
 
-def _met(truth: Truth, response: Response, pt: Floats, phi: Floats) -> npt.NDArray[np.int16]:
+def _met(truth: Truth, response: Response, pt: Floats32, phi: Floats32) -> npt.NDArray[np.int16]:
     soft = soft_met(truth, response)
     x = soft[:, 0] - np.einsum("ij,ij->i", pt, np.cos(phi))
     y = soft[:, 1] - np.einsum("ij,ij->i", pt, np.sin(phi))
@@ -172,7 +172,7 @@ def _met(truth: Truth, response: Response, pt: Floats, phi: Floats) -> npt.NDArr
     return met
 
 
-def _coded(scale: Scale, pt: Floats, eta: Floats, phi: Floats) -> npt.NDArray[np.int16]:
+def _coded(scale: ObjectType, pt: Floats32, eta: Floats32, phi: Floats32) -> npt.NDArray[np.int16]:
     """Codes (n, slots, 3), ordered by falling p_T: one integer per object, p_T first, is sorted."""
     pt_code = np.minimum(pt / PT_LSB, scale.pt_top).astype(np.int32) * (pt >= scale.pt_min)
     eta_code = np.rint(eta / scale.eta_lsb).astype(np.int32) & 0x3FF
@@ -183,6 +183,6 @@ def _coded(scale: Scale, pt: Floats, eta: Floats, phi: Floats) -> npt.NDArray[np
     return np.stack((packed >> 20, signed_eta, packed & 0x3FF), axis=2).astype(np.int16)
 
 
-def _phi_code(phi: Floats, codes: int) -> npt.NDArray[np.int32]:
+def _phi_code(phi: Floats32, codes: int) -> npt.NDArray[np.int32]:
     code: npt.NDArray[np.int32] = np.minimum(phi * (codes / TAU), codes - 1).astype(np.int32)
     return code

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware.sim.world.calorimeter import REGIONS, SOFT_ET, regions
-from firmware.sim.world.detector import EG, JET, MU, OBJECTS, TAU, WIDTH, Floats, Response, Truth, digitise
+from firmware.sim.world.detector import EG, JET, MU, OBJECTS, TAU, WIDTH, Floats32, Response, Truth, digitise
 
 __all__ = ["SIGNALS", "VIEWS", "Generator", "Truth", "View", "digitise", "regions"]
 
@@ -77,21 +77,21 @@ class Generator:
             self._multilepton(truth)
         return truth
 
-    def _spectrum(self, mean: Floats, n: int, p0: float, alpha: float) -> Floats:
+    def _spectrum(self, mean: Floats32, n: int, p0: float, alpha: float) -> Floats32:
         """Falling p_T (GeV) of the n hardest of Poisson(mean) draws; not positive where there are fewer."""
         arrivals = np.maximum(np.cumsum(self._exponential(len(mean), n), axis=1), 1e-9)
         return (p0 * ((mean / arrivals) ** (1 / alpha) - 1)).astype(np.float32, copy=False)
 
-    def _uniform(self, low: float, high: float, *shape: int) -> Floats:
+    def _uniform(self, low: float, high: float, *shape: int) -> Floats32:
         return self._random.random(shape, np.float32) * (high - low) + low
 
-    def _exponential(self, *shape: int) -> Floats:
+    def _exponential(self, *shape: int) -> Floats32:
         return self._random.standard_exponential(shape, np.float32)
 
-    def _normal(self, *shape: int) -> Floats:
+    def _normal(self, *shape: int) -> Floats32:
         return self._random.standard_normal(shape, np.float32)
 
-    def _jets(self, interactions: Floats, pt: Floats, eta: Floats, phi: Floats) -> None:
+    def _jets(self, interactions: Floats32, pt: Floats32, eta: Floats32, phi: Floats32) -> None:
         """Two jets of each scattering, in columns k and k + 5 of the jets, with their resolution."""
         n, k = len(pt), SCATTERINGS
         hard = np.maximum(self._spectrum(interactions, k, JET_P0, JET_ALPHA), 0.1)
@@ -106,7 +106,7 @@ class Generator:
         jets = pt[:, JET.columns]
         jets *= np.maximum(1 + np.sqrt(0.7 / jets + 0.01) * self._normal(n, 2 * k), 0)
 
-    def _clusters(self, pt: Floats, eta: Floats, phi: Floats) -> None:
+    def _clusters(self, pt: Floats32, eta: Floats32, phi: Floats32) -> None:
         """e/γ: a fragment of each of four jets, or soft pile-up where the jet is out of acceptance."""
         n = len(pt)
         jets = slice(JET.columns.start, JET.columns.start + 4)
@@ -117,14 +117,14 @@ class Generator:
         eta[:, EG.columns] = np.where(central, eta[:, jets], self._uniform(-EG.eta_max, EG.eta_max, n, 4))
         phi[:, EG.columns] = np.where(central, phi[:, jets], self._uniform(0, TAU, n, 4))
 
-    def _muons(self, interactions: Floats, pt: Floats, eta: Floats, phi: Floats) -> None:
+    def _muons(self, interactions: Floats32, pt: Floats32, eta: Floats32, phi: Floats32) -> None:
         n = len(pt)
         mean = interactions * MU_PER_INTERACTION
         pt[:, MU.columns] = np.maximum(self._spectrum(mean, 4, MU_P0, MU_ALPHA), 0)
         eta[:, MU.columns] = self._uniform(-MU.eta_max, MU.eta_max, n, 4)
         phi[:, MU.columns] = self._uniform(0, TAU, n, 4)
 
-    def _crossing(self, interactions: Floats, pt: Floats, eta: Floats, phi: Floats) -> Truth:
+    def _crossing(self, interactions: Floats32, pt: Floats32, eta: Floats32, phi: Floats32) -> Truth:
         n = len(pt)
         sum_et = pt[:, JET.columns].sum(axis=1) + SOFT_ET * interactions
         resolution = MET_STOCHASTIC * np.sqrt(sum_et)

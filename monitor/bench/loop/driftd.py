@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Histogram
 
-from firmware.board.board import ArmStatus, BoardState
+from firmware.board.board import BoardState
+from firmware.board.register_map import ArmStatus
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.stream import Sampling

@@ -17,8 +17,9 @@ import torch
 
 from firmware.model.package import Package
 from firmware.model.payload import Payload
-from firmware.sim.world.conditions import Condition, Conditions, Fill
+from firmware.sim.world.beam import Fill
 from firmware.sim.world.detector import Response, digitise
+from firmware.sim.world.drifts import Drift, Drifts
 from firmware.sim.world.events import SIGNALS, Generator
 from recalib.surrogate import Surrogate
 
@@ -75,7 +76,7 @@ class Course:
 
     chunks: int
     fill: Fill
-    drifts: tuple[Condition, ...]
+    drifts: tuple[Drift, ...]
     rates: Mapping[int, float]
 
     @property
@@ -84,7 +85,7 @@ class Course:
         return np.array([self.fill.pileup(k) for k in range(self.chunks)])
 
     def response(self, chunk: int) -> Response:
-        now = Conditions()
+        now = Drifts()
         for drift in self.drifts:
             if drift.since <= chunk:
                 now = now.adding(drift)
@@ -103,7 +104,7 @@ def draw_course(chunks: int, target: float, datapath: Datapath, seed: int) -> Co
     fill = Fill(start=start, floor=0.0, decay=max(chunks - 1, 1) / np.log(start / end), since=0)
     first, second = (int(chunks * random.uniform(*part)) for part in (FIRST, SECOND))
     begin = int(chunks * random.uniform(*RAMP_START))
-    ramp = Condition("ageing", random.uniform(*AGEING), ramp=max(1, round(RAMP_SHARE * chunks)), since=begin)
+    ramp = Drift("ageing", random.uniform(*AGEING), ramp=max(1, round(RAMP_SHARE * chunks)), since=begin)
     course = Course(chunks, fill, (ramp,), {})
     for chunk in (first, second):
         course = _suddenly(course, chunk, target, datapath, random)
@@ -123,12 +124,12 @@ def _suddenly(course: Course, chunk: int, target: float, datapath: Datapath, ran
             return Course(course.chunks, course.fill, drifts, {**course.rates, chunk: rate})
 
 
-def _change(chunk: int, random: np.random.Generator) -> list[Condition]:
+def _change(chunk: int, random: np.random.Generator) -> list[Drift]:
     sign = random.choice([-1.0, 1.0])
     if random.random() < 0.5:
-        return [Condition("jet_energy_scale", float(sign * random.uniform(*JET_SHIFT)), since=chunk)]
+        return [Drift("jet_energy_scale", float(sign * random.uniform(*JET_SHIFT)), since=chunk)]
     shift, noise = float(sign * random.uniform(*EG_SHIFT)), float(random.uniform(*MET_NOISE))
-    return [Condition("eg_scale", shift, since=chunk), Condition("met_noise", noise, since=chunk)]
+    return [Drift("eg_scale", shift, since=chunk), Drift("met_noise", noise, since=chunk)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from firmware.datapath.emulator import Emulator, Words
+from firmware.datapath.emulator import Answers, Emulator
 from firmware.model.payload import Payload
-from firmware.sim.world.conditions import LIMITS
 from firmware.sim.world.detector import NOMINAL, Response, Truth
+from firmware.sim.world.drifts import LIMITS
 from firmware.sim.world.events import VIEWS, Generator, View, digitise
 from monitor.stats.count.reference import Reference
 from recalib.sample import EventSample
@@ -113,7 +113,7 @@ class Trigger:
         """How its events come from a crossing."""
         return VIEWS[self.emulator.model.n_features]
 
-    def run(self, events: Events) -> Words:
+    def run(self, events: Events) -> Answers:
         return self.emulator.run(events, self.payload)
 
     def told(self, pileup: float) -> Trigger:

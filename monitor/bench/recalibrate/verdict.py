@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from firmware.sim.world.detector import Floats, Response, Truth, respond
+from firmware.sim.world.detector import Floats32, Response, Truth, respond
 from firmware.sim.world.events import SIGNALS, Generator, View, digitise
 from monitor.bench.recalibrate.scenarios import Events, Scenario, Trigger, truths
 from recalib.evidence import Evidence, Target
@@ -172,7 +172,7 @@ def corrected(truth: Truth, response: Response, view: View = digitise) -> Events
     """
     pt, eta, phi = respond(truth, response)
     pulse = replace(truth, pt=np.ones_like(truth.pt), smear=np.zeros_like(truth.smear))
-    mean: Floats = np.maximum(respond(pulse, response)[0], LEAST_RESPONSE)
+    mean: Floats32 = np.maximum(respond(pulse, response)[0], LEAST_RESPONSE)
     return view(replace(truth, pt=pt / mean, eta=eta, phi=phi), Response(met_noise=response.met_noise))
 
 

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from monitor.daemon.http import commands, models, queries
+from monitor.daemon.http import commands, models, queries, words
 from monitor.daemon.http.admission import AdmittingRoute, answers_with, told
 from monitor.daemon.http.audit import AuditError
 from monitor.daemon.http.context import Context, context
@@ -31,6 +31,7 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 """Of the page's files; no other is served."""
+WORDS = words.module().encode()
 
 router = APIRouter(route_class=AdmittingRoute, responses=answers_with(421))
 
@@ -63,17 +64,22 @@ async def page(request: Request) -> Response:
 
 @router.get("/web/{file}", include_in_schema=False)
 async def asset(request: Request, file: str) -> Response:
-    """A file of the page; nothing outside its folder, and nothing in a folder of it."""
-    folder = files("monitor.daemon.http") / "web"
-    found = next((each for each in folder.iterdir() if each.name == file and each.is_file()), None)
+    """A file of the page, or the module made for it; nothing outside its folder, and nothing in a folder of it."""
     media_type = MEDIA_TYPES.get(f".{file.rpartition('.')[2]}")
-    if found is None or media_type is None:
+    body = WORDS if file == words.FILE else _file(file)
+    if body is None or media_type is None:
         raise HTTPException(404, f"no file {file[:64]!r}")
-    body = found.read_bytes()
     headers = {"Cache-Control": "no-cache", "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=media_type, headers=headers)
+
+
+def _file(name: str) -> bytes | None:
+    """A file of the page's folder."""
+    folder = files("monitor.daemon.http") / "web"
+    found = next((each for each in folder.iterdir() if each.name == name and each.is_file()), None)
+    return None if found is None else found.read_bytes()
 
 
 def application(reached: Context) -> FastAPI:

@@ -23,6 +23,7 @@ from monitor.loop import commands
 from monitor.loop.states import Mode, Phase
 from monitor.terms import LS_SECONDS, Level
 from monitor.watch.stream import Skipped
+from recalib.knobs.names import NO_KNOB
 
 ORBIT_HZ = 2**18 / LS_SECONDS
 FIT_BUCKETS_S = (0.5, 1, 2, 5, 10, 20, 60, 120, 300)
@@ -44,7 +45,6 @@ LAST = {
 """Of the last lumi section: the gauge, its name in `LastLs`, and its help."""
 
 PROPOSALS = ("accepted", "rejected")
-NO_KNOB = "none"
 OPERATIONS = tuple(work.operation() for work in commands.Work.__subclasses__())
 ENDINGS = ("failed", "abandoned")
 MESSAGES = {

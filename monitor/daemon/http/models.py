@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from firmware.model.payload import Change
 from monitor.daemon.http.tokens import Role
 from monitor.loop.states import Mode, Phase
-from monitor.store.records import Event, Iov
+from monitor.store.rows import EventRow, Iov
 from monitor.terms import Hold, Level
 from monitor.watch.drift import Drift
 
@@ -268,7 +268,7 @@ class PayloadChanges(Payload, Changes):
 
 class History(Answer):
     iovs: list[Iov]
-    events: list[Event]
+    events: list[EventRow]
 
 
 class LedgerEvent(Answer):

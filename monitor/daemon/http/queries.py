@@ -15,7 +15,7 @@ from monitor.daemon.http.context import Context, context
 from monitor.daemon.http.sse import Broadcast, Client, TooManyClients
 from monitor.daemon.http.tokens import Role
 from monitor.daemon.run.runner import Runner
-from monitor.store.ledger import LedgerError
+from monitor.store.errors import LedgerError
 from recalib.proposal import Proposal
 
 MAX_WINDOWS = 2000

@@ -13,12 +13,13 @@ from monitor.daemon.run.runner import Runner
 from monitor.daemon.run.summary import summary
 from monitor.loop.orders import Approve, Freeze, Order, Recalibrate, Reject, Rollback, Unfreeze
 from monitor.loop.states import Phase
-from monitor.store.ledger import Ledger, LedgerError
-from monitor.store.records import Event, StoredPayload
+from monitor.store.errors import LedgerError
+from monitor.store.ledger import Ledger
+from monitor.store.rows import EventRow, StoredPayload
 
 MAX_REGISTERS = 200
 NOT_IN_HISTORY = ("step", "decision")
-ROLES = {
+ROLES: dict[type[Order], Role] = {
     Recalibrate: Role.SHIFTER,
     Freeze: Role.SHIFTER,
     Unfreeze: Role.SHIFTER,
@@ -59,7 +60,7 @@ def named_window(runner: Runner) -> str:
     return models.NamedWindow(stream=runner.name, **dict(last)).model_dump_json()
 
 
-def event(event: Event) -> str:
+def event(event: EventRow) -> str:
     """An event of the ledger, as JSON."""
     told = asdict(event)
     if event.kind in NOT_IN_HISTORY:

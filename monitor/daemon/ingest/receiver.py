@@ -15,7 +15,7 @@ import structlog
 import zmq
 
 from firmware.errors import WireError
-from firmware.wire import Decoder, Frame
+from firmware.wire import Buffer, Decoder
 from monitor.watch.stream import StreamMonitor
 
 log = structlog.get_logger()
@@ -108,14 +108,14 @@ class Receiver:
                 frame = socket.recv(NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            frames: list[Frame] = [frame.bytes]
+            frames: list[Buffer] = [frame.bytes]
             while frame.more:
                 frame = socket.recv(NOBLOCK, copy=False)
                 frames.append(frame.bytes if len(frames) < 2 else frame.buffer)
             self._take(frames)
             self.messages += 1
 
-    def _take(self, frames: list[Frame]) -> None:
+    def _take(self, frames: list[Buffer]) -> None:
         try:
             batch = self._decoder.decode(frames)
         except WireError as error:

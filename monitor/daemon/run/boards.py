@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from firmware.board.addresses import address_table, check
+from firmware.board.addresses import address_table, check_table
 from firmware.board.board import Board, RemoteBoard
 from firmware.board.drivers import driver
 from firmware.errors import FirmwareError
@@ -70,7 +70,7 @@ def board_link(config: Config, name: str, models: Mapping[str, Model]) -> BoardL
     try:
         table = board.address_table.read_text()
         playback = any(config.streams[stream].push.require_playback for stream, _, _ in own)
-        check(table, own, folder, playback=playback)
+        check_table(table, own, folder, playback=playback)
     except (OSError, FirmwareError) as error:
         raise ConfigError("address tables", [f"boards.{name}.address_table: {error}"]) from None
     return BoardLink(name, board.uri, table, folder, board.deadline_s)

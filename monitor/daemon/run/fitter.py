@@ -92,7 +92,7 @@ class Fitter:
                 self._worker.propose, request, self._settings.recalibrate.deadline_s, progress
             )
         model, name = self._loaded.package.model, self._loaded.name
-        self.proposals[proposal.knob.partition("+")[0], "accepted" if proposal.accepted else "rejected"] += 1
+        self.proposals[str(proposal.knob.alone), "accepted" if proposal.accepted else "rejected"] += 1
         payload = self._payloads.keep(Payload(model.id, model.layout, proposal.words), f"proposal {proposal.id}")
         self._record.add_proposal(proposal.id, name, proposal.to_dict())
         return FitEnded(task, proposal.id, payload.id, proposal.accepted, proposal.reason, proposal.attention)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from monitor.daemon.run.record import Record
-from monitor.store.ledger import LedgerError
+from monitor.store.errors import LedgerError
 from monitor.watch.report import Expectation
 from recalib.proposal import Proposal
 

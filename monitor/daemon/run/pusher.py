@@ -12,13 +12,14 @@ from firmware.board.board import Board, BoardState
 from firmware.datapath.validation import Validation
 from firmware.errors import FirmwareError
 from firmware.model.payload import Payload
+from firmware.push.journal import ONLINE
 from firmware.push.readback import check_identity
 from firmware.push.standing import Outcome
 from firmware.push.transaction import Preview, Transaction
 from monitor.config import PushSettings
 from monitor.daemon.run.boards import StreamBoards
 from monitor.loop.events import Armed, Event, Latched, Previewed, Staged, WorkFailed
-from monitor.store.ledger import ONLINE, Ledger
+from monitor.store.ledger import Ledger
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from firmware.model.payload import Payload
-from monitor.store.records import Event, Iov, StoredPayload, StoredProposal
+from monitor.store.rows import EventRow, Iov, StoredPayload, StoredProposal
 
 
 class Record(Protocol):
@@ -21,7 +21,7 @@ class Record(Protocol):
     ) -> None:
         """Keep what has happened."""
 
-    def events(self, since: int = 0, limit: int = 100, stream: str | None = None) -> list[Event]:
+    def events(self, since: int = 0, limit: int = 100, stream: str | None = None) -> list[EventRow]:
         """What has happened, newest first."""
 
     def add_payload(self, stream: str, payload: Payload, origin: str) -> StoredPayload:

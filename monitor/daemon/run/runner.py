@@ -12,9 +12,8 @@ from typing import Any, Protocol
 import structlog
 
 from firmware.board.board import BoardState
-from firmware.errors import BoardError, FirmwareError
+from firmware.errors import BoardError, FirmwareError, ProcessError
 from firmware.model.payload import Payload
-from firmware.process import ProcessError
 from monitor.config import PushSettings, StreamSettings
 from monitor.daemon.run.collected import Collected, InForce
 from monitor.daemon.run.fitter import Fitter
@@ -167,7 +166,7 @@ class Runner:
         """Go by other settings from now on, as far as they may change in a running daemon."""
         self.settings = settings
         self._rules = settings.waits.rules()
-        self._policy.turn(settings.detect)
+        self._policy.use(settings.detect)
         self.parts.pusher.use(settings.push, settings.detect.rate_tolerance)
         self.parts.collected.use(settings.recalibrate)
         self.parts.fitter.use(settings)

@@ -52,7 +52,7 @@ class Steerer:
 
     def adopt(self, payload: Payload) -> None:
         """Begin anew where the scores of a payload mean something else: its cuts alone make no difference."""
-        self._steering.turn(payload.replace(cuts=np.zeros_like(payload.raw("cuts"))).id)
+        self._steering.begin_anew(payload.replace(cuts=np.zeros_like(payload.raw("cuts"))).id)
 
     def _pileup_ahead(self) -> float | None:
         """The pile-up when a payload that is made now decides."""

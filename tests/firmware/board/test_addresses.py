@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 import uhal
 
-from firmware.board.addresses import Node, address_table, check, parse, playback_capacity
+from firmware.board.addresses import address_table, check_table
+from firmware.board.nodes import Node, parse_table
+from firmware.board.register_map import playback_capacity
 from firmware.errors import AddressTableError
+from firmware.model.layout import Field, Layout
 from firmware.model.model import Model
-from firmware.model.payload import Field, Layout
 
 
 @pytest.fixture
@@ -46,11 +48,11 @@ def nodes_of_uhal(path: Path) -> dict[str, Node]:
 def test_uhal_reads_the_table_as_we_do(table: str, tmp_path: Path) -> None:
     path = tmp_path / "board.xml"
     path.write_text(table)
-    assert nodes_of_uhal(path) == parse(table)
+    assert nodes_of_uhal(path) == parse_table(table)
 
 
 def test_the_board_map_is_where_the_firmware_has_it(table: str) -> None:
-    nodes = parse(table)
+    nodes = parse_table(table)
     assert nodes["info.magic"] == Node(0, 1, "single", "r")
     assert nodes["info.n_streams"] == Node(7, 1, "single", "r")
     assert nodes["axol1tl.model_id"] == Node(0x20000, 8, "incremental", "r")
@@ -92,7 +94,7 @@ PART = """
 def test_masks_ports_nested_nodes_and_modules_are_read_as_uhal_reads_them(tmp_path: Path) -> None:
     (tmp_path / "part.xml").write_text(PART)
     (tmp_path / "top.xml").write_text(GENERAL)
-    nodes = parse(GENERAL, tmp_path)
+    nodes = parse_table(GENERAL, tmp_path)
     assert nodes == nodes_of_uhal(tmp_path / "top.xml")
     assert nodes["right.deep.word"] == Node(0x209, 1, "single", "r")
     assert nodes["a.high"].mask == 0xFFFF0000
@@ -100,7 +102,7 @@ def test_masks_ports_nested_nodes_and_modules_are_read_as_uhal_reads_them(tmp_pa
 
 def test_a_table_of_the_cms_global_trigger_is_read_as_uhal_reads_it(shared_data: Path) -> None:
     path = shared_data / "example_ugt_address_table.xml"
-    nodes = parse(path.read_text())
+    nodes = parse_table(path.read_text())
     assert nodes == nodes_of_uhal(path)
     assert len(nodes) > 50
 
@@ -123,17 +125,17 @@ def test_a_table_of_the_cms_global_trigger_is_read_as_uhal_reads_it(shared_data:
 )
 def test_a_faulty_table_is_refused_by_node(xml: str, message: str) -> None:
     with pytest.raises(AddressTableError, match=message):
-        parse(xml)
+        parse_table(xml)
 
 
 def test_a_missing_module_is_refused_by_node(tmp_path: Path) -> None:
     with pytest.raises(AddressTableError, match=r"left refers to file://part\.xml"):
-        parse(GENERAL, tmp_path)
+        parse_table(GENERAL, tmp_path)
 
 
 def test_a_board_may_have_more_nodes_other_addresses_and_more_rights(model: Model, table: str) -> None:
     moved = table.replace('id="axol1tl" address="0x20000"', 'id="axol1tl" address="0x60000"')
-    check(
+    check_table(
         moved.replace('id="epoch" address="0x2" permission="r"', 'id="epoch" address="0x2"'),
         [("axol1tl", model.layout, 5)],
     )
@@ -187,21 +189,21 @@ def test_a_board_that_cannot_serve_the_streams_is_refused_by_node(
 ) -> None:
     assert old in table
     with pytest.raises(AddressTableError, match=message):
-        check(table.replace(old, new), [("axol1tl", model.layout, 5)])
+        check_table(table.replace(old, new), [("axol1tl", model.layout, 5)])
 
 
 def test_a_board_may_have_a_smaller_playback_memory_or_where_that_is_allowed_none(model: Model, table: str) -> None:
     smaller = table.replace('size="64"', 'size="16"').replace(f'size="{64 * 57}"', f'size="{16 * 57}"')
     assert smaller != table
-    check(smaller, [("axol1tl", model.layout, 5)])
-    check(table.replace('id="playback"', 'id="play"'), [("axol1tl", model.layout, 5)], playback=False)
+    check_table(smaller, [("axol1tl", model.layout, 5)])
+    check_table(table.replace('id="playback"', 'id="play"'), [("axol1tl", model.layout, 5)], playback=False)
     with pytest.raises(AddressTableError, match=r"axol1tl\.playback\.codes is missing"):
-        check(table.replace('id="codes"', 'id="scores"'), [("axol1tl", model.layout, 5)], playback=False)
+        check_table(table.replace('id="codes"', 'id="scores"'), [("axol1tl", model.layout, 5)], playback=False)
 
 
 def test_every_fault_is_listed_at_once(model: Model, table: str) -> None:
     with pytest.raises(AddressTableError, match=r"info\.magic is missing; info\.epoch is missing"):
-        check(table.replace('"magic"', '"m"').replace('"epoch"', '"e"'), [("axol1tl", model.layout, 5)])
+        check_table(table.replace('"magic"', '"m"').replace('"epoch"', '"e"'), [("axol1tl", model.layout, 5)])
 
 
 @pytest.mark.parametrize(
@@ -230,8 +232,8 @@ def test_a_table_without_the_weights_of_a_model_that_has_them_in_registers_is_re
     *others, last = model.layers
     weighted = replace(model, layers=(*others, replace(last, reconfigurable=True)))
     streams = [("axol1tl", weighted.layout, 5)]
-    check(address_table(streams), streams)
+    check_table(address_table(streams), streams)
     with pytest.raises(
         AddressTableError, match=r"axol1tl\.shadow\.weights is missing.*axol1tl\.active\.biases is miss"
     ):
-        check(address_table([("axol1tl", model.layout, 5)]), streams)
+        check_table(address_table([("axol1tl", model.layout, 5)]), streams)

@@ -10,9 +10,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from firmware.board.addresses import MAGIC, VERSION
-from firmware.board.board import ArmStatus, Board, BoardState, Counters, Identity, RemoteBoard
-from firmware.board.registers import PLAY_RUNNING
+from firmware.board.board import Board, BoardState, Counters, Identity, RemoteBoard
+from firmware.board.register_map import MAGIC, MAP_VERSION, PLAY_RUNNING, ArmStatus
 from firmware.board.uhal import UhalBoard
 from firmware.datapath.emulator import Emulator
 from firmware.errors import AddressTableError, BoardError, BoardUnreachable
@@ -36,7 +35,7 @@ def test_the_remote_driver_is_a_board(board: RemoteBoard) -> None:
 
 def test_identity_is_what_the_registers_say(rig: Rig, board: RemoteBoard) -> None:
     epoch = rig.registers.epoch
-    expected = Identity(MAGIC, VERSION, epoch, rig.model.id, rig.model.layout.n_words)
+    expected = Identity(MAGIC, MAP_VERSION, epoch, rig.model.id, rig.model.layout.n_words)
     assert board.identify(STREAM) == (expected, board.state(STREAM))
 
 

@@ -19,6 +19,7 @@ from firmware.model.fixed import Fixed
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.tools.compiler import compiler
+from tests.support.builds import built
 from tests.support.networks import differences, extreme_weights, odd_models, random_casts, random_raws
 from tests.support.places import ROOT
 
@@ -28,13 +29,8 @@ needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C++ compiler"
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("datapaths")
-
-
-@pytest.fixture(scope="session")
-def compiled(model: Model, cache: Path) -> CompiledDatapath:
-    return CompiledDatapath(model, cache)
+def compiled(model: Model, built_datapaths: Path) -> CompiledDatapath:
+    return CompiledDatapath(model, built_datapaths)
 
 
 @needs_compiler
@@ -93,9 +89,9 @@ def test_both_datapaths_agree_at_the_end_of_the_lut_and_at_a_cut(
 
 @needs_compiler
 def test_the_compiled_datapath_gives_the_published_scores_of_axol1tl_v4(
-    v4: Model, cache: Path, shared_data: Path
+    v4: Model, built_datapaths: Path, shared_data: Path
 ) -> None:
-    compiled = CompiledDatapath(v4, cache)
+    compiled = CompiledDatapath(v4, built_datapaths)
     with np.load(shared_data / "axol1tl_v4_golden.npz") as golden:
         for orbit in ("2024_v1_3_0_data_000", "Collisions2025_v1_0_0_data_000"):
             words = compiled.run(golden[f"{orbit}/inputs"], Payload.nominal(v4, np.full(5, 346)))
@@ -105,10 +101,10 @@ def test_the_compiled_datapath_gives_the_published_scores_of_axol1tl_v4(
 @needs_compiler
 @pytest.mark.parametrize("name", odd_models())
 def test_both_datapaths_agree_on_other_networks(
-    name: str, cache: Path, random_events: Drawn, random_payload: Callable[[Model, int], Payload]
+    name: str, built_datapaths: Path, random_events: Drawn, random_payload: Callable[[Model, int], Payload]
 ) -> None:
     model = odd_models()[name]
-    compiled, emulator = CompiledDatapath(model, cache), Emulator(model)
+    compiled, emulator = CompiledDatapath(model, built_datapaths), Emulator(model)
     for seed in range(10):
         events, payload = random_events(model, 2000, seed), random_payload(model, seed)
         words = compiled.run(events, payload)
@@ -119,9 +115,15 @@ def test_both_datapaths_agree_on_other_networks(
 
 @needs_compiler
 @pytest.mark.parametrize("name", ["weights", "unsigned weights"])
-def test_both_datapaths_agree_on_every_word_whatever_the_weights(name: str, cache: Path, random_events: Drawn) -> None:
+def test_both_datapaths_agree_on_every_word_whatever_the_weights(
+    name: str, built_datapaths: Path, random_events: Drawn
+) -> None:
     model = odd_models()[name]
-    compiled, emulator, events = CompiledDatapath(model, cache), Emulator(model), random_events(model, 2000, 3)
+    compiled, emulator, events = (
+        CompiledDatapath(model, built_datapaths),
+        Emulator(model),
+        random_events(model, 2000, 3),
+    )
     for payload in extreme_weights(model):
         assert differences(compiled.run(events, payload), emulator.run(events, payload)) == [0, 0, 0, 0]
 
@@ -243,10 +245,19 @@ def test_casts_are_those_of_the_ap_types_headers(tmp_path: Path) -> None:
             f"void quantize{i}(const double *in, int64_t *out, size_t n)"
             f"{{ quantize<{spelling(target)}, {bits}>(in, out, n); }}\n"
         )
-    (tmp_path / "casts.cpp").write_text(CASTS + "".join(functions) + "}")
+    source_file = tmp_path / "casts.cpp"
+    source_file.write_text(CASTS + "".join(functions) + "}")
     options = ["-std=c++17", "-O0", "-DNDEBUG", "-w", "-fPIC", "-shared", f"-I{headers}"]
-    subprocess.run([str(compiler()), *options, "-o", "casts.so", "casts.cpp"], cwd=tmp_path, check=True)
-    library = ctypes.CDLL(str(tmp_path / "casts.so"))
+    content = [source_file.read_bytes(), *(path.read_bytes() for path in sorted(headers.rglob("*.h")))]
+    library = ctypes.CDLL(
+        str(
+            built(
+                "casts.so",
+                content,
+                lambda path: subprocess.run([str(compiler()), *options, "-o", path, source_file], check=True),
+            )
+        )
+    )
 
     rng = np.random.default_rng(13)
     for i, (source, target) in enumerate(casts):

@@ -12,18 +12,20 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from firmware.datapath import cost
-from firmware.datapath.cost import FROZEN, Cost, Resources, Settings, count, designs
+from firmware.datapath.cost import FROZEN, Cost, Resources, Synthesis, count, designs
 from firmware.datapath.emulator import Emulator
 from firmware.datapath.verilated import VerilatedDatapath
 from firmware.errors import SynthesisError, YosysMissing
 from firmware.model.fixed import Fixed
-from firmware.model.model import Condition, Dense, Feature, Model, Normalisation, Registers, Rings, Score
+from firmware.model.model import Model
 from firmware.model.package import Package
+from firmware.model.parts import Condition, Dense, Feature, Normalisation, Registers, Rings, Score
 from firmware.model.payload import Payload
 from firmware.rtl import datapath
 from firmware.tools.verilator import Verilator
 from firmware.tools.yosys import Yosys, flow
 from monitor.cli.main import main
+from tests.support.builds import builds
 from tests.support.networks import differences
 
 CUTS = [300]
@@ -42,8 +44,9 @@ def yosys() -> Yosys:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(cache=tmp_path_factory.mktemp("cost"))
+def settings() -> Synthesis:
+    """Counts are kept by the sources and commands that they come from."""
+    return Synthesis(cache=builds() / "cost")
 
 
 def small_model(lut_bits: int = 4, width: int = 8) -> Model:
@@ -82,17 +85,17 @@ def small_model(lut_bits: int = 4, width: int = 8) -> Model:
 
 
 @pytest.fixture(scope="module")
-def counted(yosys: Yosys, settings: Settings) -> Cost:
+def counted(yosys: Yosys, settings: Synthesis) -> Cost:
     return cost.cost(small_model(), CUTS, settings, lambda said: None)
 
 
-def counts(yosys: Yosys, model: Model, name: str, settings: Settings) -> Resources:
+def counts(yosys: Yosys, model: Model, name: str, settings: Synthesis) -> Resources:
     """Of one of the designs."""
     (design,) = (design for design in designs(model, CUTS) if design.name == name)
     return count(yosys, design, settings)[0]
 
 
-def test_the_parts_add_up_to_the_stream_as_it_is_written(yosys: Yosys, counted: Cost, settings: Settings) -> None:
+def test_the_parts_add_up_to_the_stream_as_it_is_written(yosys: Yosys, counted: Cost, settings: Synthesis) -> None:
     assert counted.total == counts(yosys, small_model(), cost.PLAYBACK, settings)
 
 
@@ -120,7 +123,7 @@ def test_only_multiplications_that_the_registers_can_change_and_squares_are_made
 
 
 def test_weights_in_registers_take_a_dsp_for_every_product_and_conditions_none(
-    yosys: Yosys, counted: Cost, settings: Settings
+    yosys: Yosys, counted: Cost, settings: Synthesis
 ) -> None:
     (layer,) = small_model().layers
     weighted = replace(small_model(), layers=(replace(layer, reconfigurable=True),))
@@ -136,7 +139,7 @@ def test_weights_in_registers_take_a_dsp_for_every_product_and_conditions_none(
     assert found.ff > bank.ff
 
 
-def test_without_dsps_the_multiplications_become_luts(yosys: Yosys, counted: Cost, settings: Settings) -> None:
+def test_without_dsps_the_multiplications_become_luts(yosys: Yosys, counted: Cost, settings: Synthesis) -> None:
     frozen = counts(yosys, small_model(), FROZEN, replace(settings, dsp=False))
     assert frozen.dsp == 0
     assert frozen.lut > counted.frozen.lut
@@ -146,26 +149,26 @@ def test_the_memory_of_played_events_is_block_ram(counted: Cost) -> None:
     assert counted.playback.ramb18 + counted.playback.ramb36 > 0
 
 
-def test_a_lut_of_more_bits_takes_more_block_ram(yosys: Yosys, counted: Cost, settings: Settings) -> None:
+def test_a_lut_of_more_bits_takes_more_block_ram(yosys: Yosys, counted: Cost, settings: Synthesis) -> None:
     more = counts(yosys, small_model(lut_bits=10), "LUT", settings)
     kilobits = (more.ramb36 - counted.bank.ramb36) * 36 + (more.ramb18 - counted.bank.ramb18) * 18
     assert counted.knobs["LUT"].ramb36 == counted.knobs["LUT"].ramb18 == 0
     assert kilobits >= 2 * 1024 * 32 / 1024
 
 
-def test_wider_numbers_cost_more(yosys: Yosys, settings: Settings) -> None:
+def test_wider_numbers_cost_more(yosys: Yosys, settings: Synthesis) -> None:
     narrow, wide = (counts(yosys, small_model(width=width), FROZEN, settings) for width in (8, 12))
     assert wide.lut > narrow.lut
     assert wide.ff + 16 * wide.srl > narrow.ff + 16 * narrow.srl
 
 
-def test_what_was_counted_before_is_not_synthesised_again(yosys: Yosys, counted: Cost, settings: Settings) -> None:
+def test_what_was_counted_before_is_not_synthesised_again(yosys: Yosys, counted: Cost, settings: Synthesis) -> None:
     assert cost.cost(small_model(), CUTS, replace(settings, limit_s=0.001), lambda said: None) == counted
 
 
 def test_a_synthesis_that_takes_too_long_is_ended_and_named(yosys: Yosys, tmp_path: Path) -> None:
     with pytest.raises(SynthesisError, match=r"(playback|preview): .* did not end within 0.01 s"):
-        cost.cost(small_model(), CUTS, Settings(cache=tmp_path, limit_s=0.01), lambda said: None)
+        cost.cost(small_model(), CUTS, Synthesis(cache=tmp_path, limit_s=0.01), lambda said: None)
     assert not list(tmp_path.iterdir())
 
 
@@ -183,7 +186,7 @@ def test_a_part_that_is_not_there_cannot_be_left_out(
 def test_without_yosys_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DRIFTD_YOSYS", "none")
     with pytest.raises(YosysMissing, match="install yosys"):
-        cost.cost(small_model(), CUTS, Settings(cache=tmp_path), lambda said: None)
+        cost.cost(small_model(), CUTS, Synthesis(cache=tmp_path), lambda said: None)
 
 
 def test_cells_are_counted_by_their_size_and_an_unknown_one_is_refused() -> None:
@@ -218,7 +221,7 @@ def test_the_cells_give_the_words_of_the_emulator(
 
 
 def test_the_command_prints_every_part_and_what_the_whole_is_of_a_device(
-    counted: Cost, settings: Settings, tmp_path: Path
+    counted: Cost, settings: Synthesis, tmp_path: Path
 ) -> None:
     model = small_model()
     golden = np.zeros((1, 3), np.int64)

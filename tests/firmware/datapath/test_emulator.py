@@ -11,8 +11,10 @@ import firmware.datapath.emulator
 from firmware.datapath.emulator import CHUNK, Emulator
 from firmware.errors import ModelError, PayloadError
 from firmware.model.fixed import Fixed
-from firmware.model.model import Dense, Feature, Model, Normalisation, Registers, Rings, Score
-from firmware.model.payload import Layout, Payload
+from firmware.model.layout import Layout
+from firmware.model.model import Model
+from firmware.model.parts import Dense, Feature, Normalisation, Registers, Rings, Score
+from firmware.model.payload import Payload
 from tests.support.networks import extreme_weights, odd_models
 
 ORBITS = ("2024_v1_3_0_data_000", "Collisions2025_v1_0_0_data_000")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.datapath.emulator import Emulator, Words
+from firmware.datapath.emulator import Answers, Emulator
 from firmware.datapath.verilated import VerilatedDatapath
 from firmware.errors import CompilationError, CompilerMissing, ModelError, OutOfStep, PayloadError, VerilatorMissing
 from firmware.model.fixed import Fixed
@@ -17,6 +17,7 @@ from firmware.model.payload import Payload
 from firmware.rtl import datapath
 from firmware.tools.compiler import compiler
 from firmware.tools.verilator import Verilator
+from tests.support.builds import built
 from tests.support.networks import (
     differences,
     extreme_weights,
@@ -37,13 +38,8 @@ RANDOM = (14, 16, 19, 24)
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("rtl")
-
-
-@pytest.fixture(scope="session")
-def rtl(model: Model, cache: Path) -> VerilatedDatapath:
-    return VerilatedDatapath(model, cache)
+def rtl(model: Model, built_datapaths: Path) -> VerilatedDatapath:
+    return VerilatedDatapath(model, built_datapaths)
 
 
 def small_models() -> dict[str, Model]:
@@ -141,13 +137,13 @@ def test_a_swap_between_two_neighbours_is_exact_to_the_event(
         assert differences(of(words, mine), Emulator(model).run(events[mine], payload)) == [0, 0, 0, 0]
 
 
-def of(words: Words, mine: np.ndarray) -> Words:
-    return Words(*(getattr(words, part)[mine] for part in ("codes", "core_codes", "latent", "accepts")))
+def of(words: Answers, mine: np.ndarray) -> Answers:
+    return Answers(*(getattr(words, part)[mine] for part in ("codes", "core_codes", "latent", "accepts")))
 
 
 @needs_both
-def test_the_rtl_gives_the_published_scores_of_axol1tl_v4(v4: Model, cache: Path, shared_data: Path) -> None:
-    rtl = VerilatedDatapath(v4, cache)
+def test_the_rtl_gives_the_published_scores_of_axol1tl_v4(v4: Model, built_datapaths: Path, shared_data: Path) -> None:
+    rtl = VerilatedDatapath(v4, built_datapaths)
     with np.load(shared_data / "axol1tl_v4_golden.npz") as golden:
         for orbit in ("2024_v1_3_0_data_000", "Collisions2025_v1_0_0_data_000"):
             words = rtl.run(golden[f"{orbit}/inputs"], Payload.nominal(v4, np.full(5, 346)))
@@ -157,10 +153,10 @@ def test_the_rtl_gives_the_published_scores_of_axol1tl_v4(v4: Model, cache: Path
 @needs_both
 @pytest.mark.parametrize("name", small_models())
 def test_the_rtl_agrees_on_other_networks(
-    name: str, cache: Path, random_events: Drawn, random_payload: DrawnPayload
+    name: str, built_datapaths: Path, random_events: Drawn, random_payload: DrawnPayload
 ) -> None:
     model = small_models()[name]
-    rtl, emulator = VerilatedDatapath(model, cache), Emulator(model)
+    rtl, emulator = VerilatedDatapath(model, built_datapaths), Emulator(model)
     for seed in range(10):
         payloads = random_payload(model, 2 * seed), random_payload(model, 2 * seed + 1)
         events, banks = random_events(model, 1000, seed), np.random.default_rng(seed).integers(-1, 2, 1000)
@@ -176,15 +172,17 @@ def test_the_rtl_agrees_on_other_networks(
 
 @needs_both
 @pytest.mark.parametrize("name", ["weights", "unsigned weights"])
-def test_the_rtl_agrees_on_every_word_whatever_the_weights(name: str, cache: Path, random_events: Drawn) -> None:
+def test_the_rtl_agrees_on_every_word_whatever_the_weights(
+    name: str, built_datapaths: Path, random_events: Drawn
+) -> None:
     model = small_models()[name]
-    rtl, emulator, events = VerilatedDatapath(model, cache), Emulator(model), random_events(model, 1000, 3)
+    rtl, emulator, events = VerilatedDatapath(model, built_datapaths), Emulator(model), random_events(model, 1000, 3)
     for payload in extreme_weights(model):
         assert differences(rtl.run(events, payload), emulator.run(events, payload)) == [0, 0, 0, 0]
 
 
 def test_the_other_networks_take_every_path_of_the_generator() -> None:
-    text = "".join(map(datapath.source, small_models().values()))
+    text = "".join(map(datapath.verilog, small_models().values()))
     for module in (
         " tree #(",
         " chain #(",
@@ -244,10 +242,12 @@ def test_casts_in_rtl_are_those_of_the_fixed_point_types(tmp_path: Path) -> None
         )
         inputs.append(f"top.x{i} = in[{i} * n + i] & {(1 << source.width) - 1}ull;")
         outputs.append(f"out[{i} * n + i] = top.y{i};")
-    bench, harness, library = tmp_path / "bench.sv", tmp_path / "bench.cpp", tmp_path / "bench.so"
+    bench, harness = tmp_path / "bench.sv", tmp_path / "bench.cpp"
     bench.write_text(f"module bench (\n{', '.join(ports)}\n);\n" + "\n".join(instances) + "\nendmodule\n")
     harness.write_text(CAST_HARNESS % ("\n".join(inputs), "\n".join(outputs)))
-    Verilator.get().build([datapath.PARTS[0], bench], "bench", harness, {}, library)
+    program, sources = Verilator.get(), [datapath.DATAPATH_PARTS[0], bench]
+    content = [program.version.encode(), *(file.read_bytes() for file in (*sources, harness))]
+    library = built("casts-in-rtl.so", content, lambda path: program.build(sources, "bench", harness, {}, path))
 
     rng = np.random.default_rng(13)
     raw = np.array([random_raws(rng, source, target) for source, target in casts])
@@ -291,7 +291,7 @@ def test_an_answer_at_another_clock_or_for_another_bank_is_out_of_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_events: Drawn, port: str, wrong: str
 ) -> None:
     model = odd_models()["distance"]
-    text, right = datapath.source(model), f"assign {port} = {port.removesuffix('_out')}[21];"
+    text, right = datapath.verilog(model), f"assign {port} = {port.removesuffix('_out')}[21];"
     assert right in text
     monkeypatch.setattr(datapath, "source", lambda _: text.replace(right, f"assign {port} = {wrong};"))
     with pytest.raises(OutOfStep, match="of 64 slots were not answered 21 clocks later"):
@@ -308,7 +308,7 @@ def test_the_rtl_refuses_what_the_emulator_refuses(model: Model, rtl: VerilatedD
 
 
 @needs_both
-def test_a_library_is_built_once_and_found_again(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_is_built_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = odd_models()["distance"]
     VerilatedDatapath(model, tmp_path)
     [library] = tmp_path.iterdir()

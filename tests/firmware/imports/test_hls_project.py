@@ -18,6 +18,7 @@ from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.tools.compiler import compiler
 from firmware.tools.verilator import Verilator
+from tests.support.builds import built
 from tests.support.hls_projects import Project, projects
 from tests.support.networks import differences
 
@@ -43,6 +44,17 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[P
     return write
 
 
+def answered(folder: Path, graph: Any, events: np.ndarray) -> np.ndarray:
+    """What the C++ of a project, compiled and run by hls4ml, gives for events (n, inputs)."""
+
+    def run(path: Path) -> None:
+        graph.compile()
+        np.save(path, np.asarray(graph.predict(events)).reshape(len(events), -1))
+
+    content = [HlsProject.open(folder).digest.encode(), events.tobytes()]
+    return np.asarray(np.load(built("answers.npy", content, run)))
+
+
 def imported(folder: Path, **given: Any) -> Model:
     return Specification.load(folder, CUT | given).model
 
@@ -57,8 +69,7 @@ def test_every_word_is_that_of_the_projects_own_cpp(
     model = imported(folder, score={"lift": False, "kind": "linear", "type": "ufixed<18,12>"})
     given = HlsProject.open(folder).input_type
     events = given.quantize(given.value(random_events(model, 5000, 3)))
-    graph.compile()
-    answers = np.asarray(graph.predict(given.value(events).astype(np.float32))).reshape(len(events), -1)
+    answers = answered(folder, graph, given.value(events).astype(np.float32))
     words = Emulator(model).run(events, Payload.nominal(model, [100]))
     latent = model.latent.result_type.value(words.latent)
     assert (latent.astype(np.float32) != answers).sum() == 0
@@ -72,13 +83,13 @@ def test_every_word_is_that_of_the_projects_own_cpp(
 def test_the_other_executions_agree_on_an_imported_project(
     name: str,
     written: Callable[[str], tuple[Path, Any]],
-    tmp_path: Path,
+    built_datapaths: Path,
     random_events: Drawn,
     random_payload: Callable[[Model, int], Payload],
 ) -> None:
     model = imported(written(name)[0])
     emulator = Emulator(model)
-    for datapath in (CompiledDatapath(model, tmp_path), VerilatedDatapath(model, tmp_path)):
+    for datapath in (CompiledDatapath(model, built_datapaths), VerilatedDatapath(model, built_datapaths)):
         for seed in range(3):
             events, payload = random_events(model, 1000, seed), random_payload(model, seed)
             assert differences(datapath.run(events, payload), emulator.run(events, payload)) == [0, 0, 0, 0]

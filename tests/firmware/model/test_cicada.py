@@ -12,7 +12,9 @@ from firmware.datapath.compiled import CompiledDatapath
 from firmware.datapath.emulator import Emulator
 from firmware.datapath.verilated import VerilatedDatapath
 from firmware.errors import ModelError
-from firmware.model.model import Model, Rings
+from firmware.model import cicada
+from firmware.model.model import Model
+from firmware.model.parts import Rings
 from firmware.model.payload import Payload
 from firmware.sim.world.calorimeter import ETA_CENTRES, regions
 from firmware.sim.world.events import Generator
@@ -28,7 +30,7 @@ def model() -> Model:
     """Weights of either sign under which most scores are within the range, some at either end of it."""
     random = np.random.default_rng(4)
     weights = random.normal(0.0, 0.2, (252, 16)), random.normal(0.3, 0.6, (16, 1))
-    return Model.cicada("cicada", weights, [random.normal(0, 1, 16), [0.0]])
+    return cicada.model("cicada", weights, [random.normal(0, 1, 16), [0.0]])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def test_the_nominal_payload_changes_nothing_and_scores_are_of_all_sizes(
 
 
 def test_the_score_is_never_negative(events: NDArray[np.int16]) -> None:
-    model = Model.cicada("low", [np.full((252, 16), 0.5), np.full((16, 1), -1.0)], [np.zeros(16), [-20.0]])
+    model = cicada.model("low", [np.full((252, 16), 0.5), np.full((16, 1), -1.0)], [np.zeros(16), [-20.0]])
     assert not Emulator(model).codes(events, Payload.nominal(model, [1, 2])).any()
 
 
@@ -65,9 +67,9 @@ def test_the_surrogate_gives_the_emulator_s_codes(
 
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 def test_the_compiled_datapath_agrees_on_every_word(
-    model: Model, events: NDArray[np.int16], random_payload: Draw, tmp_path: Path
+    model: Model, events: NDArray[np.int16], random_payload: Draw, built_datapaths: Path
 ) -> None:
-    compiled = CompiledDatapath(model, tmp_path)
+    compiled = CompiledDatapath(model, built_datapaths)
     for payload in (Payload.nominal(model, [400, 800]), *(random_payload(model, seed) for seed in range(6))):
         assert differences(Emulator(model).run(events, payload), compiled.run(events, payload)) == [0, 0, 0, 0]
 

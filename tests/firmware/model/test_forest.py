@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware.board.addresses import ACTIVE, SHADOW, address_table
+from firmware.board.addresses import address_table
+from firmware.board.register_map import ACTIVE, SHADOW
 from firmware.datapath.compiled import CompiledDatapath
 from firmware.datapath.emulator import Emulator
 from firmware.datapath.validation import Validation
@@ -261,10 +262,10 @@ def test_of_a_forest_there_is_no_rtl(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> CompiledDatapath:
+def compiled(built_datapaths: Path) -> CompiledDatapath:
     if compiler() is None:
         pytest.skip("no C++ compiler")
-    return CompiledDatapath(forest_model(), tmp_path_factory.mktemp("forest"))
+    return CompiledDatapath(forest_model(), built_datapaths)
 
 
 def test_conifers_unit_gives_the_words_of_the_integers(compiled: CompiledDatapath, random_events: Drawn) -> None:

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import firmware.model.model
+import firmware.model.description
 from firmware.errors import ModelError, PayloadError
+from firmware.model import axol1tl
 from firmware.model.fixed import Fixed
-from firmware.model.model import Condition, Feature, Model, Rings, Score
+from firmware.model.model import Model
+from firmware.model.parts import Condition, Feature, Rings, Score
 from firmware.model.payload import Payload
 
 
@@ -49,7 +51,7 @@ def test_a_model_of_another_definition_of_the_datapath_is_another_and_is_refused
     undefined = {name: part for name, part in description.items() if name != "definition"}
     with pytest.raises(ModelError, match="of definition 1 of the datapath, expected 2: make its package anew"):
         Model.from_arrays(undefined, arrays)
-    monkeypatch.setattr(firmware.model.model, "DEFINITION", 3)
+    monkeypatch.setattr(firmware.model.description, "DEFINITION", 3)
     assert replace(model).id != own
     with pytest.raises(ModelError, match="of definition 2 of the datapath, expected 3"):
         Model.from_arrays(description, arrays)
@@ -67,7 +69,7 @@ def test_an_input_offset_is_added_where_there_is_an_object(model: Model) -> None
 
 def test_float_weights_are_rounded_to_the_grid_and_saturate() -> None:
     weights = [np.full((57, 3), 0.2), np.full((3, 3), -9.0), np.full((3, 2), 9.0)]
-    built = Model.axol1tl("m", weights, [np.zeros(3), np.zeros(3), np.zeros(2)], np.zeros(57), np.zeros(57))
+    built = axol1tl.model("m", weights, [np.zeros(3), np.zeros(3), np.zeros(2)], np.zeros(57), np.zeros(57))
     assert [layer.weight[0, 0] for layer in built.layers] == [2, -32, 31]
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from firmware.board.addresses import STREAM_SPAN
 from firmware.board.board import RemoteBoard
+from firmware.board.register_map import STREAM_SPAN
 from firmware.board.uhal import UhalBoard
 from firmware.errors import BoardUnreachable, IdentityError, TransactionError
 from firmware.model.payload import Payload

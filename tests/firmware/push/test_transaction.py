@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware.board.addresses import SHADOW, STREAM_SPAN
-from firmware.board.board import ArmStatus, Board, RemoteBoard
+from firmware.board.board import Board, RemoteBoard
+from firmware.board.register_map import SHADOW, STREAM_SPAN, ArmStatus
 from firmware.board.uhal import UhalBoard
 from firmware.datapath.emulator import Emulator
 from firmware.errors import BoardUnreachable, IdentityError, TransactionError
 from firmware.model.fixed import Fixed
-from firmware.model.model import Condition, Model
+from firmware.model.model import Model
+from firmware.model.parts import Condition
 from firmware.model.payload import Payload
+from firmware.push.journal import StepNote
 from firmware.push.readback import check_identity
 from firmware.push.standing import Outcome
 from firmware.push.transaction import Transaction
-from monitor.store.ledger import Ledger, LedgerError
-from monitor.store.records import Note
+from monitor.store.errors import LedgerError
+from monitor.store.ledger import Ledger
 from tests.support.rig import RUN, STREAM, Bench, Rig, Wire, reached, small_model, validation
 
 ARM_COMMAND = STREAM_SPAN + 0x13
@@ -518,7 +520,7 @@ class Deadly(Ledger):
         self._when = when
         self._fatal = (step, status)
 
-    def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[Note]) -> None:
+    def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[StepNote]) -> None:
         fatal = any((step, status) == self._fatal for step, status, _ in steps)
         if fatal and self._when == "before":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from firmware.datapath.emulator import Emulator
+from firmware.errors import BusError
 from firmware.model.payload import Payload
 from firmware.sim.bank import Counts
-from firmware.sim.ipbus import BusError
 from firmware.sim.rtl_bank import RtlBank
 from firmware.sim.stream import EmulatedBank
 from tests.support.rig import tiny_model

@@ -10,14 +10,16 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from firmware.model import axol1tl
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.rtl import top
 from firmware.tools.verilator import Verilator
+from tests.support.builds import alone, builds
 from tests.support.networks import registered_models
 
 HERE = Path(__file__).parent
-SOURCES = (*top.PARTS, HERE / "bench.sv")
+SOURCES = (*top.STREAM_PARTS, HERE / "bench.sv")
 CASES = re.findall(r"@case\nasync def (\w+)", (HERE / "bank_cases.py").read_text())
 
 
@@ -26,21 +28,22 @@ def results(verilator: Verilator, tmp_path_factory: pytest.TempPathFactory) -> d
     """What went wrong in each case, an empty text where nothing did."""
     runner = pytest.importorskip("cocotb_tools.runner").get_runner("verilator")
     folder = tmp_path_factory.mktemp("cocotb")
-    with pytest.MonkeyPatch.context() as patch:
+    model = builds() / "cocotb"
+    with pytest.MonkeyPatch.context() as patch, alone(builds() / "cocotb.lock"):
         patch.setenv("VERILATOR_ROOT", str(verilator.root))
         patch.setenv("PATH", str(verilator.program.parent), prepend=os.pathsep)
         patch.syspath_prepend(HERE)
         runner.build(
             sources=SOURCES,
             hdl_toplevel="bench",
-            build_dir=folder,
+            build_dir=model,
             build_args=["-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include"],
             log_file=folder / "build.log",
         )
         found = runner.test(
             hdl_toplevel="bench",
             test_module="bank_cases",
-            build_dir=folder,
+            build_dir=model,
             test_dir=folder,
             log_file=folder / "test.log",
             results_xml=str(folder / "results.xml"),
@@ -61,7 +64,7 @@ def small() -> Model:
     random = np.random.default_rng(5)
     shapes = ((57, 6), (6, 4), (4, 3))
     weights, biases = ([random.normal(0, 0.3, shape[at:]) for shape in shapes] for at in (0, 1))
-    return Model.axol1tl("small", weights, biases, np.full(57, 4), np.zeros(57), lut_bits=6, n_cuts=2)
+    return axol1tl.model("small", weights, biases, np.full(57, 4), np.zeros(57), lut_bits=6, n_cuts=2)
 
 
 NETWORKS = {"frozen": small(), **registered_models()}

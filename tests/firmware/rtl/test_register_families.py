@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.board.addresses import SHADOW, STREAM_SPAN, address_table
+from firmware.board.addresses import address_table
 from firmware.board.board import RemoteBoard
+from firmware.board.register_map import SHADOW, STREAM_SPAN
 from firmware.board.uhal import UhalBoard
 from firmware.datapath.compiled import CompiledDatapath
 from firmware.datapath.emulator import Emulator
@@ -22,7 +23,7 @@ from firmware.push.standing import Outcome
 from firmware.push.transaction import Transaction
 from firmware.sim import rtl_bank
 from firmware.sim.ipbus import Server
-from firmware.sim.registers import Registers
+from firmware.sim.registers import BoardRegisters
 from firmware.sim.rtl_bank import RtlBank
 from firmware.sim.stream import DecidingBank, EmulatedBank
 from firmware.tools.compiler import compiler
@@ -64,7 +65,7 @@ class Stand:
     model: Model
     nominal: Payload
     bank: DecidingBank
-    registers: Registers
+    registers: BoardRegisters
     board: RemoteBoard
     cache: Path
 
@@ -97,7 +98,7 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 
 def standing(model: Model, nominal: Payload, bank: DecidingBank, cache: Path) -> Iterator[Stand]:
-    registers = Registers([bank], RUN, ls_orbits=40)
+    registers = BoardRegisters([bank], RUN, ls_orbits=40)
     server = Server(registers)
     board = RemoteBoard(UhalBoard, server.uri, address_table([(STREAM, model.layout, model.n_cuts)]), deadline=10)
     yield Stand(model, nominal, bank, registers, board, cache)
@@ -116,14 +117,13 @@ def hardware(model: Model, rtl_cache: Path) -> Iterator[Stand]:
 
 
 @pytest.fixture(scope="module")
-def compiled(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+def compiled(model: Model, built_datapaths: Path) -> Iterator[Stand]:
     """Emulated registers around the datapath in C++."""
     if compiler() is None:
         pytest.skip("no C++ compiler")
-    cache = tmp_path_factory.mktemp("compiled")
     nominal = Payload.nominal(model, np.full(model.n_cuts, 300))
-    bank = EmulatedBank(model, nominal, CompiledDatapath(model, cache).run)
-    yield from standing(model, nominal, bank, cache)
+    bank = EmulatedBank(model, nominal, CompiledDatapath(model, built_datapaths).run)
+    yield from standing(model, nominal, bank, built_datapaths)
 
 
 @pytest.fixture(params=["hardware", "compiled"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.board.addresses import SHADOW
+from firmware.board.register_map import SHADOW
 from firmware.datapath.emulator import Emulator
 from firmware.model.payload import Payload
 from firmware.sim.rtl_bank import RtlBank

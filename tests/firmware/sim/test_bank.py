@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from firmware.board.addresses import STREAM_SPAN, address_table, parse
+from firmware.board.addresses import address_table
+from firmware.board.nodes import parse_table
+from firmware.board.register_map import STREAM_SPAN
 from firmware.datapath.emulator import Emulator
+from firmware.errors import BusError
+from firmware.model import axol1tl
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.sim.bank import Bank, Counts
-from firmware.sim.ipbus import BusError
 from firmware.sim.rtl_bank import RtlBank
 
 ACTIVE_BANK, GENERATION, LATCHED_LS, ACTIVE_CRC, SHADOW_CRC = range(0x09, 0x0E)
@@ -30,7 +33,7 @@ AnyBank = Bank | RtlBank
 def model() -> Model:
     random = np.random.default_rng(5)
     shapes = ((57, 6), (6, 4), (4, 8))
-    return Model.axol1tl(
+    return axol1tl.model(
         "axol1tl",
         [random.normal(0, 0.3, shape) for shape in shapes],
         [random.normal(0, 0.3, shape[1]) for shape in shapes],
@@ -289,7 +292,7 @@ def test_a_write_that_leaves_the_bank_writes_nothing(emulated: Bank, nominal: Pa
 
 
 def test_every_node_of_the_address_table_is_served(bank: AnyBank, model: Model) -> None:
-    nodes = parse(address_table([("s", model.layout, model.n_cuts)]))
+    nodes = parse_table(address_table([("s", model.layout, model.n_cuts)]))
     leaves = {path: node for path, node in nodes.items() if path.startswith("s.") and node.mode != "hierarchical"}
     assert len(leaves) > 30
     for node in leaves.values():

@@ -21,14 +21,15 @@ import zmq
 from firmware.board.addresses import address_table
 from firmware.datapath.emulator import Emulator
 from firmware.errors import AddressTableError, FirmwareError
+from firmware.model import axol1tl, cicada
 from firmware.model.fixed import Fixed
-from firmware.model.model import Condition, Model
 from firmware.model.package import Package
+from firmware.model.parts import Condition
 from firmware.model.payload import Payload
 from firmware.process import Remote
 from firmware.sim.board import BoardSettings, SimBoard, run_board
 from firmware.sim.stream import Sampling
-from firmware.sim.world.conditions import Fill, bunch_mask
+from firmware.sim.world.beam import Fill, bunch_mask
 from firmware.sim.world.events import Generator, digitise, regions
 from firmware.wire import Batch, decode
 
@@ -44,7 +45,7 @@ def make_package(name: str, seed: int) -> Package:
     """A network of random weights, some of them and a condition in registers, with cuts at 5 % and 1 %."""
     random = np.random.default_rng(seed)
     shapes = ((58, 8), (8, 6), (6, 8))
-    model = Model.axol1tl(
+    model = axol1tl.model(
         name,
         [random.normal(0, 0.4, shape) for shape in shapes],
         [random.normal(0, 0.3, shape[1]) for shape in shapes],
@@ -331,7 +332,7 @@ def test_an_algorithm_of_objects_and_one_of_regions_see_the_same_crossings(packa
 
 def make_regions_package(name: str, seed: int) -> Package:
     random = np.random.default_rng(seed)
-    model = Model.cicada(name, [random.normal(0.05, 0.1, (252, 8)), np.ones((8, 1))], [np.zeros(8), np.zeros(1)])
+    model = cicada.model(name, [random.normal(0.05, 0.1, (252, 8)), np.ones((8, 1))], [np.zeros(8), np.zeros(1)])
     events = regions(Generator(seed).draw(2000, 50))
     codes = Emulator(model).codes(events, Payload.nominal(model, [0, 0]))
     nominal = Payload.nominal(model, np.quantile(codes, [0.95, 0.99]).astype(int))

@@ -11,8 +11,9 @@ import uhal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware.errors import BusError
 from firmware.process import Remote
-from firmware.sim.ipbus import BUFFERS, BusError, Server, Target
+from firmware.sim.ipbus import BUFFERS, Server, Target
 
 RAM, RAM_WORDS = 0x1000, 4096
 FIFO = 0x10

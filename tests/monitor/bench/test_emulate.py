@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware.datapath.emulator import Emulator, Words
+from firmware.datapath.emulator import Answers, Emulator
 from firmware.model.model import Model
 from firmware.model.payload import Payload
 from monitor.bench import emulate as bench
@@ -37,7 +37,7 @@ def test_a_word_that_differs_is_counted_against_its_execution(
         def __init__(self, model: Model, directory: Path) -> None:
             self._emulator = Emulator(model)
 
-        def run(self, events: np.ndarray, payload: Payload) -> Words:
+        def run(self, events: np.ndarray, payload: Payload) -> Answers:
             words = self._emulator.run(events, payload)
             words.codes[3] ^= 1
             return words

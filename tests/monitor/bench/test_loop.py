@@ -15,8 +15,9 @@ from scipy.stats import genpareto
 from firmware.datapath.emulator import Emulator
 from firmware.model.package import Package
 from firmware.model.payload import Payload
-from firmware.sim.world.conditions import Condition, Fill
+from firmware.sim.world.beam import Fill
 from firmware.sim.world.detector import NOMINAL, Response, digitise
+from firmware.sim.world.drifts import Drift
 from firmware.sim.world.events import SIGNALS, Generator
 from monitor.bench.loop import figures as bench_loop
 from monitor.bench.loop import fill as bench_fill
@@ -79,7 +80,7 @@ def world(package: Package, path: Path, datapath: Datapath, course: Course, orac
     return World(package, path, datapath, course, oracle, Cut(1, TARGET), Reference.from_bytes(package.reference))
 
 
-def decaying(n: int, drifts: tuple[Condition, ...] = (), rates: dict[int, float] | None = None) -> Course:
+def decaying(n: int, drifts: tuple[Drift, ...] = (), rates: dict[int, float] | None = None) -> Course:
     return Course(n, Fill(start=56.0, decay=n / np.log(2.5), floor=0.0, since=0), drifts, rates or {})
 
 
@@ -121,9 +122,9 @@ def test_another_seed_is_another_fill(datapath: Datapath, monkeypatch: pytest.Mo
 
 def test_a_change_replaces_an_earlier_one_of_its_kind_and_adds_to_others() -> None:
     drifts = (
-        Condition("ageing", 0.1, ramp=4, since=2),
-        Condition("jet_energy_scale", 0.02, since=3),
-        Condition("jet_energy_scale", -0.03, since=8),
+        Drift("ageing", 0.1, ramp=4, since=2),
+        Drift("jet_energy_scale", 0.02, since=3),
+        Drift("jet_energy_scale", -0.03, since=8),
     )
     course = decaying(12, drifts)
     assert course.response(1) == Response()
@@ -176,9 +177,9 @@ def test_events_are_run_again_only_where_their_scores_can_differ(package: Packag
 
 def test_the_oracle_is_as_good_as_it_says_on_a_tail_that_is_known() -> None:
     drifts = (
-        Condition("ageing", 0.15, ramp=20, since=25),
-        Condition("jet_energy_scale", 0.02, since=40),
-        Condition("eg_scale", 0.1, since=70),
+        Drift("ageing", 0.15, ramp=20, since=25),
+        Drift("jet_energy_scale", 0.02, since=40),
+        Drift("eg_scale", 0.1, since=70),
     )
     course, n = decaying(100, drifts, {40: 1.2, 70: 0.8}), 400_000
     k, u = np.arange(100), np.log(course.pileup / 40)

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from firmware.datapath.emulator import Emulator
-from firmware.datapath.patterns import EMPV2, FORMATS, Frame, Packing, Pattern, read, text
+from firmware.datapath.packing import Packing
+from firmware.datapath.patterns import EMPV2, FORMATS, Frame, Pattern, read, text
 from firmware.model.package import Package
 from firmware.tools.compiler import compiler
 from firmware.tools.verilator import Verilator

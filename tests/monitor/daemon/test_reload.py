@@ -7,6 +7,7 @@ import pytest
 
 from monitor.config import Config, load
 from monitor.daemon.reload import Difference, difference
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import make_detector
 from monitor.watch.policy import Policy
@@ -62,7 +63,7 @@ def test_what_comes_at_the_top_is_live_or_not_by_its_name(tmp_path: Path) -> Non
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     codes = np.random.default_rng(1).geometric(0.015, 2_000_000).clip(max=4000)
-    return Reference.build([(codes, None, None)], cuts=[150, 300], bits=12)
+    return reference_of_sample([(codes, None, None)], cuts=[150, 300], bits=12)
 
 
 def test_a_policy_judges_by_a_new_tolerance_with_what_it_has_already_seen(reference: Reference) -> None:
@@ -70,7 +71,7 @@ def test_a_policy_judges_by_a_new_tolerance_with_what_it_has_already_seen(refere
     policy = Policy(Detect(tolerated_kl=0.5, rate_tolerance=0.9), "distribution", reference)
     reports = [report(reference, scores(ls, 1.05), ls) for ls in range(1, 12)]
     assert {policy.assess(each).level for each in reports[:10]} == {"ok"}
-    policy.turn(Detect(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1))
+    policy.use(Detect(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1))
     verdict = policy.assess(reports[10])
     assert verdict.level == "drift"
     assert verdict.onset <= (1, 2)
@@ -80,7 +81,7 @@ def test_another_pile_up_error_begins_a_new_history(reference: Reference) -> Non
     policy = Policy(Detect(tolerated_kl=0.5, rate_tolerance=0.9), "distribution", reference)
     for ls in range(1, 11):
         policy.assess(report(reference, scores(ls, 1.05), ls))
-    policy.turn(Detect(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1, pileup_error=0.1))
+    policy.use(Detect(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1, pileup_error=0.1))
     assert policy.assess(report(reference, scores(11, 1.05), 11)).onset == (1, 11)
 
 

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware.model.fixed import Fixed
-from firmware.model.payload import Layout, Payload
-from monitor.store.ledger import Ledger, LedgerError
-from monitor.store.records import Note
+from firmware.model.layout import Layout
+from firmware.model.payload import Payload
+from firmware.push.journal import StepNote
+from monitor.store.errors import LedgerError
+from monitor.store.ledger import Ledger
 
 LAYOUT = Layout.build([("lut", 4, Fixed(16, 16, signed=False))])
 MODEL_ID = "ab" * 32
@@ -36,7 +38,7 @@ def ledger(path: Path) -> Iterator[Ledger]:
 def note(
     ledger: Ledger, stream: str, generation: int, payload_id: str, step: str, status: str, **detail: object
 ) -> None:
-    ledger.record_steps(stream, generation, payload_id, [Note(step, status, detail)])
+    ledger.record_steps(stream, generation, payload_id, [StepNote(step, status, detail)])
 
 
 def test_a_payload_comes_back_word_for_word_also_by_the_start_of_its_id(ledger: Ledger) -> None:

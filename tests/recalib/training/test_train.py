@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware.board.addresses import parse
+from firmware.board.nodes import parse_table
 from firmware.sim.world.detector import Response
 from firmware.sim.world.events import SIGNALS, Generator, digitise
 from recalib.errors import TrainingError
@@ -98,7 +98,7 @@ def test_weights_in_registers_are_trained_on_their_finer_grid(tmp_path: Path) ->
     settings = replace(TINY, weights=True)
     weighted = build_package(tmp_path / "weights.driftd", settings)
     plain = build_package(tmp_path / "plain.driftd", TINY)
-    assert "axol1tl.shadow.weights" in parse(weighted.address_table)
+    assert "axol1tl.shadow.weights" in parse_table(weighted.address_table)
     last, frozen = (package.model.layers[-1] for package in (weighted, plain))
     assert last.reconfigurable
     assert not frozen.reconfigurable

@@ -20,6 +20,16 @@ export const s = (tag, attributes = {}, ...children) => fill(document.createElem
 
 export const byId = (id) => document.getElementById(id);
 
+/** A row of a table; a cell that is no element becomes one. */
+export const row = (...cells) =>
+  h(
+    "tr",
+    {},
+    cells.map((cell) => (cell instanceof Node ? cell : h("td", {}, cell))),
+  );
+
+export const number = (text) => h("td", { class: "number" }, text);
+
 // Number formats of the page.
 
 export function small(value, digits = 2) {

@@ -1,15 +1,26 @@
 // The daemon over HTTP: what it answers, and the events that it sends.
 
-const BASE = "/api/v1";
-const SILENT_MS = 25_000; // the daemon sends something at least every 10 s
-const RETRY_MS = [500, 1000, 2000, 5000];
+import { API, HEARTBEAT_MS } from "./words.js";
 
+const SILENT_MS = 2.5 * HEARTBEAT_MS; // without a heartbeat the connection is held to be dead
+const ANSWER_MS = 15_000;
+const RETRY_MS = [500, 1000, 2000, 5000];
+const FAILED = 500; // from this status on the daemon, or something before it, failed at what was asked
+
+/** The daemon would not do it, and says why: nothing was done. */
 export class Refused extends Error {
+  /**
+   * @param {number} status of HTTP
+   * @param {string} text
+   */
   constructor(status, text) {
     super(text);
     this.status = status;
   }
 }
+
+/** No answer of the daemon's own came, or that it failed: whether it was done is not known. */
+export class Unknown extends Error {}
 
 export const token = {
   get: () => sessionStorage.getItem("driftd token") ?? "",
@@ -18,25 +29,45 @@ export const token = {
 
 const headers = () => (token.get() ? { Authorization: `Bearer ${token.get()}` } : {});
 
+// The answer's JSON. Only what the daemon itself wrote counts as its answer, not the page of a proxy before it.
 async function answer(response) {
-  const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(response.status, body.error ?? `${response.status} ${response.statusText}`);
-  return body;
+  const body = await response.json().catch(() => null);
+  if (response.ok && body !== null) return body;
+  const text = body?.error ?? `the answer was ${response.status} ${response.statusText}`.trim();
+  throw body?.error && response.status < FAILED ? new Refused(response.status, body.error) : new Unknown(text);
 }
 
-export const get = async (path) => answer(await fetch(BASE + path, { headers: headers() }));
+async function ask(path, options = {}) {
+  const call = { ...options, headers: { ...headers(), ...options.headers }, signal: AbortSignal.timeout(ANSWER_MS) };
+  const response = await fetch(API + path, call).catch((error) => {
+    throw new Unknown(error.name === "TimeoutError" ? `no answer within ${ANSWER_MS / 1000} s` : "no answer came");
+  });
+  return answer(response);
+}
 
-export const post = async (path, body) =>
-  answer(
-    await fetch(BASE + path, {
-      method: "POST",
-      headers: { ...headers(), "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    }),
-  );
+/**
+ * What stands at a path under the API.
+ * @throws {Refused | Unknown}
+ */
+export const get = (path) => ask(path);
 
-// Calls `on.event(name, data)` for every event, `on.open()` after each connection, before its first event,
-// and `on.lost(error)` when there is none; tries again for ever. Not an EventSource: that sends no token.
+/**
+ * Give a command.
+ * @throws {Refused} it was not taken
+ * @throws {Unknown} it may have been taken
+ */
+export const post = (path, body) =>
+  ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+/**
+ * Listen to the daemon's events, trying again for ever. Not an EventSource: that sends no token.
+ * @param {object} on
+ * @param {(name: string, data: object) => void} on.event for every event; the names are those of `Sent`
+ * @param {() => Promise<void>} on.open after each connection, before its first event
+ * @param {() => void} on.alive whenever something came
+ * @param {(error: Error) => void} on.lost when there is no connection
+ * @returns {{again: () => void}} `again` connects anew at once
+ */
 export function follow(on) {
   let stop = new AbortController();
   let last = "";
@@ -54,7 +85,7 @@ export function follow(on) {
     try {
       alive();
       const resume = last ? { "Last-Event-ID": last } : {};
-      const response = await fetch(`${BASE}/events`, { headers: { ...headers(), ...resume }, signal: control.signal });
+      const response = await fetch(`${API}/events`, { headers: { ...headers(), ...resume }, signal: control.signal });
       if (!response.ok) await answer(response);
       await on.open();
       failures = 0;

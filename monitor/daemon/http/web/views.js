@@ -1,8 +1,8 @@
 // What is known of a stream, as elements. Pure: data in, elements out.
 
-import { evidence } from "./charts.js";
-import { clock, h, s, short, small, times } from "./dom.js";
+import { clock, h, number, row, s, short } from "./dom.js";
 import { grouped } from "./state.js";
+import { ANNOUNCEMENT } from "./words.js";
 
 const SIGNS = {
   ok: "M28 52 44 68 74 34",
@@ -20,6 +20,7 @@ const BODIES = {
   bad: s.bind(null, "path", { d: "M30 4H70L96 30V70L70 96H30L4 70V30Z", class: "body" }),
 };
 
+/** A lamp of a kind that `lamp` in state.js gives; each kind has its own shape and sign. */
 export function lampSvg(kind) {
   const body = BODIES[kind] ?? s.bind(null, "rect", { x: 6, y: 6, width: 88, height: 88, rx: 18, class: "body" });
   const blink = ["bad", "act"].includes(kind) ? " blink" : "";
@@ -31,15 +32,7 @@ export function lampSvg(kind) {
   );
 }
 
-const row = (...cells) =>
-  h(
-    "tr",
-    {},
-    cells.map((cell) => (cell instanceof Node ? cell : h("td", {}, cell))),
-  );
-
-const number = (text) => h("td", { class: "number" }, text);
-
+/** The active payload of a `Stream`, against the nominal one. */
 export function payloadTable(status) {
   const since = `Generation ${status.generation}, payload `;
   const head = h("p", {}, since, h("code", { title: status.payload }, short(status.payload)));
@@ -48,6 +41,7 @@ export function payloadTable(status) {
   return [head, changesTable(status.registers, "nominal", "now")];
 }
 
+/** Registers that differ, a `Change` each, under two headings. */
 export function changesTable(changes, before, after) {
   const value = (x) => String(Number(x.toPrecision(6)));
   const rows = grouped(changes).flatMap(({ field, list, few }) => {
@@ -80,78 +74,11 @@ export function changesTable(changes, before, after) {
   );
 }
 
-export function verdict(proposal) {
-  if (!proposal.accepted) return "rejected by the gates";
-  return proposal.attention ? "needs a person" : "passed the gates";
-}
-
-export function proposalBody(proposal, width, buttons = null) {
-  const mark = (gate) =>
-    gate.passed
-      ? h("td", { class: "yes" }, "✓")
-      : gate.advice
-        ? h("td", { class: "advice" }, "!")
-        : h("td", { class: "no" }, "✗");
-  const asBefore = (c) => (c?.estimated_overlap ?? []).map((share) => `${Math.round(100 * share)} %`).join(", ");
-  const kept = proposal.accepted && asBefore(proposal.candidates.find((c) => c.knob === proposal.knob));
-  const knob = (c) => {
-    const chosenOne = c.knob === proposal.knob.split("+")[0] || c.knob === proposal.knob;
-    const rates = c.rates.map((rate, k) => times(rate / proposal.rates_target[k])).join(" ");
-    return h(
-      "tr",
-      { class: chosenOne ? "chosen" : "" },
-      h("td", {}, c.knob),
-      number(small(c.kl)),
-      h("td", {}, c.kl === null ? "" : rates),
-      number(asBefore(c)),
-      h("td", {}, c.verdict),
-    );
-  };
-  return [
-    h("p", {}, h("strong", {}, verdict(proposal)), `: ${proposal.reason}`),
-    kept && h("p", {}, `Estimated overlap with what the undrifted trigger would accept: ${kept}.`),
-    proposal.attention && h("p", { class: "advice" }, proposal.attention),
-    buttons,
-    evidence(width, proposal),
-    h(
-      "p",
-      { class: "legend" },
-      h("span", {}, h("i", { class: "swatch0" }), "deployed"),
-      h("span", {}, h("i", { class: "swatch1" }), "proposed"),
-    ),
-    h(
-      "details",
-      { open: proposal.gates.some((g) => !g.passed) },
-      h("summary", {}, `Gates: ${proposal.gates.filter((g) => g.passed).length} of ${proposal.gates.length} passed`),
-      h(
-        "table",
-        {},
-        h(
-          "tbody",
-          {},
-          proposal.gates.map((g) => row(mark(g), g.name, g.text)),
-        ),
-      ),
-    ),
-    h(
-      "details",
-      {},
-      h("summary", {}, `Knobs tried: ${proposal.candidates.length}`),
-      h(
-        "table",
-        {},
-        h("thead", {}, row("knob", "KL", "rates", "as before", "verdict")),
-        h("tbody", {}, proposal.candidates.map(knob)),
-      ),
-    ),
-  ];
-}
-
-// Newest first; what says the same as its neighbour is left out.
+/** Events, newest first, as rows of a table; what says the same as its neighbour is left out. */
 export function logRows(events) {
   const told = events.filter(
     (event, i) =>
-      event.kind !== "announcement" ||
+      event.kind !== ANNOUNCEMENT ||
       ![events[i - 1], events[i + 1]].some((other) => other?.data.reason === event.text),
   );
   return told.map((event) => {

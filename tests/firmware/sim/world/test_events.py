@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from firmware.sim.world.conditions import Condition, Conditions
 from firmware.sim.world.detector import EG, JET, MET_TOP, MU, WIDTH, Response
+from firmware.sim.world.drifts import Drift, Drifts
 from firmware.sim.world.events import SIGNALS, Generator, Truth, digitise
 
 Events = NDArray[np.int16]
@@ -134,7 +134,7 @@ def test_an_unknown_signal_is_refused() -> None:
 
 def test_no_drift_gives_the_undrifted_twin(truth: Truth, nominal: Events) -> None:
     np.testing.assert_array_equal(digitise(truth, Response()), nominal)
-    np.testing.assert_array_equal(digitise(truth, Conditions().at(5)), nominal)
+    np.testing.assert_array_equal(digitise(truth, Drifts().at(5)), nominal)
 
 
 def test_digitising_leaves_the_truth_as_it_is(truth: Truth, nominal: Events) -> None:
@@ -210,6 +210,6 @@ def test_a_hot_tower_fakes_a_jet_and_an_eg_at_one_place(truth: Truth, nominal: E
 
 
 def test_conditions_act_from_their_lumi_section_on(truth: Truth, nominal: Events) -> None:
-    drifts = Conditions((Condition.parse("jet_energy_scale=-0.08", since=12),))
+    drifts = Drifts((Drift.parse("jet_energy_scale=-0.08", since=12),))
     np.testing.assert_array_equal(digitise(truth, drifts.at(11)), nominal)
     assert jet_energy(digitise(truth, drifts.at(12))) < 0.97 * jet_energy(nominal)

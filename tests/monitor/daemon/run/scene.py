@@ -1,7 +1,6 @@
 """A stream at work without a process, a socket or a database: plain fakes at every seam of its runner."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from firmware.board.board import ArmStatus, BoardState
 from firmware.model.payload import Payload
+from firmware.wire import Batch, EventHeader, Header
 from monitor.config import StreamSettings
 from monitor.daemon.run.collected import Collected
 from monitor.daemon.run.fitter import Fitter
@@ -21,15 +21,15 @@ from monitor.daemon.run.steerer import Steerer
 from monitor.loop.events import Armed, Event, Latched, Previewed, Staged
 from monitor.stats.compare.divergence import compare
 from monitor.stats.count.reference import Reference
-from monitor.stats.count.window import Window
-from monitor.store.ledger import LedgerError
+from monitor.stats.count.window import Slice, Window
+from monitor.store.errors import LedgerError
 from monitor.watch.report import Expectation, Key, LsReport
+from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Judgement, Proposal, Step
 from recalib.request import FitRequest, JudgeRequest
-from tests.support.tiny import tiny_package
+from tests.support.tiny import tiny_codes, tiny_events, tiny_package
 
 EPOCH = 3
-SCORES_PER_LS = 50_000
 
 
 @dataclass
@@ -161,7 +161,7 @@ class FakeWorker:
 
     def __init__(self) -> None:
         self.proposal: Callable[[FitRequest], Proposal] | None = None
-        self.judgement = Judgement(False, "the rates are back", 0.0, 0.0, 0.0, (), ())
+        self.judgement = Judgement(0.1, 0.0, 0.0, (), (), (), False, "the rates are back")
         self.steps: list[Step] = []
         self.asked: list[FitRequest | JudgeRequest] = []
         self.warmed = 0
@@ -227,9 +227,7 @@ class Scene:
         self.fitter = Fitter(
             self.loaded, self.worker, self.collected, self.payloads, self.steerer, self.record, Path("unused"), seconds
         )
-        parts = Parts(
-            self.monitor, self.record, self.payloads, self.collected, self.fitter, self.pusher, self.steerer
-        )
+        parts = Parts(self.monitor, self.record, self.payloads, self.collected, self.fitter, self.pusher, self.steerer)
         self.runner = Runner(self.loaded, parts, self.listener)
 
     @property
@@ -241,32 +239,58 @@ class Scene:
         base = replace(self.runner.state, payload=self.nominal.id, generation=0, epoch=EPOCH)
         self.runner.state = replace(base, **changes)
 
-    def report(self, ls: int, rate: float = 1.0, generation: int = 0) -> LsReport:
-        """A lumi section whose scores are the reference's, but for the rate at the cuts."""
+    def report(self, ls: int, scale: float = 1.0, generation: int = 0) -> LsReport:
+        """A lumi section of scores as the reference has them, times a scale."""
         reference = self.loaded.reference
-        cells = np.asarray(reference.cell_p, dtype=float).copy()
-        first_cut = int(reference.binning.cuts[0])
-        above = np.asarray(reference.cells.edges[:-1]) >= first_cut
-        moved = cells[above].sum() * (rate - 1)
-        cells[above] *= rate
-        cells[~above] *= 1 - moved / cells[~above].sum()
-        counts = np.rint(cells * SCORES_PER_LS).astype(np.int64)
+        codes = np.rint(tiny_codes() * scale).astype(np.int64)
         cuts = tuple(int(cut) for cut in reference.binning.cuts)
-        edges = np.asarray(reference.cells.edges)
-        passed = np.array([counts[edges[:-1] >= cut].sum() for cut in cuts], dtype=np.int64)
-        window = Window({None: counts} if False else _window(counts), passed, (1, ls), (1, ls))
-        base = window.expected(reference)
-        bins = base.bins(counts)
+        cells, base = reference.cells.count(codes), reference.expected(None)
+        above = np.array([(codes >= cut).sum() for cut in cuts])
+        counts = base.bins(cells)
+        since = self.collected.in_force.scores_since
         return LsReport(
             key=Key(1, ls, EPOCH, generation),
-            window=window,
-            counts=bins,
+            window=Window({None: Slice(cells)}, above, (1, ls), (1, ls)),
+            counts=counts,
             cuts=cuts,
-            scores_since=generation,
+            scores_since=since if 0 <= since <= generation else generation,
             expected=base,
             expected_rates=reference.rates_of(base.p),
-            divergence=compare(bins, base.p, base.m),
-            to_reference=compare(bins, base.p, base.m),
+            divergence=compare(counts, base.p, base.m),
+            to_reference=compare(counts, base.p, base.m),
             alarms=(),
             t_ns=ls,
         )
+
+    def offer(self, ls: int, n: int = 2000, generation: int = 0) -> None:
+        """Sampled events of a lumi section, all of them kept."""
+        events = tiny_events(n, seed=ls)
+        header = Header(
+            kind="batch", stream=self.loaded.name, source="gt", seq=ls, run=1, ls=ls, orbit=0, n=n, dtype="u4",
+            epoch=EPOCH, generation=generation, t_ns=ls, pileup=None, bx_class="colliding",
+            events=EventHeader(n, events.shape[1], "i2"),
+        )  # fmt: skip
+        codes = tiny_codes()[:n]
+        self.collected.keep(Batch(header, codes, events, np.arange(n, dtype=np.uint32), np.ones(n, dtype=np.float32)))
+
+    def proposal(self, **changes: Any) -> Proposal:
+        """A proposal that moves the cuts by one code, and promises the target rates."""
+        reference = self.loaded.reference
+        payload = self.nominal.replace(cuts=self.nominal.raw("cuts") + 1)
+        rates = tuple(reference.target_rates.tolist())
+        arrays = {"words": payload.words, "p_ref": reference.p, "predicted": reference.p}
+        before = {"rates_before": rates, "rates_after": rates, "rates_target": rates, "rate_errors": (0.01, 0.01)}
+        numbers = {"events": 1000, "n_eff": 1000.0, "kl_before": 0.1, "kl_after": 0.0, "kl_floor": 0.0, "move": 0.001}
+        base: dict[str, Any] = {
+            "stream": self.loaded.name,
+            "knob": Turned(KnobName.THRESHOLD),
+            "base_id": self.nominal.id,
+            "payload_id": payload.id,
+            "accepted": True,
+            "reason": "the rates are back",
+            "restores": True,
+            "retention": (1.0, 1.0),
+            "beta": 1.0,
+            "delta": 1.0,
+        }
+        return Proposal(**arrays | before | numbers | base | changes)

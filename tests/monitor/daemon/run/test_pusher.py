@@ -39,7 +39,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
         for payload in (rigs[0].nominal, rigs[0].payload):
             ledger.add_payload(STREAM, payload, "test")
         boards = StreamBoards(links)
-        push = Pusher(STREAM, rigs[0].validation, boards, ledger, PushSettings(), 0.1, frozen=lambda: frozen[0])
+        push = Pusher(
+            STREAM, lambda playback: rigs[0].validation, boards, ledger, PushSettings(), 0.1, frozen=lambda: frozen[0]
+        )
         yield Site(rigs, push, ledger, frozen)
     for link in links:
         link.close()

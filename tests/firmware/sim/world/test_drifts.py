@@ -7,21 +7,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from firmware.sim.world.conditions import LIMITS, Condition, ConditionError, Conditions, Fill, bunch_mask
+from firmware.errors import WorldError
+from firmware.sim.world.beam import Fill, bunch_mask
+from firmware.sim.world.drifts import LIMITS, Drift, Drifts
 from tests.support.places import DATA
 
 FILL_6360 = DATA / "pileup_fill_6360.csv"
 
 
 def test_a_condition_is_read_from_text() -> None:
-    assert Condition.parse("jet_energy_scale=-0.08") == Condition("jet_energy_scale", -0.08)
-    assert Condition.parse(" ageing=0.3  ramp=20 ", since=7) == Condition("ageing", 0.3, ramp=20, since=7)
+    assert Drift.parse("jet_energy_scale=-0.08") == Drift("jet_energy_scale", -0.08)
+    assert Drift.parse(" ageing=0.3  ramp=20 ", since=7) == Drift("ageing", 0.3, ramp=20, since=7)
 
 
 @pytest.mark.parametrize("kind", LIMITS)
 def test_every_kind_is_read_back_from_its_own_text(kind: str) -> None:
-    condition = Condition(kind, 0.25, ramp=3)
-    assert Condition.parse(str(condition)) == condition
+    drift = Drift(kind, 0.25, ramp=3)
+    assert Drift.parse(str(drift)) == drift
 
 
 @pytest.mark.parametrize(
@@ -39,34 +41,34 @@ def test_every_kind_is_read_back_from_its_own_text(kind: str) -> None:
     ],
 )
 def test_a_faulty_text_is_refused_with_the_reason(text: str, message: str) -> None:
-    with pytest.raises(ConditionError, match=message):
-        Condition.parse(text)
+    with pytest.raises(WorldError, match=message):
+        Drift.parse(text)
 
 
 def test_a_sudden_condition_is_there_at_once_and_stays() -> None:
-    condition = Condition("eg_scale", 0.05, since=10)
-    assert [condition.at(ls) for ls in (1, 9, 10, 11, 999)] == [0, 0, 0.05, 0.05, 0.05]
+    drift = Drift("eg_scale", 0.05, since=10)
+    assert [drift.at(ls) for ls in (1, 9, 10, 11, 999)] == [0, 0, 0.05, 0.05, 0.05]
 
 
 def test_a_ramp_grows_evenly() -> None:
-    condition = Condition("ageing", 0.4, ramp=4, since=10)
-    assert [condition.at(ls) for ls in range(9, 15)] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.4])
+    drift = Drift("ageing", 0.4, ramp=4, since=10)
+    assert [drift.at(ls) for ls in range(9, 15)] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.4])
 
 
 def test_a_new_condition_replaces_the_one_of_its_kind() -> None:
-    drifts = Conditions().adding(Condition("ageing", 0.1)).adding(Condition("eg_scale", 0.2))
-    drifts = drifts.adding(Condition("ageing", 0.3))
+    drifts = Drifts().adding(Drift("ageing", 0.1)).adding(Drift("eg_scale", 0.2))
+    drifts = drifts.adding(Drift("ageing", 0.3))
     assert drifts.at(1).ageing == 0.3
     assert drifts.without("ageing").at(1).ageing == 0
     assert drifts.without("ageing").at(1).eg_scale == 0.2
 
 
 def test_pile_up_is_shifted_or_set() -> None:
-    shifted = Conditions((Condition("pileup_shift", 0.2, since=5),))
+    shifted = Drifts((Drift("pileup_shift", 0.2, since=5),))
     assert [shifted.pileup(ls, 50) for ls in (4, 5)] == [50, 60]
-    ramped = Conditions((Condition("pileup", 60, ramp=2, since=5),))
+    ramped = Drifts((Drift("pileup", 60, ramp=2, since=5),))
     assert [ramped.pileup(ls, 40) for ls in (4, 5, 6, 7)] == [40, 50, 60, 60]
-    assert ramped.at(7) == Conditions().at(7)
+    assert ramped.at(7) == Drifts().at(7)
 
 
 def test_a_fill_decays_to_its_floor() -> None:
@@ -80,7 +82,7 @@ def test_a_fill_decays_to_its_floor() -> None:
     "faulty", [{"start": 5.0, "floor": 10.0}, {"decay": 0.0}, {"floor": -1.0}, {"start": math.nan}]
 )
 def test_an_impossible_fill_is_refused(faulty: dict[str, Any]) -> None:
-    with pytest.raises(ConditionError, match="expected 0 <= floor <= start"):
+    with pytest.raises(WorldError, match="expected 0 <= floor <= start"):
         Fill(**faulty)
 
 
