@@ -27,7 +27,8 @@ from firmware.model.package import Package
 from firmware.model.parts import Condition
 from firmware.model.payload import Payload
 from firmware.process import Remote
-from firmware.sim.board import BoardSettings, SimBoard, run_board
+from firmware.sim.board import SimBoard, run_board
+from firmware.sim.settings import BoardSettings
 from firmware.sim.stream import Sampling
 from firmware.sim.world.beam import Fill, bunch_mask
 from firmware.sim.world.events import Generator, digitise, regions
