@@ -78,7 +78,8 @@ class Resources:
 
     @classmethod
     def of(cls, cells: Mapping[str, int]) -> Self:
-        """
+        """Of the cells of a design, by their type.
+
         Raises:
             SynthesisError: for a cell whose size is unknown.
         """

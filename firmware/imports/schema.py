@@ -24,11 +24,15 @@ class _Part(BaseModel):
 
 
 class RingsPart(_Part):
+    """Rings of an object by the signed integer η: (η >> shift) + size/2, clipped."""
+
     shift: int
     size: int
 
 
 class ObjectPart(_Part):
+    """`count` objects of one name, each with the same features in their order."""
+
     name: str
     count: int = Field(1, ge=1)
     features: dict[str, Type] = Field(min_length=1)
@@ -43,6 +47,8 @@ class ObjectPart(_Part):
 
 
 class NormalisationPart(_Part):
+    """What is subtracted from the features, and the power of two that divides them."""
+
     shift: Numbers = 0
     offset: Numbers = 0
     subtract_type: Type | None = None
@@ -51,6 +57,8 @@ class NormalisationPart(_Part):
 
 
 class LayerPart(_Part):
+    """A dense layer of weights, or one factor for each input (`scale`)."""
+
     weight: str | None = None
     scale: str | None = None
     bias: str | None = None
@@ -82,6 +90,8 @@ class ConditionPart(_Part):
 
 
 class ScorePart(_Part):
+    """How the last layer's values become one code."""
+
     kind: Literal["sum_of_squares", "squared_distance", "linear"] = "sum_of_squares"
     center: Numbers | None = None
     type: Type | None = None
@@ -90,6 +100,8 @@ class ScorePart(_Part):
 
 
 class CutsPart(_Part):
+    """Cuts as codes, or as the rates that they are to have."""
+
     codes: tuple[int, ...] = ()
     target_rates: tuple[float, ...] = ()
 
@@ -101,12 +113,16 @@ class CutsPart(_Part):
 
 
 class RegistersPart(_Part):
+    """Types of a pair of scale and offset registers, in place of their defaults."""
+
     scale_type: Type | None = None
     offset_type: Type | None = None
     result_type: Type | None = None
 
 
 class SpecificationFile(_Part):
+    """The whole file."""
+
     name: str = Field(pattern=r"^[A-Za-z_]\w*$")
     weights: Path | None = None
     hls4ml: Path | None = None

@@ -45,6 +45,7 @@ FEATURES = tuple(
 
 
 def normalisation(shift: ArrayLike, offset: ArrayLike) -> Normalisation:
+    """From a shift and an offset for each feature (57,); the firmware floors the offsets."""
     between = _fixed("fixed<18,13>")
     return Normalisation(
         np.asarray(shift).astype(np.int64),

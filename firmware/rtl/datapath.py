@@ -75,6 +75,7 @@ class Sizes:
 
 
 def sizes(model: Model) -> Sizes:
+    """Those of the datapath of a model."""
     return Sizes(
         n_features=model.n_features,
         input_width=model.input_type.width,

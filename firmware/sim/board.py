@@ -77,6 +77,7 @@ class SimBoard:
         self._endpoints = [bound(publisher, address) for address in settings.publish]
         self._control_endpoint = bound(self._control, settings.control)
         self._publisher = Publisher(publisher, self._registers, settings, mask)
+        # Last: from here on the bus reaches the registers from a thread of its own.
         self._server = Server(self._registers, settings.ipbus_host, settings.ipbus_port)
 
     def __enter__(self) -> Self:
@@ -113,6 +114,7 @@ class SimBoard:
 
         For a peer that goes away meanwhile libzmq may wait for ever: such a context is left to the end of the process.
         """
+        # The bus first, as its thread must not reach registers of a board that has ended.
         self._server.close()
         ending = threading.Thread(target=self._context.destroy, args=(LINGER_MS,), daemon=True)
         ending.start()
@@ -155,6 +157,7 @@ class SimBoard:
         self._publisher.begin(self._streams)
 
     def _end_ls(self, ls: int) -> None:
+        # A lumi section with a reboot in it has lost its first counts: it publishes none.
         if ls and not self._rebooted:
             with self._registers.lock:
                 for stream in self._streams:
