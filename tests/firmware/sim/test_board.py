@@ -129,7 +129,7 @@ def running(packages: list[Package], settings: BoardSettings) -> Iterator[Runnin
     with SimBoard(packages, settings) as board:
         pattern = zmq.PULL if settings.pattern == "push" else zmq.SUB
         tap = Tap(board.status()["publish"][0], pattern)
-        assert board._publisher.poll(PATIENCE_MS, zmq.POLLOUT)
+        assert board._publisher._socket.poll(PATIENCE_MS, zmq.POLLOUT)
         thread = threading.Thread(target=board.run)
         thread.start()
         try:
