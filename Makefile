@@ -2,8 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export URLLIB3_NO_OVERRIDE := 1
+# Whole files, as their tests share what is costly to make, in the order in which tests/conftest.py puts them.
+DEALT := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test test-long bench lint clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(wildcard monitor/stats/*/*.c)
 	$(PYTHON) -c 'import sys; sys.exit("driftd needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
@@ -16,7 +18,10 @@ demo: $(VENV)/.installed
 	$(BIN)/driftd demo
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DEALT)
+
+test-long: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DEALT) -m long
 
 bench: $(VENV)/.installed
 	$(BIN)/driftd bench emulate

@@ -12,10 +12,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from firmware.board.drivers import driver
 from firmware.errors import BoardError
-from monitor.loop.loop import Mode, Rules
+from monitor.loop.states import Mode, Rules
 from monitor.terms import Hold
 from monitor.watch.settings import Detect, Fraction, Ingest, Positive, Section
-from recalib.request import Knob
+from recalib.knobs.names import DEFAULT_KNOBS, KnobName
 
 
 class ConfigError(Exception):
@@ -66,7 +66,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Boards = Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_one_or_several), AfterValidator(_different)]
 
 
-class Http(Section):
+class HttpSettings(Section):
     """Who can reach the interface, and who may do what there.
 
     ``tokens``: the file that `driftd token` writes. ``anonymous``: the role of a caller on this host without a token.
@@ -104,15 +104,10 @@ class Http(Section):
         return self
 
 
-class Recalibrate(Section):
+class RecalibrateSettings(Section):
     """Which knobs the fit may turn and how far; see ``recalib`` for what each number does."""
 
-    knobs: Annotated[tuple[Knob, ...], Field(min_length=1)] = (
-        "input_scale",
-        "input_scale_ring",
-        "input_offset",
-        "threshold",
-    )
+    knobs: Annotated[tuple[KnobName, ...], Field(min_length=1)] = DEFAULT_KNOBS
     min_events: Positive = 60_000
     min_effective: Positive = 5_000
     min_accepts: Positive = 400
@@ -125,7 +120,7 @@ class Recalibrate(Section):
     seed: int = 1
 
 
-class Push(Section):
+class PushSettings(Section):
     """``require_playback``: refuse boards that cannot play golden vectors back before a payload is armed."""
 
     preview_prescale: Annotated[int, Field(ge=0)] = 4
@@ -134,7 +129,7 @@ class Push(Section):
     require_playback: bool = True
 
 
-class Waits(Section):
+class WaitSettings(Section):
     """Lengths of the loop's waits, in lumi sections."""
 
     warm_ls: Positive = Rules.warm_ls
@@ -152,13 +147,13 @@ class Waits(Section):
         return Rules(**self.model_dump())
 
 
-class Board(Section):
+class BoardSettings(Section):
     uri: BoardUri
     deadline_s: Annotated[float, Field(gt=0, le=60)] = 2.0
     address_table: Path | None = None
 
 
-class Stream(Section):
+class StreamSettings(Section):
     """``board``: one, or several that all get every payload; the scores are those of the first."""
 
     package: Path
@@ -168,12 +163,12 @@ class Stream(Section):
     hold: Hold = "distribution"
     mode: Mode = Mode.AUTO
     detect: Detect = Detect()
-    recalibrate: Recalibrate = Recalibrate()
-    push: Push = Push()
-    waits: Waits = Waits()
+    recalibrate: RecalibrateSettings = RecalibrateSettings()
+    push: PushSettings = PushSettings()
+    waits: WaitSettings = WaitSettings()
 
 
-class Grafana(Section):
+class GrafanaSettings(Section):
     """``datasource``: uid of the Prometheus there. The token comes from GRAFANA_TOKEN, else from ``token_file``."""
 
     url: WebUrl
@@ -186,11 +181,11 @@ class Config(Section):
 
     state_dir: Path = Path("var")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    http: Http = Http()
+    http: HttpSettings = HttpSettings()
     ingest: Ingest = Ingest()
-    grafana: Grafana | None = None
-    boards: Annotated[dict[Name, Board], Field(min_length=1)]
-    streams: Annotated[dict[Name, Stream], Field(min_length=1)]
+    grafana: GrafanaSettings | None = None
+    boards: Annotated[dict[Name, BoardSettings], Field(min_length=1)]
+    streams: Annotated[dict[Name, StreamSettings], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _boards_exist(self) -> Self:

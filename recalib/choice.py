@@ -10,6 +10,7 @@ from firmware.model.payload import Payload
 from recalib.evidence import SIGMAS, Evidence, Floats, Target
 from recalib.inputs.inputs import InputReference, Observed
 from recalib.inputs.locality import Locality
+from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Candidate
 from recalib.request import FitSettings
 from recalib.sample import EventSample
@@ -82,7 +83,7 @@ class Trial:
         latent_explained: share of the latent values' mismatch that is gone, where weights can be turned.
     """
 
-    knob: str
+    knob: Turned
     payload: Payload
     moves: dict[str, float]
     evidence: Evidence
@@ -96,21 +97,17 @@ class Trial:
     errors: dict[str, float] = field(default_factory=dict)
 
     @property
-    def moves_cuts(self) -> bool:
-        return self.knob.endswith("threshold")
-
-    @property
     def turns_weights(self) -> bool:
-        return self.knob.removesuffix("+threshold") == "weights"
+        return self.knob.name is KnobName.WEIGHTS
 
     @property
     def tells_network(self) -> bool:
-        return self.knob.removesuffix("+threshold") == "conditioning"
+        return self.knob.name is KnobName.CONDITIONING
 
     @property
     def restores(self) -> bool:
         """Whether it acts on p(s) and not on the cuts alone."""
-        return self.knob != "threshold"
+        return self.knob.name is not KnobName.THRESHOLD
 
 
 def rates_hold(settings: FitSettings, evidence: Evidence) -> bool:
@@ -166,7 +163,7 @@ def choose(
             and (trial.turns_weights or trial.explained >= most - room)
             and _latent_alike(trial, restoring)
         ]
-        chosen: Trial | None = min(good, key=lambda t: (is_off(t.known) and not t.moves_cuts, len(t.moves)))
+        chosen: Trial | None = min(good, key=lambda t: (is_off(t.known) and not t.knob.moves_cuts, len(t.moves)))
     else:
         chosen = passed[0] if passed else None
     for trial in passed:
@@ -189,9 +186,9 @@ def _latent_alike(trial: Trial, others: list[Trial]) -> bool:
     return trial.latent_explained is None or trial.latent_explained >= most - ALIKE
 
 
-def no_candidate(knob: str, why: str) -> Candidate:
+def no_candidate(knob: KnobName, why: str) -> Candidate:
     """What there is to say on a knob that gives no payload."""
-    return Candidate(knob, float("nan"), float("nan"), (), float("nan"), 0.0, {}, 0.0, why)
+    return Candidate(Turned(knob), float("nan"), float("nan"), (), float("nan"), 0.0, {}, 0.0, why)
 
 
 def _shares(values: Floats) -> str:

@@ -22,7 +22,6 @@ from recalib.gates import Subject, verdicts, vetoes
 from recalib.inputs.hidden import HiddenReference, HiddenTell
 from recalib.inputs.inputs import InputReference, Pedestal, Tell
 from recalib.inputs.locality import locality
-from recalib.knobs.forest import NAME as FOREST
 from recalib.knobs.forest import as_scales, forest_knob
 from recalib.knobs.knobs import (
     Knob,
@@ -34,6 +33,7 @@ from recalib.knobs.knobs import (
     scale_knob,
     weight_knob,
 )
+from recalib.knobs.names import KnobName, Turned
 from recalib.objective import Bins
 from recalib.proposal import Candidate, Proposal, Step
 from recalib.request import FitRequest
@@ -90,7 +90,7 @@ class Engine:
             chosen, candidates, reason = choose(task, trials, failures)
         except Unfit as error:
             return replace(empty, reason=str(error), seconds=time.monotonic() - began)
-        progress(Step("gating", "no knob helps" if chosen is None else chosen.knob))
+        progress(Step("gating", "no knob helps" if chosen is None else str(chosen.knob)))
         passes = sum(trial.passes for trial in trials)
         if chosen is None:
             proposal = replace(
@@ -205,24 +205,26 @@ class Engine:
                 failures.append(no_candidate(name, str(error)))
                 continue
             trials.append(replace(found, seconds=time.monotonic() - began))
-            if found.restores and "threshold" in task.settings.knobs and is_off(found.known):
+            if found.restores and KnobName.THRESHOLD in task.settings.knobs and is_off(found.known):
                 trials.append(self._with_cuts(found, task))
         return trials, failures
 
-    def _trial(self, name: str, task: Task, parts: "_Parts", progress: Progress) -> Trial:
-        if name == "threshold":
-            return self._with_cuts(Trial(name, task.base, {}, task.choice, task.deployed), task)
-        if name == "lut":
+    def _trial(self, name: KnobName, task: Task, parts: "_Parts", progress: Progress) -> Trial:
+        if name is KnobName.THRESHOLD:
+            return self._with_cuts(Trial(Turned(name), task.base, {}, task.choice, task.deployed), task)
+        if name is KnobName.LUT:
             payload = mapped_lut(task.fit, task.base, task.target)
             step = np.abs(payload.raw("lut") - task.base.raw("lut")).max()
-            return self._with_payload(Trial(name, payload, {"lut": float(step)}, task.choice, task.deployed), task)
+            return self._with_payload(
+                Trial(Turned(name), payload, {"lut": float(step)}, task.choice, task.deployed), task
+            )
         problem = self._problem(name, task, parts)
         solution: Solution = solve(problem, lambda text: progress(Step("fitting", f"{name}: {text}")))
         if not solution.theta.any():
             raise Unfit(f"{name}: no step lowers the KL of the events kept for the choice")
         turned = problem.knob
         trial = Trial(
-            name,
+            Turned(name),
             turned.payload(solution.theta, task.base),
             turned.moves(solution.theta),
             task.choice,
@@ -233,7 +235,7 @@ class Engine:
             errors=turned.moves(solution.errors),
         )
         trial = self._with_payload(trial, task)
-        if "weights" in task.settings.knobs and self.package.model.has_weights:
+        if KnobName.WEIGHTS in task.settings.knobs and self.package.model.has_weights:
             trial = replace(trial, latent_explained=parts.latent_explained(trial.payload))
         return trial
 
@@ -254,7 +256,7 @@ class Engine:
         known = Evidence.of_codes(trial.known.codes, payload.raw("cuts"), trial.known.weights, task.target)
         return replace(
             trial,
-            knob=trial.knob if trial.knob == "threshold" else f"{trial.knob}+threshold",
+            knob=replace(trial.knob, with_cuts=trial.restores),
             payload=payload,
             moves=trial.moves | _cut_moves(task.base, payload),
             known=known,
@@ -262,19 +264,19 @@ class Engine:
             passes=0.0,
         )
 
-    def _knob(self, name: str, task: Task, parts: "_Parts") -> Knob:
+    def _knob(self, name: KnobName, task: Task, parts: "_Parts") -> Knob:
         model, most = self.package.model, task.settings.max_move
-        if name == "weights":
+        if name is KnobName.WEIGHTS:
             return weight_knob(model, task.base, parts.tell_hidden, most)
-        if name == "conditioning":
+        if name is KnobName.CONDITIONING:
             return condition_knob(model, task.base, task.pileup)
-        if name == "input_offset":
+        if name is KnobName.INPUT_OFFSET:
             return offset_knob(model, parts.tell, parts.pedestal, most)
-        if name == FOREST:
+        if name is KnobName.FOREST:
             return forest_knob(model, parts.tell, most)
         return scale_knob(name, model, parts.tell, most)
 
-    def _problem(self, name: str, task: Task, parts: "_Parts") -> Problem:
+    def _problem(self, name: KnobName, task: Task, parts: "_Parts") -> Problem:
         settings, surrogate, lsb = task.settings, self.surrogate, self.package.model.lsb
         turned = self._knob(name, task, parts)
         fit, choice = parts.at(turned.stage)
@@ -370,7 +372,7 @@ class Engine:
         kl = float("nan") if seen is None else seen.kl
         return Proposal(
             stream=self.package.model.name,
-            knob="none",
+            knob=Turned(),
             base_id=base.id,
             payload_id=base.id,
             words=request.words,

@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from recalib.knobs.names import Turned
+
 Numbers = tuple[float, ...]
 
 
@@ -51,7 +53,7 @@ class Candidate:
         verdict: why it was taken or left.
     """
 
-    knob: str
+    knob: Turned
     kl: float
     kl_error: float
     rates: Numbers
@@ -84,7 +86,7 @@ class Proposal:
     """
 
     stream: str
-    knob: str
+    knob: Turned
     base_id: str
     payload_id: str
     words: NDArray[np.uint32]
@@ -135,9 +137,13 @@ class Proposal:
         return cls(
             **plain,
             **arrays,
+            knob=Turned.parse(given["knob"]),
             words=np.frombuffer(base64.b64decode(given["words"]), "<u4").astype(np.uint32),
             gates=tuple(Gate(**_numbers(gate)) for gate in given["gates"]),
-            candidates=tuple(Candidate(**_numbers(candidate)) for candidate in given["candidates"]),
+            candidates=tuple(
+                Candidate(**_numbers(candidate) | {"knob": Turned.parse(candidate["knob"])})
+                for candidate in given["candidates"]
+            ),
         )
 
 
@@ -162,7 +168,7 @@ class Judgement:
 
 
 _ARRAYS = ("p_ref", "predicted", "seen", "squares", "edges")
-_STRUCTURED = ("words", *_ARRAYS, "gates", "candidates")
+_STRUCTURED = ("knob", "words", *_ARRAYS, "gates", "candidates")
 
 
 def _canonical(proposal: Proposal) -> bytes:
@@ -175,6 +181,8 @@ def _plain(value: Any) -> Any:
             return base64.b64encode(value.astype("<u4").tobytes()).decode()
         case np.ndarray():
             return _plain(tuple(value.tolist()))
+        case Turned():
+            return str(value)
         case tuple():
             return [_plain(item) for item in value]
         case dict():

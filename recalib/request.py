@@ -1,27 +1,13 @@
 """What is asked of the fit's process, in values that can cross to it."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recalib.knobs.names import KNOBS, KnobName
 from recalib.sample import EventSample
 
-Knob = Literal[
-    "threshold",
-    "output_scale",
-    "latent_scale",
-    "input_scale",
-    "input_scale_ring",
-    "input_scale_feature",
-    "input_offset",
-    "weights",
-    "conditioning",
-    "lut",
-    "forest",
-]
-KNOBS: tuple[str, ...] = get_args(Knob)
 FORMS = ("signed", "absolute", "huber")
 ANCHORS = ("deployed", "nominal")
 
@@ -48,7 +34,7 @@ class FitSettings:
         min_explained: share of the inputs' mismatch that a correction of the inputs must remove.
     """
 
-    knobs: tuple[str, ...] = KNOBS
+    knobs: tuple[KnobName, ...] = KNOBS
     beta: float | None = None
     delta: float | None = None
     form: str = "signed"
@@ -69,7 +55,8 @@ class FitSettings:
     def __post_init__(self) -> None:
         unknown = set(self.knobs) - set(KNOBS)
         if unknown or not self.knobs:
-            raise ValueError(f"knobs {self.knobs}: expected some of {', '.join(KNOBS)}")
+            raise ValueError(f"knobs {tuple(map(str, self.knobs))}: expected some of {', '.join(KNOBS)}")
+        object.__setattr__(self, "knobs", tuple(map(KnobName, self.knobs)))
         if self.form not in FORMS:
             raise ValueError(f"form {self.form!r} is none of {', '.join(FORMS)}")
         if self.anchor not in ANCHORS:

@@ -1,4 +1,7 @@
-"""What all tests share: a missing system part is a skip on a bare machine and a failure where all must run."""
+"""What all tests share.
+
+A missing system part is a skip on a bare machine and a failure where all must run. Slow tests come first.
+"""
 
 import os
 from collections.abc import Generator
@@ -6,6 +9,13 @@ from typing import Any
 
 import pytest
 import structlog
+
+SLOW = ("tests/system/", "tests/recalib/", "tests/monitor/bench/", "tests/monitor/watch/", "tests/firmware/")
+"""Slowest first. Files are dealt out whole, so what comes last should be small: then no worker waits for another."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: [item.nodeid.startswith(folder) for folder in SLOW], reverse=True)
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from monitor.stats.errors import StatsError
+from monitor.archive.errors import ArchiveError, FileFault
+from monitor.stats.arrays import Array
 
-Array = npt.NDArray[Any]
 PLAIN = "scores"
 """The name of the column in a file that holds one array without a name."""
 
@@ -30,22 +29,24 @@ class Table:
 
 
 @contextmanager
-def table(file: str) -> Iterator[Table]:
+def open_table(file: str) -> Iterator[Table]:
     """An open file, by its suffix; ``file.root:tree`` names the tree of a ROOT file.
 
-    Raises StatsError on a file that is missing, of another kind or damaged.
+    Raises:
+        ArchiveError: on a file that is missing, of another kind or damaged.
     """
-    path = file_of(file)
+    path = path_of(file)
     if path.suffix not in _FORMATS:
-        raise StatsError(f"{file}: expected one of {', '.join(_FORMATS)}; convert it")
+        raise FileFault(f"{file}: expected one of {', '.join(_FORMATS)}; convert it")
     with _named(file):
         if not path.is_file():
-            raise StatsError("there is no such file")
+            raise ArchiveError("there is no such file")
         with _FORMATS[path.suffix](file) as opened:
             yield opened
 
 
-def file_of(file: str) -> Path:
+def path_of(file: str) -> Path:
+    """The file itself, without the name of a tree in it."""
     head, colon, _ = file.rpartition(".root:")
     return Path(f"{head}.root" if colon else file)
 
@@ -55,12 +56,13 @@ def _named(file: str) -> Iterator[None]:
     """Name the file in whatever goes wrong with it; what a reader raises on a damaged one is its own affair."""
     try:
         yield
-    except StatsError as error:
-        text = str(error)
-        raise StatsError(text if text.startswith(file) else f"{file}: {text}") from None
+    except FileFault:
+        raise
+    except ArchiveError as error:
+        raise FileFault(f"{file}: {error}") from None
     except Exception as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise StatsError(f"{file}: damaged, cut off or of another kind ({why}); fetch or write it again") from error
+        raise FileFault(f"{file}: damaged, cut off or of another kind ({why}); fetch or write it again") from error
 
 
 def _sliced(columns: Sequence[str], array_of: Callable[[str], Any]) -> Table:
@@ -69,7 +71,7 @@ def _sliced(columns: Sequence[str], array_of: Callable[[str], Any]) -> Table:
     def length(name: str) -> int:
         shape = array_of(name).shape
         if not shape:
-            raise StatsError(f"column {name!r} is a single value: expected one a row")
+            raise ArchiveError(f"column {name!r} is a single value: expected one a row")
         return int(shape[0])
 
     def read(names: Sequence[str], size: int) -> Iterator[Mapping[str, Array]]:
@@ -97,7 +99,7 @@ class _Member:
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         self.shape, fortran, self.dtype = header(self._stream)
         if self.dtype.hasobject or (fortran and len(self.shape) > 1):
-            raise StatsError(f"column {name.removesuffix('.npy')!r}: expected numbers, rows in order (C); save it so")
+            raise ArchiveError(f"column {name.removesuffix('.npy')!r}: expected numbers, rows in order (C); save it so")
         self._start = self._stream.tell()
         self._width = self.dtype.itemsize * int(np.prod(self.shape[1:]))
 
@@ -152,7 +154,7 @@ def _parquet(file: str) -> Iterator[Table]:
 def _numbers(name: str, column: Any, first: int) -> Array:
     if column.null_count:
         row = first + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-        raise StatsError(f"column {name!r}, row {row}: no value; fill or drop the row")
+        raise ArchiveError(f"column {name!r}, row {row}: no value; fill or drop the row")
     if hasattr(column, "flatten") and hasattr(column, "values"):
         return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)  # type: ignore[no-any-return]
     return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
@@ -162,12 +164,14 @@ def _numbers(name: str, column: Any, first: int) -> Array:
 def _root(file: str) -> Iterator[Table]:
     import uproot
 
-    path = file_of(file)
+    path = path_of(file)
     with uproot.open(path) as opened:
         name = file[len(str(path)) + 1 :]
         trees = opened.keys(cycle=False, filter_classname=["TTree", "ROOT::RNTuple"])
         if name not in trees and (name or len(trees) != 1):
-            raise StatsError(f"no tree {name!r}; name one of {', '.join(trees)}, as in {path}:{(trees or ['tree'])[0]}")
+            raise ArchiveError(
+                f"no tree {name!r}; name one of {', '.join(trees)}, as in {path}:{(trees or ['tree'])[0]}"
+            )
         tree = opened[name or trees[0]]
 
         def read(names: Sequence[str], size: int) -> Iterator[Mapping[str, Array]]:

@@ -11,17 +11,16 @@ import zmq
 
 from firmware.errors import WireError
 from firmware.wire import CROSSINGS, Batch, decode
-from monitor.stats.count.binning import to_codes
+from monitor.archive.errors import ArchiveError
+from monitor.stats.count.codes import to_codes
 from monitor.stats.count.tally import Chunk
-from monitor.stats.errors import StatsError
-
-Progress = Callable[[int], None]
 
 
 def messages(address: str, pattern: Literal["pull", "sub"], stream: str, silent_s: float = 60.0) -> Iterator[Batch]:
     """What arrives of one stream; malformed messages are left out.
 
-    Raises StatsError where nothing of it has come for `silent_s` seconds.
+    Raises:
+        ArchiveError: where nothing of it has come for `silent_s` seconds.
     """
     with zmq.Context() as context, context.socket(zmq.PULL if pattern == "pull" else zmq.SUB) as socket:
         socket.set(zmq.LINGER, 0)
@@ -36,16 +35,17 @@ def messages(address: str, pattern: Literal["pull", "sub"], stream: str, silent_
                 continue
             if batch.header.stream == stream:
                 yield batch
-    raise StatsError(f"{address}: no message of stream {stream!r} within {silent_s:g} s; is it sent there?")
+    raise ArchiveError(f"{address}: no message of stream {stream!r} within {silent_s:g} s; is it sent there?")
 
 
 def chunks(
-    batches: Iterator[Batch], lumi_sections: int, bits: int, lsb: float | None, progress: Progress
+    batches: Iterator[Batch], lumi_sections: int, bits: int, lsb: float | None, progress: Callable[[int], None]
 ) -> Iterator[Chunk]:
     """The colliding crossings of so many lumi sections of one generation, with their pile-up.
 
-    Raises StatsError where the generation changes, float scores come without an `lsb`, or as many lumi
-    sections as were asked for hold scores of all crossings and the bunch mask is still unknown.
+    Raises:
+        ArchiveError: where the generation changes, float scores come without an `lsb`, or as many lumi sections as were
+            asked for hold scores of all crossings and the bunch mask is still unknown.
     """
     masks: dict[tuple[str, int], npt.NDArray[np.bool_]] = {}
     seen: set[tuple[int, int]] = set()
@@ -63,10 +63,10 @@ def chunks(
         if header.bx_class == "all" and source not in masks:
             unmasked.add(moment)
             if len(unmasked) > lumi_sections:
-                raise StatsError("no bunch mask so far; it comes with the begin of a run: begin before the run does")
+                raise ArchiveError("no bunch mask so far; it comes with the begin of a run: begin before the run does")
             continue
         if identity not in (None, (header.epoch, header.generation)):
-            raise StatsError(f"the payload changed in lumi section {header.ls}: freeze the stream and begin again")
+            raise ArchiveError(f"the payload changed in lumi section {header.ls}: freeze the stream and begin again")
         identity = header.epoch, header.generation
         if moment not in seen:
             seen.add(moment)
@@ -76,6 +76,6 @@ def chunks(
             codes = codes[np.tile(masks[source], header.n // CROSSINGS)]
         if header.dtype == "f4":
             if lsb is None:
-                raise StatsError("the stream sends float scores: give the score of one code (lsb)")
+                raise ArchiveError("the stream sends float scores: give the score of one code (lsb)")
             codes = to_codes(codes, lsb, bits)
         yield codes, None, header.pileup

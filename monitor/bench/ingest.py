@@ -18,12 +18,13 @@ import zmq
 from firmware.process import Remote
 from firmware.wire import CROSSINGS, Batch, Decoder
 from monitor.bench.traffic import BITS, WIDTH, reference, run_of
-from monitor.config import Config, Stream, load
+from monitor.config import Config, StreamSettings, load
 from monitor.daemon.ingest.receiver import Receiver
 from monitor.stats.count import counting
 from monitor.watch.detectors import make_detectors
 from monitor.watch.policy import Policy
-from monitor.watch.stream import LsReport, StreamMonitor
+from monitor.watch.report import LsReport
+from monitor.watch.stream import StreamMonitor
 from recalib.sample import Sampler
 
 ORBITS = {"orbit": 1, "64k": 18}
@@ -182,7 +183,7 @@ class Daemon:
         }
 
 
-def _settings(config: Config) -> Stream:
+def _settings(config: Config) -> StreamSettings:
     return next(iter(config.streams.values()))
 
 

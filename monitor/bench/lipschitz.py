@@ -17,7 +17,7 @@ from firmware.model.payload import Payload
 from firmware.sim.world.detector import NOMINAL, Response, digitise
 from firmware.sim.world.events import SIGNALS, Generator
 from monitor.bench.recalibrate.scenarios import CHUNK, PILEUP, PILEUP_RANGE, Events, truths
-from monitor.stats.count.reference import Reference
+from monitor.stats.count.building import reference_of_sample
 from recalib.training.encoder import train
 from recalib.training.norms import gain
 
@@ -121,7 +121,7 @@ def scored(models: Sequence[Model], settings: Settings) -> Iterator[Scored]:
 def figures(scored: Scored) -> Row:
     """One model's, at cuts of its own for the same rates, and in bins of equal shares of its own scores."""
     model, undrifted = scored.model, scored.undrifted
-    reference = Reference.build(
+    reference = reference_of_sample(
         [(undrifted, None, None)], target_rates=RATES, bits=model.code_type.width, lsb=model.lsb
     )
     cuts, edges = reference.binning.cuts, reference.binning.edges

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from firmware.wire import CROSSINGS, Batch, Header, encode
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 
 BITS = {"u2": 16, "u4": 18}
@@ -40,7 +41,7 @@ def scores(n: int, bits: int, pileup: float, random: np.random.Generator) -> npt
 def reference(dtype: str) -> Reference:
     """What the scores of `run_of` should be like."""
     random = np.random.default_rng(1)
-    return Reference.build(
+    return reference_of_sample(
         [(scores(400_000, BITS[dtype], pileup, random), None, pileup) for pileup in SLICES],
         target_rates=CUT_RATES,
         bits=BITS[dtype],

@@ -56,7 +56,7 @@ def main() -> None:
 @_config_option
 def run(config_path: Path) -> None:
     """Run the daemon until SIGTERM; SIGHUP reads the configuration again."""
-    from monitor.daemon.http.server import run as run_service
+    from monitor.daemon.main import run as run_service
 
     sys.exit(run_service(_load(config_path), config_path))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from firmware.errors import FirmwareError, SpecificationError
+from monitor.archive.errors import ArchiveError
 from monitor.cli.reference import DataFault, File, numbers
 from monitor.stats.errors import StatsError
 
@@ -46,7 +47,7 @@ class ModelCommand(click.Command):
             raise SpecificationFault(str(error)) from None
         except FirmwareError as error:
             raise PackageFault(str(error)) from None
-        except StatsError as error:
+        except (ArchiveError, StatsError) as error:
             raise DataFault(str(error)) from None
 
 

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from monitor.archive import references
+from monitor.archive.errors import ArchiveError
+from monitor.stats.compare.references import comparison, contents
 from monitor.stats.errors import StatsError
+from monitor.terms import SCORES_PER_LS
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
 EX_DATA = 65
 """Exit code of data that cannot be used (sysexits.h)."""
-SCORES_PER_LS = 7e7
 CHANCE = 0.01
 """Smaller p-values are not put down to chance."""
 
@@ -36,12 +38,12 @@ class DataFault(click.ClickException):
 
 
 class DataCommand(click.Command):
-    """A command that ends on a StatsError with its words and exit code 65."""
+    """A command that ends on a fault of its data with its words and exit code 65."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except StatsError as error:
+        except (ArchiveError, StatsError) as error:
             raise DataFault(str(error)) from None
 
 
@@ -106,9 +108,9 @@ def build(
     A file holds a score an event, or a histogram: columns `edges` and `counts`. A plain array is the
     column `scores`; FILE.root:TREE names a tree. A subscriber (sub) takes nothing away from others.
     """
-    from monitor.archive import intake, tap
+    from monitor.archive import sources, tap
     from monitor.archive.recipe import Recipe
-    from monitor.archive.samples import count, expand
+    from monitor.archive.samples import count_rows, expand
 
     if bool(files) == bool(address):
         raise click.UsageError("give FILES, or --from-stream ADDRESS")
@@ -118,14 +120,14 @@ def build(
     if address:
         with progress_bar(lumi_sections) as progress:
             batches = tap.messages(address, pattern, stream, silent_s)
-            found, recipe = intake.of_stream(batches, lumi_sections, recipe, progress)
+            found, recipe = sources.reference_of_stream(batches, lumi_sections, recipe, progress)
     else:
         names = expand(files)
-        with progress_bar(count(names, recipe.scores)) as progress:
-            found, recipe = intake.build(names, recipe, progress)
+        with progress_bar(count_rows(names, recipe.scores)) as progress:
+            found, recipe = sources.reference_of_files(names, recipe, progress)
     references.save(found, out)
     if as_json:
-        click.echo(json.dumps(references.summary(found, SCORES_PER_LS) | {"file": str(out)}))
+        click.echo(json.dumps(contents(found, SCORES_PER_LS) | {"file": str(out)}))
         return
     click.echo(f"{out}: {found.m:,.0f} events in {found.binning.n_bins} bins, {len(found.cell_counts)} pile-up slices")
     if recipe.floats:
@@ -144,10 +146,10 @@ def show(path: Path, scores_per_ls: float, plot: Path | None, as_json: bool) -> 
     """Say what a reference (or that of a model package) holds, and how small a drift it can show."""
     found = references.load(path)
     if plot:
-        from monitor.plots.plots import reference_figure
+        from monitor.plots.reference_figure import reference_figure
 
         reference_figure(plot, found, path.name)
-    said = references.summary(found, scores_per_ls)
+    said = contents(found, scores_per_ls)
     if as_json:
         click.echo(json.dumps(said))
         return
@@ -175,7 +177,7 @@ def show(path: Path, scores_per_ls: float, plot: Path | None, as_json: bool) -> 
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def compare(a: Path, b: Path, as_json: bool) -> None:
     """Say how far the reference B is from A."""
-    said = references.comparison(references.load(a), references.load(b))
+    said = comparison(references.load(a), references.load(b))
     if as_json:
         click.echo(json.dumps(said))
         return

@@ -12,8 +12,8 @@ from monitor.cli.reference import DataCommand, DataFault, File
 from monitor.config import ConfigError, load
 
 if TYPE_CHECKING:
-    from monitor.offline.outcome import Judged
-    from monitor.offline.replay import Columns, Subject
+    from monitor.offline.replay import Columns, StreamSetup
+    from monitor.offline.result import ReplayedLs
 
 
 @click.command(cls=DataCommand)
@@ -49,17 +49,17 @@ def replay(
 
     names = expand(files)
     named = archive.Columns(**columns)
-    subject = _subject(reference_path, config_path, stream).on_archive(names)
+    setup = _setup(reference_path, config_path, stream).on_archive(names)
     if tune is not None:
-        return _tune(names, subject, named, tune)
-    outcome = archive.replay(names, subject, subject.detectors(), named, archive.unheard if as_json else _Teller())
-    if not outcome.judged:
-        raise DataFault(f"{names[0]}: no lumi section was closed; skipped: {outcome.skipped or 'nothing'}")
+        return _tune(names, setup, named, tune)
+    result = archive.replay(names, setup, setup.detectors(), named, archive.unheard if as_json else _Teller())
+    if not result.lumi_sections:
+        raise DataFault(f"{names[0]}: no lumi section was closed; skipped: {result.skipped or 'nothing'}")
     if plot:
-        from monitor.plots.plots import replay_figure
+        from monitor.plots.replay_figure import replay_figure
 
-        replay_figure(plot, outcome.judged, subject.detect.rate_tolerance)
-    said = outcome.summary()
+        replay_figure(plot, result.lumi_sections, setup.detect.rate_tolerance)
+    said = result.summary()
     if as_json:
         click.echo(json.dumps(said))
         return None
@@ -82,19 +82,19 @@ class _Teller:
     def __init__(self) -> None:
         self._level = "ok"
 
-    def __call__(self, judged: Judged) -> None:
-        if judged.alarms or judged.level != self._level:
-            alarms = f" [{', '.join(judged.alarms)}]" if judged.alarms else ""
-            click.echo(f"run {judged.run} LS {judged.ls} {judged.level}: {judged.text}{alarms}")
-        self._level = judged.level
+    def __call__(self, seen: ReplayedLs) -> None:
+        if seen.alarms or seen.level != self._level:
+            alarms = f" [{', '.join(seen.alarms)}]" if seen.alarms else ""
+            click.echo(f"run {seen.run} LS {seen.ls} {seen.level}: {seen.text}{alarms}")
+        self._level = seen.level
 
 
-def _subject(reference: Path | None, config: Path, stream: str | None) -> Subject:
+def _setup(reference: Path | None, config: Path, stream: str | None) -> StreamSetup:
     from monitor.archive import references
-    from monitor.offline.replay import Subject
+    from monitor.offline.replay import StreamSetup
 
     if reference is not None:
-        return Subject(references.load(reference).without_events())
+        return StreamSetup(references.load(reference).without_events())
     try:
         loaded = load(config)
     except ConfigError as error:
@@ -104,21 +104,21 @@ def _subject(reference: Path | None, config: Path, stream: str | None) -> Subjec
         raise click.UsageError(f"give --stream: one of {', '.join(loaded.streams)}")
     found = loaded.streams[name]
     package = references.load(found.package).without_events()
-    return Subject(package, name, found.detect, found.hold, loaded.ingest, len(loaded.streams))
+    return StreamSetup(package, name, found.detect, found.hold, loaded.ingest, len(loaded.streams))
 
 
-def _tune(files: list[str], subject: Subject, columns: Columns, allowed: int) -> None:
+def _tune(files: list[str], setup: StreamSetup, columns: Columns, allowed: int) -> None:
     from monitor.offline.replay import replay as run
     from monitor.stats.detect.tuning import recorder, setting_of, tune
 
-    wanted = {name: own for name, own in subject.detect.detectors.items() if setting_of(name)}
-    recorders = {name: recorder(name, subject.reference, **own) for name, own in wanted.items()}
-    run(files, subject, recorders, columns)
-    click.echo(f"[streams.{subject.name}.detect.detectors]")
-    for name, own in subject.detect.detectors.items():
+    wanted = {name: own for name, own in setup.detect.detectors.items() if setting_of(name)}
+    recorders = {name: recorder(name, setup.reference, **own) for name, own in wanted.items()}
+    run(files, setup, recorders, columns)
+    click.echo(f"[streams.{setup.name}.detect.detectors]")
+    for name, own in setup.detect.detectors.items():
         said = ""
         if name in recorders:
-            found = tune(name, subject.reference, recorders[name].statistics, allowed, **own)
+            found = tune(name, setup.reference, recorders[name].statistics, allowed, **own)
             own = own | {found.setting: found.value}
             said = f"  # {found.alarms} alarms on {len(recorders[name].statistics)} blocks"
         settings = ", ".join(f"{key} = {value:g}" for key, value in own.items())

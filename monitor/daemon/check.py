@@ -24,20 +24,20 @@ from firmware.model.package import Package
 from firmware.push.readback import check_identity
 from firmware.tools.compiler import COMPILER_VARIABLE, compiler
 from monitor import config as configuration
-from monitor.archive import references
-from monitor.config import Config, ConfigError, Stream
+from monitor.config import Config, ConfigError, StreamSettings
 from monitor.daemon import health
 from monitor.daemon.http.access import Access
 from monitor.daemon.run.boards import board_link
 from monitor.exits import EX_CONFIG, EX_UNAVAILABLE
+from monitor.stats.compare.references import contents
 from monitor.stats.count.reference import Reference
 from monitor.stats.errors import StatsError
 from monitor.store.ledger import Ledger
+from monitor.terms import SCORES_PER_LS
 from monitor.watch.detectors import make_detectors
 
 LITTLE_BYTES, TOO_LITTLE_BYTES = 1 << 30, 1 << 26
 """Free space in state_dir: below the one to be watched, below the other no place for a ledger."""
-SCORES_PER_LS = 7e7
 
 Mark = Literal["good", "doubtful", "unreachable", "bad"]
 MARKS: dict[Mark, str] = {"good": "✓", "doubtful": "!", "unreachable": "✗", "bad": "✗"}
@@ -85,7 +85,7 @@ def findings(path: Path, offline: bool) -> Iterator[Finding]:
     yield _compiler()
 
 
-def _package(name: str, stream: Stream, models: dict[str, Model]) -> Iterator[Finding]:
+def _package(name: str, stream: StreamSettings, models: dict[str, Model]) -> Iterator[Finding]:
     """Of a sound package the model is added to ``models``."""
     part = f"streams.{name}.package"
     try:
@@ -111,7 +111,7 @@ def _package(name: str, stream: Stream, models: dict[str, Model]) -> Iterator[Fi
     yield from _reference(f"streams.{name}.reference", stream, package, reference)
 
 
-def _reference(part: str, stream: Stream, package: Package, reference: Reference) -> Iterator[Finding]:
+def _reference(part: str, stream: StreamSettings, package: Package, reference: Reference) -> Iterator[Finding]:
     cuts = [int(cut) for cut in package.nominal.raw("cuts")]
     if cuts != list(reference.binning.cuts):
         told = f"its bins begin at cuts {list(reference.binning.cuts)}, the nominal payload cuts at {cuts}"
@@ -122,7 +122,7 @@ def _reference(part: str, stream: Stream, package: Package, reference: Reference
     except StatsError as error:
         yield Finding("bad", part.replace("reference", "detect"), str(error))
         return
-    seen = references.summary(reference, SCORES_PER_LS)
+    seen = contents(reference, SCORES_PER_LS)
     blind = [
         f"a rate's change of {100 * cut['visible_change']:.2g} % at cut {cut['code']} is the least that shows, "
         f"rate_tolerance is {100 * stream.detect.rate_tolerance:g} %"

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from monitor import config as configuration
-from monitor import logs
-from monitor.config import Config, ConfigError, Grafana
+from monitor.config import Config, ConfigError
+from monitor.daemon.systemd import Notifier
 from monitor.stats.detect.detectors import Detector
-from monitor.stats.errors import StatsError
 
 if TYPE_CHECKING:
     from monitor.daemon.grafana.annotations import Annotator
-    from monitor.daemon.service import Service
 
 log = structlog.get_logger()
 
@@ -68,24 +65,46 @@ class Prepared:
     annotator: Annotator | None
 
 
+class Reloadable(Protocol):
+    """A running daemon that can go by another configuration."""
+
+    @property
+    def config(self) -> Config:
+        """The one in force."""
+
+    def prepare(self, new: Config, difference: Difference) -> Prepared:
+        """See whether all of it works; nothing has changed yet. ConfigError names every fault."""
+
+    def apply(self, prepared: Prepared) -> None:
+        """Go by it from now on."""
+
+    def sentence(self) -> str:
+        """What it does, for people."""
+
+    def note(self, level: str, text: str, data: dict[str, Any]) -> None:
+        """Keep what became of a reload."""
+
+
 class Reloads:
     """Takes the configuration file over again and again, as a whole or not at all; one at a time."""
 
-    def __init__(self, service: Service, path: Path, annotator: Callable[[Grafana | None], Annotator | None]) -> None:
-        self._service = service
+    def __init__(self, daemon: Reloadable, notifier: Notifier, path: Path) -> None:
+        self._daemon = daemon
+        self._notifier = notifier
         self._path = path
-        self._annotator = annotator
         self._wanted = asyncio.Event()
         self.fault = ""
 
     def ask(self) -> None:
+        """Have the file read again soon."""
         self._wanted.set()
 
     async def run(self) -> None:
+        """Reload whenever it is asked for, until cancelled."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            self._service.notifier.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+            self._notifier.tell(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
             try:
                 await self._reload()
             except ConfigError as error:
@@ -93,55 +112,34 @@ class Reloads:
             except Exception as error:
                 log.exception("reload broke")
                 self._refuse([repr(error)])
-            self._service.notifier.tell(READY=1, STATUS=self._service.sentence())
+            self._notifier.tell(READY=1, STATUS=self._daemon.sentence())
 
     async def _reload(self) -> None:
         prepared = await asyncio.to_thread(self._prepare)
         self.fault = ""
         if prepared.changes:
-            self._apply(prepared)
+            self._daemon.apply(prepared)
         told = "configuration reloaded: " + (", ".join(prepared.changes) or "nothing changed")
         log.info(told)
-        self._service.ledger.add_event(None, "reload", "info", told)
+        self._daemon.note("info", told, {})
 
     def _refuse(self, faults: list[str]) -> None:
         self.fault = f"reload refused: {'; '.join(faults)}"
         log.error("reload refused, the old configuration stays in force", faults=faults)
-        self._service.ledger.add_event(None, "reload", "error", self.fault, {"faults": faults})
+        self._daemon.note("error", self.fault, {"faults": faults})
 
     def _prepare(self) -> Prepared:
         """
         Raises:
             ConfigError: the file has faults, or asks for what a running daemon cannot change; all are named.
         """
-        service = self._service
         new = configuration.load(self._path)
-        changed = difference(service.config, new)
-        faults = [f"restart for: {', '.join(changed.restart)}"] if changed.restart else []
-        detectors: dict[str, dict[str, Detector]] = {}
-        for name, control in service.controls.items():
-            try:
-                if name in new.streams:
-                    detectors[name] = control.detectors_for(new.streams[name])
-            except StatsError as error:
-                faults.append(f"streams.{name}: {error}")
-        annotator = service.annotator
+        changed = difference(self._daemon.config, new)
+        restart = [f"restart for: {', '.join(changed.restart)}"] if changed.restart else []
         try:
-            if any(key.startswith("grafana") for key in changed.live) and not faults:
-                annotator = self._annotator(new.grafana)
+            prepared = self._daemon.prepare(new, changed)
         except ConfigError as error:
-            faults += error.faults
-        if faults:
-            raise ConfigError(self._path, faults)
-        return Prepared(new, changed.live, detectors, annotator)
-
-    def _apply(self, prepared: Prepared) -> None:
-        service, new = self._service, prepared.config
-        service.config = new
-        logs.configure(new.log_level)
-        if prepared.annotator is not service.annotator:
-            if service.annotator:
-                service.annotator.close()
-            service.annotator = prepared.annotator
-        for name, control in service.controls.items():
-            control.turn(new.streams[name], prepared.detectors[name], service.receiver)
+            raise ConfigError(self._path, restart + error.faults) from None
+        if restart:
+            raise ConfigError(self._path, restart)
+        return prepared

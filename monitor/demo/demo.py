@@ -31,7 +31,7 @@ from firmware.board.board import Counters, RemoteBoard
 from firmware.board.uhal import UhalBoard
 from firmware.errors import FirmwareError
 from firmware.model.package import Package
-from monitor.plots.plots import demo_figure
+from monitor.plots.demo_figure import demo_figure
 from monitor.stats.count.reference import Reference
 
 STREAM = "axol1tl"

@@ -19,22 +19,23 @@ from firmware.model.model import Model
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.world.events import Generator, digitise
-from monitor.archive.formats import file_of
-from monitor.archive.intake import INPUT_RANGE
-from monitor.archive.recipe import Pileups, Recipe, check_pileup
+from monitor.archive.columns import INPUT_RANGE, check_pileup
+from monitor.archive.errors import FileFault
+from monitor.archive.formats import path_of
+from monitor.archive.recipe import Pileups, Recipe
 from monitor.archive.samples import Rows, rows
-from monitor.stats.errors import StatsError
+from monitor.stats.arrays import FloatArray
 from recalib.training.train import reference_of
 
 GOLDEN = 2048
 GOLDEN_RANDOM = 256
 """Of them, flat over the range of every feature."""
-CHUNK = 100_000
+CHUNK_EVENTS = 100_000
 PILEUP_EDGES = tuple(np.arange(7.5, 68.0, 5.0).tolist())
 
 Events = npt.NDArray[np.int16]
-Chunks = Iterator[tuple[Events, npt.NDArray[np.float64] | None]]
-Progress = Callable[[str], None]
+EventChunks = Iterator[tuple[Events, FloatArray | None]]
+"""Events (n, n_features) and, where it is known, their pile-up (n,)."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Sample:
         described: where they come from, for the lineage.
     """
 
-    chunks: Callable[[Model], Chunks]
+    chunks: Callable[[Model], EventChunks]
     pileup_edges: tuple[float, ...] | None
     described: dict[str, Any]
 
@@ -55,11 +56,10 @@ def of_files(files: Sequence[str], inputs: Sequence[str], recipe: Recipe) -> Sam
     """Hardware integers in columns of files; the recipe names that of the pile-up and its slices, if there are any.
 
     Raises:
-        StatsError: naming the file that does not fit.
+        ArchiveError: pile-up slices without a column; of a file that does not fit, a FileFault.
     """
     pileup = recipe.pileup
-    if (recipe.pileup_edges or recipe.pileup_slices) and not pileup:
-        raise StatsError("pile-up slices need a column of pile-up: name it")
+    recipe.check_pileup_column()
     edges = recipe.pileup_edges
     if pileup and not edges:
         seen = Pileups()
@@ -68,45 +68,47 @@ def of_files(files: Sequence[str], inputs: Sequence[str], recipe: Recipe) -> Sam
             seen.add(part.columns[pileup])
         edges = seen.edges(recipe)
 
-    def chunks(model: Model) -> Chunks:
+    def chunks(model: Model) -> EventChunks:
         for part in rows(files, [*inputs, *([pileup] if pileup else [])]):
             if pileup:
                 check_pileup(part, pileup)
             yield _inputs(part, inputs, model), part.columns[pileup] if pileup else None
 
-    return Sample(chunks, edges or None, {file_of(file).name: _digest(file) for file in files})
+    return Sample(chunks, edges or None, {path_of(file).name: _digest(file) for file in files})
 
 
 def _digest(file: str) -> str:
     try:
-        with file_of(file).open("rb") as opened:
+        with path_of(file).open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
-        raise StatsError(f"{file}: {error.strerror}") from None
+        raise FileFault(f"{file}: {error.strerror}") from None
 
 
 def of_generator(n: int, seed: int) -> Sample:
     """The project's own crossings, evenly over the range of pile-up."""
 
-    def chunks(model: Model) -> Chunks:
+    def chunks(model: Model) -> EventChunks:
         if [feature.type for feature in model.features] != [feature.type for feature in FEATURES]:
             raise SpecificationError(
                 f"the generator makes {len(FEATURES)} inputs of the types of AXOL1TL, which are not those of "
                 f"{model.name}: give events of files"
             )
         source, random = Generator(seed), np.random.default_rng(seed)
-        for start in range(0, n, CHUNK):
-            pileup = random.uniform(PILEUP_EDGES[0], PILEUP_EDGES[-1], min(CHUNK, n - start))
+        for start in range(0, n, CHUNK_EVENTS):
+            pileup = random.uniform(PILEUP_EDGES[0], PILEUP_EDGES[-1], min(CHUNK_EVENTS, n - start))
             yield digitise(source.draw(len(pileup), pileup)), pileup
 
     return Sample(chunks, PILEUP_EDGES, {"generated": n, "seed": seed})
 
 
-def pack(specification: Specification, sample: Sample, seed: int, progress: Progress) -> Package:
-    """
+def pack(specification: Specification, sample: Sample, seed: int, progress: Callable[[str], None]) -> Package:
+    """The package of an imported model, its reference and its golden vectors from the sample.
+
     Raises:
         FirmwareError: if there is no such model, or its features are wider than events can be.
-        StatsError: if the events do not fit it, or are too few for its cuts.
+        ArchiveError: if the events do not fit it.
+        StatsError: if they are too few for its cuts.
     """
     model = specification.model
     _check_width(model)
@@ -169,16 +171,16 @@ def _inputs(part: Rows, names: Sequence[str], model: Model) -> Events:
     columns = [part.columns[name] for name in names]
     for name, column in zip(names, columns, strict=True):
         if column.dtype.kind == "f":
-            raise StatsError(f"{part.file}: column {name!r} holds {column.dtype}: expected hardware integers")
+            raise FileFault(f"{part.file}: column {name!r} holds {column.dtype}: expected hardware integers")
     events = np.hstack([column.reshape(len(column), -1) for column in columns])
     try:
         model.check_events(events)
     except ModelError as error:
-        raise StatsError(f"{part.file}, rows from {part.first} on: {error}") from None
+        raise FileFault(f"{part.file}, rows from {part.first} on: {error}") from None
     return events.astype(np.int16)
 
 
-def _told(chunks: Chunks, progress: Progress) -> Chunks:
+def _told(chunks: EventChunks, progress: Callable[[str], None]) -> EventChunks:
     done = 0
     for events, pileup in chunks:
         yield events, pileup

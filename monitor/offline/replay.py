@@ -12,27 +12,30 @@ import numpy.typing as npt
 
 from firmware.wire import Batch, Header
 from monitor.archive import histograms
+from monitor.archive.columns import codes_of
+from monitor.archive.errors import ArchiveError, FileFault
 from monitor.archive.formats import PLAIN
-from monitor.archive.intake import codes_of
-from monitor.archive.references import on_edges
 from monitor.archive.samples import Rows, rows
-from monitor.offline.outcome import Judged, Outcome
-from monitor.stats.count.binning import IntArray
+from monitor.offline.result import ReplayedLs, ReplayResult
+from monitor.stats.arrays import IntArray
+from monitor.stats.count.rebinning import on_edges
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import Detector
 from monitor.stats.errors import StatsError
 from monitor.terms import Hold
 from monitor.watch.detectors import make_detectors
 from monitor.watch.policy import Policy
+from monitor.watch.report import LsReport
 from monitor.watch.settings import Detect, Ingest
-from monitor.watch.stream import LsReport, StreamMonitor
+from monitor.watch.stream import StreamMonitor
 
-BATCH = 1 << 16
+BATCH_SCORES = 1 << 16
+"""Scores that are counted at once."""
 WHOLE = 1 << 32
 """Run and lumi section are below this."""
 NO_SCORES = np.empty(0, np.uint32)
 
-Message = tuple[Header, npt.NDArray[Any], IntArray | None]
+_Message = tuple[Header, npt.NDArray[Any], IntArray | None]
 """Header, score codes, and counts (C,) in the reference's cells in place of these."""
 
 
@@ -46,12 +49,12 @@ class Columns:
     pileup: str = "pileup"
 
 
-def unheard(judged: Judged) -> None:
+def unheard(seen: ReplayedLs) -> None:
     """Nobody is told."""
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class StreamSetup:
     """A stream as the daemon is configured for it."""
 
     reference: Reference
@@ -62,38 +65,42 @@ class Subject:
     streams: int = 1
 
     def detectors(self) -> dict[str, Detector]:
+        """The configured detectors, as new."""
         return make_detectors(self.detect, self.reference, self.streams)
 
-    def on_archive(self, files: Sequence[str]) -> Subject:
+    def on_archive(self, files: Sequence[str]) -> StreamSetup:
         """With what the histograms in `files` leave of the reference's binning; all of it for events."""
         if not histograms.holds_histograms(files[0]):
             return self
         try:
             return replace(self, reference=on_edges(self.reference, histograms.codes_for(files, self.reference)))
-        except StatsError as error:
-            raise StatsError(f"{files[0]}: {error}") from None
+        except FileFault:
+            raise
+        except (ArchiveError, StatsError) as error:
+            raise FileFault(f"{files[0]}: {error}") from None
 
 
 def replay(
     files: Sequence[str],
-    subject: Subject,
+    setup: StreamSetup,
     detectors: Mapping[str, Detector],
     columns: Columns = Columns(),
-    told: Callable[[Judged], None] = unheard,
-) -> Outcome:
+    told: Callable[[ReplayedLs], None] = unheard,
+) -> ReplayResult:
     """Run archived scores or histograms through a `StreamMonitor` and a `Policy`.
 
-    Files hold one score a row, or one histogram a lumi section; see `Subject.on_archive`.
+    Files hold one score a row, or one histogram a lumi section; see `StreamSetup.on_archive`.
 
-    Raises StatsError, naming file, column and row, on files that cannot be replayed.
+    Raises:
+        ArchiveError: naming file, column and row, on files that cannot be replayed.
     """
-    reference = subject.reference
-    outcome = Outcome()
-    policy = Policy(subject.detect, subject.hold, reference)
+    reference = setup.reference
+    result = ReplayResult()
+    policy = Policy(setup.detect, setup.hold, reference)
 
     def close(report: LsReport) -> None:
         verdict = policy.assess(report)
-        judged = Judged(
+        seen = ReplayedLs(
             run=report.key.run,
             ls=report.key.ls,
             n=report.n,
@@ -106,18 +113,18 @@ def replay(
             ratios=verdict.ratios,
             alarms=tuple(alarm.detector for alarm in report.alarms if alarm.drift),
         )
-        outcome.judged.append(judged)
-        told(judged)
+        result.lumi_sections.append(seen)
+        told(seen)
 
     monitor = StreamMonitor(
         "replay",
         reference,
         reference.binning.cuts,
         detectors,
-        subject.ingest,
+        setup.ingest,
         close,
         sample=lambda batch: None,
-        pileup_error=subject.detect.pileup_error,
+        pileup_error=setup.detect.pileup_error,
     )
     began = time.monotonic()
     messages = _of_histograms if histograms.holds_histograms(files[0]) else _of_events
@@ -127,23 +134,23 @@ def replay(
         monitor.add(Batch(header, codes), counts)
     if header is not None:
         monitor.add(Batch(replace(header, kind="end", seq=header.seq + 1, n=0), NO_SCORES))
-    outcome.seconds = time.monotonic() - began
-    outcome.skipped = {str(cause): n for cause, n in monitor.skipped.items()}
-    return outcome
+    result.seconds = time.monotonic() - began
+    result.skipped = {str(cause): n for cause, n in monitor.skipped.items()}
+    return result
 
 
-def _of_events(files: Sequence[str], columns: Columns, reference: Reference) -> Iterator[Message]:
+def _of_events(files: Sequence[str], columns: Columns, reference: Reference) -> Iterator[_Message]:
     for part in rows(files, [columns.scores, columns.ls], [columns.run, columns.pileup]):
         floats = part.columns[columns.scores].dtype.kind == "f"
         codes = codes_of(part, columns.scores, reference.binning.bits, reference.lsb if floats else 1.0)
         for (run, ls), chosen in moments(part, columns):
             pileup = _pileup(part, columns, chosen)
-            for start in range(0, len(chosen), BATCH):
-                some = np.ascontiguousarray(codes[chosen[start : start + BATCH]], np.uint32)
+            for start in range(0, len(chosen), BATCH_SCORES):
+                some = np.ascontiguousarray(codes[chosen[start : start + BATCH_SCORES]], np.uint32)
                 yield _header(run=run, ls=ls, n=len(some), pileup=pileup), some, None
 
 
-def _of_histograms(files: Sequence[str], columns: Columns, reference: Reference) -> Iterator[Message]:
+def _of_histograms(files: Sequence[str], columns: Columns, reference: Reference) -> Iterator[_Message]:
     starts = np.searchsorted(histograms.codes_for(files, reference), reference.cells.edges[:-1])
     for part in histograms.histograms(files, [columns.ls], [columns.run, columns.pileup]):
         counts = np.add.reduceat(part.columns[histograms.COUNTS], starts, axis=1)

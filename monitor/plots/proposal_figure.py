@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from monitor.plots import colours
 from monitor.plots.proposal_rows import (
-    ADVICE,
+    ADVISED,
     CANDIDATE_TITLES,
     CHOSEN,
     FAILED,
@@ -19,16 +20,15 @@ from monitor.plots.proposal_rows import (
     PASSED,
     Row,
     candidate_rows,
+    decision,
     gate_rows,
-    verdict,
 )
+from monitor.stats.arrays import FloatArray
 from recalib.proposal import Proposal
 
-Floats = npt.NDArray[np.float64]
-
-COLOURS = {"reference": "0.35", "seen": "tab:red", "predicted": "tab:blue"}
+CURVE_COLOURS = {"reference": colours.REFERENCE, "seen": colours.BEFORE, "predicted": colours.AFTER}
 VERDICT_COLOURS = {"accepted": "tab:green", "rejected": "tab:red", "needs a person": "tab:orange"}
-MARK_COLOURS = {PASSED: "tab:green", FAILED: "tab:red", ADVICE: "tab:orange", CHOSEN: "tab:blue"}
+MARK_COLOURS = {PASSED: "tab:green", FAILED: "tab:red", ADVISED: "tab:orange", CHOSEN: "tab:blue"}
 WIDTHS = {"seen": 2.6, "predicted": 1.3}
 MARKERS = {"seen": "v", "predicted": "o"}
 CUT_STYLES = {"before": ":", "after": "-"}
@@ -44,7 +44,7 @@ REASON_WIDTH = 190
 LEAST_RATIO, MOST_RATIO = 1.3, 6.0
 """How far the panels of ratios reach up and down at least and at most."""
 RATIO_TICKS = (0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0)
-CLEAR = 0.12
+TICK_GAP = 0.12
 """Least distance of two ticks, as a share of a panel's half."""
 
 CANDIDATE_COLUMNS = (21, 16, 11, 5, 9, 5, 25, 28)
@@ -88,44 +88,44 @@ def proposal_figure(path: Path, proposal: Proposal) -> None:
     plt.close(figure)
 
 
-def exceedance(p: Floats) -> Floats:
+def share_above(p: FloatArray) -> FloatArray:
     """Share at or above each bin's lower edge, (B,).
 
-    >>> exceedance(np.array([0.5, 0.25, 0.25])).tolist()
+    >>> share_above(np.array([0.5, 0.25, 0.25])).tolist()
     [1.0, 0.5, 0.25]
     """
-    above: Floats = np.cumsum(p[::-1])[::-1]
+    above: FloatArray = np.cumsum(p[::-1])[::-1]
     return above
 
 
-def exceedance_errors(p: Floats, squares: Floats) -> Floats:
+def share_above_errors(p: FloatArray, squares: FloatArray) -> FloatArray:
     """Standard errors of that for weighted events with Σw² (B,) in the bins and Σw = 1, (B,).
 
     Of a share r the variance is (1−r)²·Σw² above plus r²·Σw² below, to first order.
 
-    >>> exceedance_errors(np.array([0.5, 0.5]), np.array([0.05, 0.05])).round(3).tolist()
+    >>> share_above_errors(np.array([0.5, 0.5]), np.array([0.05, 0.05])).round(3).tolist()
     [0.0, 0.158]
     """
-    above, r = exceedance(squares), np.minimum(exceedance(p), 1.0)
-    errors: Floats = np.sqrt(np.maximum((1 - r) ** 2 * above + r**2 * (squares.sum() - above), 0.0))
+    above, r = share_above(squares), np.minimum(share_above(p), 1.0)
+    errors: FloatArray = np.sqrt(np.maximum((1 - r) ** 2 * above + r**2 * (squares.sum() - above), 0.0))
     return errors
 
 
 def _said(proposal: Proposal) -> list[str]:
     """Why, in lines."""
-    attention = f"{ADVICE} {proposal.attention}" if proposal.attention else ""
+    attention = f"{ADVISED} {proposal.attention}" if proposal.attention else ""
     return [line for text in (attention, proposal.reason) for line in textwrap.wrap(text, REASON_WIDTH)]
 
 
 def _title(axes: Any, proposal: Proposal, said: Sequence[str], inches: float) -> None:
-    word = verdict(proposal)
+    word = decision(proposal)
     axes.set_axis_off()
     text = f"{proposal.stream}: {proposal.knob}, {word}"
     axes.text(0, 1, text, va="top", fontsize=17, weight="bold", color=VERDICT_COLOURS[word])
     axes.text(0, 1 - TITLE_INCH / inches, "\n".join(said), va="top", fontsize=10.5, linespacing=1.3)
 
 
-def _scores(proposal: Proposal) -> Floats:
+def _scores(proposal: Proposal) -> FloatArray:
     """The edges, with the open last bin as far as is good to look at."""
     edges = proposal.edges.astype(np.float64)
     edges[-1] = max(edges[-2] * 1.3, edges[-2] + 1)
@@ -144,11 +144,11 @@ def _distributions(shape: Any, ratio: Any, proposal: Proposal) -> None:
     for name, p in curves.items():
         filled = name == "reference"
         style = {"fill": True, "alpha": 0.5} if filled else {"lw": WIDTHS[name]}
-        shape.stairs(p / width, x, color=COLOURS[name], label=labels[name], **style)
+        shape.stairs(p / width, x, color=CURVE_COLOURS[name], label=labels[name], **style)
     ratios = {name: curves[name] / proposal.p_ref for name in ("seen", "predicted")}
     errors = np.sqrt(proposal.squares) / proposal.p_ref
     for (name, values), (marker, size) in zip(ratios.items(), (("v", 7), ("o", 4)), strict=True):
-        ratio.errorbar(middle, values, errors, fmt=marker, ms=size, lw=1, color=COLOURS[name])
+        ratio.errorbar(middle, values, errors, fmt=marker, ms=size, lw=1, color=CURVE_COLOURS[name])
     shape.set(yscale="log", ylabel="share of crossings per code")
     shape.legend(frameon=False, loc="lower left", fontsize=10)
     _ratio_panel(ratio, "p(s) / reference", [*ratios["seen"], *ratios["predicted"]])
@@ -159,17 +159,17 @@ def _distributions(shape: Any, ratio: Any, proposal: Proposal) -> None:
 
 def _rates(curve: Any, ratio: Any, proposal: Proposal) -> None:
     x = proposal.edges[:-1].astype(np.float64)
-    wanted = exceedance(proposal.p_ref)
-    errors = exceedance_errors(proposal.predicted, proposal.squares)
+    wanted = share_above(proposal.p_ref)
+    errors = share_above_errors(proposal.predicted, proposal.squares)
     reference_errors = np.sqrt(wanted * (1 - np.minimum(wanted, 1)) / max(proposal.m, 1))
-    curve.plot(x, wanted, color=COLOURS["reference"], lw=2, label="reference ± 1 σ")
+    curve.plot(x, wanted, color=CURVE_COLOURS["reference"], lw=2, label="reference ± 1 σ")
     ratio.fill_between(x, 1 - reference_errors / wanted, 1 + reference_errors / wanted, color="0.8", lw=0)
     shown = []
     for name, p, cuts, rates in (
         ("seen", proposal.seen, proposal.cuts_before, proposal.rates_before),
         ("predicted", proposal.predicted, proposal.cuts_after, proposal.rates_after),
     ):
-        rate, colour = exceedance(p), COLOURS[name]
+        rate, colour = share_above(p), CURVE_COLOURS[name]
         curve.plot(x, rate, color=colour, lw=WIDTHS[name], label=f"{name} ± 1 σ")
         ratio.plot(x, rate / wanted, color=colour, lw=WIDTHS[name])
         over = np.divide(rates, proposal.rates_target)
@@ -201,12 +201,12 @@ def _ratio_panel(axes: Any, label: str, values: Sequence[float], room: float = 1
     found = found[np.isfinite(found) & (found > 0)]
     most = float(np.exp(np.abs(np.log(found)).max(initial=0.0))) * room
     most = min(max(most, LEAST_RATIO), MOST_RATIO)
-    axes.axhline(1, color="0.35", lw=1)
+    axes.axhline(1, color=colours.REFERENCE, lw=1)
     axes.set(yscale="log", ylim=(1 / most, most), ylabel=label)
     ticks = [1.0]
     for tick in sorted(RATIO_TICKS, key=lambda tick: abs(np.log(tick)), reverse=True):
         apart = min(abs(np.log(tick / other)) for other in ticks)
-        if apart > 2 * CLEAR * np.log(most) and 1 / most <= tick <= most:
+        if apart > 2 * TICK_GAP * np.log(most) and 1 / most <= tick <= most:
             ticks.append(tick)
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_yticks([], minor=True)
@@ -242,7 +242,8 @@ def _heights(columns: Sequence[int], rows: Sequence[Row]) -> list[int]:
 
 
 def _wrapped(text: str, characters: int) -> list[str]:
-    return textwrap.wrap(text.replace("+threshold", " + threshold"), characters) or [""]
+    """In lines; between two knobs that were turned together there is room to break one."""
+    return textwrap.wrap(re.sub(r"(?<=[a-z])\+(?=[a-z])", " + ", text), characters) or [""]
 
 
 def _table(axes: Any, columns: Sequence[int], rows: Sequence[Row], height: int) -> None:

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from recalib.proposal import Candidate, Gate, Proposal
 
-PASSED, FAILED, ADVICE = "✓", "✗", "!"
+PASSED, FAILED, ADVISED = "✓", "✗", "!"
+"""Marks of gates that pass, fail, or leave it to a person."""
 CHOSEN = "▶"
+"""Mark of the proposed candidate."""
 MOST_MOVES = 4
 """Moves that are told of a knob, the largest ones; the others by their number."""
 
@@ -25,7 +27,7 @@ CANDIDATE_TITLES = ("knob", "KL", "rates / target", "kept", "as before", "expl."
 GATE_TITLES = ("gate", "number", "limit", "what it is")
 
 
-def verdict(proposal: Proposal) -> str:
+def decision(proposal: Proposal) -> str:
     """What is to become of it."""
     if not proposal.accepted:
         return "rejected"
@@ -46,9 +48,9 @@ def gate_rows(proposal: Proposal) -> list[Row]:
 
 def lines(proposal: Proposal) -> Iterator[str]:
     """The proposal as plain text: verdict, candidates and gates."""
-    yield f"{proposal.stream}: proposal {proposal.id[:12]}, {proposal.knob}: {verdict(proposal)}"
+    yield f"{proposal.stream}: proposal {proposal.id[:12]}, {proposal.knob}: {decision(proposal)}"
     if proposal.attention:
-        yield f"  {ADVICE} {proposal.attention}"
+        yield f"  {ADVISED} {proposal.attention}"
     for titles, rows in ((CANDIDATE_TITLES, candidate_rows(proposal)), (GATE_TITLES, gate_rows(proposal))):
         if rows:
             yield from _aligned([Row("", titles), *rows])
@@ -64,12 +66,12 @@ def _aligned(rows: list[Row]) -> Iterator[str]:
 def _candidate(candidate: Candidate, proposal: Proposal) -> Row:
     chosen = candidate.knob == proposal.knob
     if math.isnan(candidate.kl):
-        return Row("", (candidate.knob, "", "", "", "", "", "", candidate.verdict))
+        return Row("", (str(candidate.knob), "", "", "", "", "", "", candidate.verdict))
     rates = zip(candidate.rates, proposal.rates_target, strict=True)
     return Row(
         CHOSEN if chosen else "",
         (
-            candidate.knob,
+            str(candidate.knob),
             f"{candidate.kl:.4f} ± {candidate.kl_error:.4f}",
             " ".join(f"{rate / target:.2f}" for rate, target in rates),
             f"{candidate.retention:.0%}",
@@ -95,7 +97,7 @@ def _moves(candidate: Candidate) -> str:
 def _mark(gate: Gate) -> str:
     if gate.passed:
         return PASSED
-    return ADVICE if gate.advice else FAILED
+    return ADVISED if gate.advice else FAILED
 
 
 def _number(value: float) -> str:

@@ -5,10 +5,11 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.stats.count.binning import FloatArray, IntArray
-from monitor.stats.count.reference import Expected, Reference
+from monitor.stats.arrays import FloatArray, IntArray
+from monitor.stats.count.expected import Expected
+from monitor.stats.count.reference import Reference
 
-TAIL = 0.3
+LEARNED_TAIL = 0.3
 """Share of the reference from whose cells the tail is learned."""
 
 BENDS = (0.05, 0.01)
@@ -17,7 +18,7 @@ BENDS = (0.05, 0.01)
 SPREAD = np.array([0.2, 0.1, 0.1, 0.1])
 """Standard deviations, by a sudden change, of its value at the target, of its slope and of the change at each bend."""
 
-START = 0.5
+PRIOR_SPREAD = 0.5
 """What is not known of new scores, in `SPREAD`."""
 
 PACES = np.array([0.03, 1.0])
@@ -26,8 +27,9 @@ PACES = np.array([0.03, 1.0])
 STAY = 0.98
 """Probability that the tail keeps its pace."""
 
-STEPS = 20
+NEWTON_STEPS = 20
 TINY = 1e-12
+"""Least expectation whose logarithm is taken."""
 TREND_LS = 24
 """Lumi sections from which the pile-up is extrapolated."""
 
@@ -48,7 +50,7 @@ class Tail:
         paces = len(PACES)
         self._weights = np.full(paces, 1 / paces)
         self._means = np.zeros((paces, shapes.shape[1]))
-        self._covariances = np.stack([np.diag(np.square(START * SPREAD))] * paces)
+        self._covariances = np.stack([np.diag(np.square(PRIOR_SPREAD * SPREAD))] * paces)
 
     def update(self, counts: IntArray, expected: FloatArray) -> None:
         """Counts (C,) of a lumi section, and what was expected."""
@@ -95,15 +97,18 @@ class Steering:
         self._targets = targets
         self.band = band
         exceedance = np.cumsum(reference.cell_p[::-1])[::-1]
-        self._inside = np.flatnonzero(exceedance <= TAIL)
+        self._inside = np.flatnonzero(exceedance <= LEARNED_TAIL)
         within = exceedance[self._inside] - reference.cell_p[self._inside] / 2
         self._shapes = [_shapes(within, target) for target in targets]
         self._pileups: deque[float | None] = deque(maxlen=TREND_LS)
         self._known: dict[str, list[Tail]] = {}
-        self.turn("")
+        self.begin_anew("")
 
-    def turn(self, scores: str) -> None:
-        """The scores are others from now on, of this name; of the last ones the tail is remembered."""
+    def begin_anew(self, scores: str) -> None:
+        """From now on the scores are others, of this name: their tail is learned anew.
+
+        The tail of the scores before these is remembered, for when they come back (a rollback).
+        """
         tails = self._known.pop(scores, None) or [Tail(shapes) for shapes in self._shapes]
         self._known = dict([*list(self._known.items())[-1:], (scores, tails)])
 
@@ -169,7 +174,7 @@ def _fit(
     """Posterior mean (K,), covariance and ln of the evidence up to a constant, by Newton's method and Laplace's."""
     precision = np.linalg.inv(covariance)
     beta = mean
-    for _ in range(STEPS):
+    for _ in range(NEWTON_STEPS):
         rate = expected * np.exp(np.clip(shapes @ beta, -5, 5))
         hessian = shapes.T @ (shapes * rate[:, None]) + precision
         step = np.linalg.solve(hessian, shapes.T @ (counts - rate) - precision @ (beta - mean))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from monitor.stats.count.reference import Reference
-from monitor.stats.detect.detectors import Detector, make_detector
+from monitor.stats.detect.detectors import Detector, make_detector, promises_run_length
 from monitor.watch.settings import Detect
 
 
 def detector_settings(detect: Detect, streams: int) -> dict[str, dict[str, float]]:
-    """All settings, by name, of the detectors of one of so many streams; all e-detectors share the run length."""
-    promising = [name for name in detect.detectors if name.startswith("e_")]
-    run_length = detect.target_run_length_h * 3600 * detect.colliding_hz * len(promising) * streams
+    """All settings, by name, of the detectors of one of so many streams.
+
+    Those that promise a run length share that of the configuration. What aims at one without a promise (``glr``)
+    aims at what they promise, or, where none does, at what a single one would.
+    """
+    promising = sum(map(promises_run_length, detect.detectors))
+    run_length = detect.target_run_length_h * 3600 * detect.colliding_hz * max(promising, 1) * streams
     shape = {"target_run_length": run_length, "tolerated": detect.tolerated_kl}
     rate = {"target_run_length": run_length, "tolerated_change": detect.rate_tolerance}
     defaults = {"e_mixture": shape, "e_cusum": shape, "glr": shape, "e_rate": rate}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.description import describe
 from monitor.stats.compare.divergence import compare
 from monitor.stats.compare.exceedance import exceedance
@@ -16,7 +15,7 @@ from monitor.stats.compare.onset import Course, onset
 from monitor.stats.compare.pileup import fit_pileup
 from monitor.stats.compare.stretch import Stretch, together
 from monitor.stats.count.reference import Reference
-from monitor.terms import Moment
+from monitor.terms import Hold, Moment
 
 LATE = 3
 """The size of a gradual drift is that of the last third of it."""
@@ -37,7 +36,7 @@ PLAUSIBLE = 4.0
 
 
 @dataclass(frozen=True)
-class Codes:
+class CodeRange:
     """Codes from ``low`` to ``high``: how many there are over how many are expected."""
 
     low: int
@@ -67,7 +66,7 @@ class Drift:
     onset_first: Moment
     onset_last: Moment
     open: bool
-    codes: tuple[Codes, ...]
+    codes: tuple[CodeRange, ...]
     cut: int | None
     rate: float
     rate_error: float
@@ -115,14 +114,14 @@ class Scene:
     """
 
     reference: Reference
-    hold: Literal["distribution", "rate"]
+    hold: Hold
     tolerated_kl: float
     rate_tolerance: float
     limit: float
     cuts: tuple[int, ...]
     pileup: float | None
     pileup_error: float
-    ratio: npt.NDArray[np.float64]
+    ratio: FloatArray
 
 
 def find(rows: Sequence[Stretch], window: Stretch, cut: int | None, p_value: float, scene: Scene) -> Drift:
@@ -156,7 +155,7 @@ def find(rows: Sequence[Stretch], window: Stretch, cut: int | None, p_value: flo
         onset_first=rows[began.first - 1 if began.first and rows[began.first - 1].length > 1 else began.first].since,
         onset_last=rows[began.last].until,
         open=began.index == 0,
-        codes=tuple(Codes(edges[b], edges[b + 1] - 1, float(over[b])) for b in seen.bins),
+        codes=tuple(CodeRange(edges[b], edges[b + 1] - 1, float(over[b])) for b in seen.bins),
         cut=None if worst is None else scene.cuts[worst],
         rate=1.0 if worst is None else float(ratios[worst]),
         rate_error=0.0 if worst is None else float(errors[worst]),
@@ -172,11 +171,11 @@ def find(rows: Sequence[Stretch], window: Stretch, cut: int | None, p_value: flo
     )
 
 
-Rows = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[int], float]
-"""Sizes (T,), their errors, lengths in lumi sections, and the error that all have in common."""
+_Series = tuple[FloatArray, FloatArray, list[int], float]
+"""Sizes (T,) of a drift over time, their errors, lengths in lumi sections, and the error that all have in common."""
 
 
-def _sizes(rows: Sequence[Stretch], shape: npt.NDArray[np.float64]) -> Rows:
+def _sizes(rows: Sequence[Stretch], shape: FloatArray) -> _Series:
     """Amplitudes along a shape of drift.
 
     The error of the pile-up is common to them, as that of the reference is; `WANDER` of it comes and goes.
@@ -186,7 +185,7 @@ def _sizes(rows: Sequence[Stretch], shape: npt.NDArray[np.float64]) -> Rows:
     return sizes, np.hypot(errors, WANDER * by_pileup), [row.length for row in rows], common
 
 
-def _rates(rows: Sequence[Stretch], cut: int) -> Rows:
+def _rates(rows: Sequence[Stretch], cut: int) -> _Series:
     """Relative changes of the rate at a cut, whose target is known."""
     expected = np.array([row.expected_above[0, cut] for row in rows])
     above = np.array([row.above[cut] for row in rows])

@@ -9,28 +9,28 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
 from firmware.wire import Batch, Header
 from monitor.stats.compare.dispersion import Dispersion
-from monitor.stats.compare.divergence import Divergence, compare
-from monitor.stats.count.binning import to_codes
+from monitor.stats.compare.divergence import compare
+from monitor.stats.count.codes import to_codes
 from monitor.stats.count.counter import Counter, Scale
 from monitor.stats.count.counting import Crossings
-from monitor.stats.count.reference import Expected, Reference
+from monitor.stats.count.expected import Expected
+from monitor.stats.count.reference import Reference
 from monitor.stats.count.window import PILEUP_STEP, Window
 from monitor.stats.detect.detectors import Detector
 from monitor.stats.errors import StatsError
+from monitor.watch.accounting import Accounting
+from monitor.watch.report import Alarm, Counts, Expectation, Key, LsReport
 from monitor.watch.settings import Ingest
 
 log = structlog.get_logger()
 
-Counts = npt.NDArray[np.int64]
-Probabilities = npt.NDArray[np.float64]
 EXPECTATIONS_KEPT = 16
 SOURCES_KEPT = 256
 """Sources of a stream that are counted; what more of them send is skipped as ``too_many_sources``."""
@@ -41,65 +41,6 @@ WINDOWS_KEPT = 64
 Skipped = Literal["no_mask", "no_collisions", "stale", "score_range", "too_many_sources", "too_many_windows"]
 """Why a sound message was not counted: scores of all crossings before the bunch mask is known; none of its crossings
 collides; of a lumi section that is long closed; scores beyond the model's bits; one source or one window too many."""
-RECENT = 4096
-"""Sequence numbers a source may be late by and still be told from a duplicate."""
-
-
-@dataclass
-class Accounting:
-    """What became of every message of one (source, run): counted once, or reported."""
-
-    received: int = 0
-    missed: int = 0
-    recovered: int = 0
-    duplicates: int = 0
-    late: int = 0
-    next_seq: int | None = None
-    missing: dict[int, None] = field(default_factory=dict)
-
-    @property
-    def lost(self) -> int:
-        """Messages that were missed and have not come since."""
-        return self.missed - self.recovered
-
-    def accept(self, seq: int) -> bool:
-        """Count a message in; False if it is a duplicate."""
-        if seq == self.next_seq:
-            self.next_seq = seq + 1
-        elif self.next_seq is None or seq > self.next_seq:
-            gap = range(self.next_seq if self.next_seq is not None else seq, seq)
-            self.missed += len(gap)
-            self.missing.update(dict.fromkeys(gap[-RECENT:]))
-            while len(self.missing) > RECENT:
-                del self.missing[next(iter(self.missing))]
-            self.next_seq = seq + 1
-        elif seq in self.missing:
-            del self.missing[seq]
-            self.recovered += 1
-        else:
-            self.duplicates += 1
-            return False
-        self.received += 1
-        return True
-
-    def plus(self, other: Accounting) -> Accounting:
-        """The totals of both, without the sequence."""
-        return Accounting(
-            self.received + other.received,
-            self.missed + other.missed,
-            self.recovered + other.recovered,
-            self.duplicates + other.duplicates,
-            self.late + other.late,
-        )
-
-
-class Key(NamedTuple):
-    """What a window belongs to; counts of different keys are never mixed."""
-
-    run: int
-    ls: int
-    epoch: int
-    generation: int
 
 
 @dataclass
@@ -124,71 +65,6 @@ class _Open:
         totals = {number: counter.total() for number, counter in self.counters.items()}
         above = np.sum([above for _, above in totals.values()], axis=0)
         return Window({number: part for number, (part, _) in totals.items()}, above, moment, moment)
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """A detector at the end of a lumi section, whether it raised an alarm within, and what it saw then in words."""
-
-    detector: str
-    drift: bool
-    statistic: float
-    words: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class LsReport:
-    """A closed lumi section of one stream and generation.
-
-    ``scores_since``: the first generation whose scores mean the same as these.
-    ``window`` holds the counts (C,) in the reference's cells and the scores (n_cuts,) at or above the
-    cuts active then, ``counts`` (B,) are those of its bins; ``expected`` what the active payload should
-    give at these pile-ups; ``divergence`` is against ``expected``, ``to_reference`` against p_ref.
-    """
-
-    key: Key
-    window: Window
-    counts: Counts
-    cuts: tuple[int, ...]
-    scores_since: int
-    expected: Expected
-    expected_rates: Probabilities
-    divergence: Divergence
-    to_reference: Divergence
-    alarms: tuple[Alarm, ...]
-    t_ns: int
-
-    @property
-    def n(self) -> int:
-        return self.window.n
-
-    @property
-    def above(self) -> Counts:
-        return self.window.above
-
-    @property
-    def pileup(self) -> float | None:
-        return self.window.pileup
-
-    @property
-    def rates(self) -> Probabilities:
-        return np.asarray(self.above / max(self.n, 1), dtype=np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class Expectation:
-    """What a payload should give: p_ref at the pile-up, times ``ratio`` (B,) where a knob leaves p(s) changed.
-
-    ``scores_since``: the generation since which the scores mean the same; later ones differ in cuts alone.
-    """
-
-    cuts: tuple[int, ...]
-    ratio: Probabilities | None = None
-    m: float = np.inf
-    scores_since: int | None = None
-
-    def on(self, base: Expected) -> Expected:
-        return base if self.ratio is None else base.times(self.ratio, self.m)
 
 
 class StreamMonitor:
@@ -239,7 +115,7 @@ class StreamMonitor:
         while len(self._expectations) > EXPECTATIONS_KEPT:
             del self._expectations[next(iter(self._expectations))]
 
-    def turn(self, detectors: Mapping[str, Detector], pileup_error: float) -> None:
+    def use(self, detectors: Mapping[str, Detector], pileup_error: float) -> None:
         """Test with other detectors, or at another error of the pile-up, from now on. In the receiver thread."""
         self.detectors = detectors
         for window in self._open.values():

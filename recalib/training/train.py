@@ -19,6 +19,7 @@ from firmware.model.model import Model
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.world.events import SIGNALS, VIEWS, Generator, View
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 from recalib.errors import TrainingError
 from recalib.training import boosted, encoder, student
@@ -82,14 +83,14 @@ def build_package(
     Raises:
         TrainingError: if the training fails, or the settings are not for that kind of model.
     """
-    recipe = _recipe(settings)
+    made_from = recipe(settings)
     if path.exists():
         try:
             package = Package.load(path)
         except PackageError as error:
             progress(f"not reused: {error}")
         else:
-            if package.lineage.get("recipe") == recipe:
+            if package.lineage.get("recipe") == made_from:
                 return package
     torch.set_num_threads(1)
     streams = [int(np.random.SeedSequence([settings.seed, part]).generate_state(1)[0]) for part in range(4)]
@@ -113,7 +114,7 @@ def build_package(
         golden_events=golden,
         golden_codes=Emulator(model).codes(golden, nominal),
         lineage={
-            "recipe": recipe,
+            "recipe": made_from,
             "settings": asdict(settings),
             **({"gain": gain(model)} if model.layers else {}),
             "rates": reference.target_rates.tolist(),
@@ -162,7 +163,7 @@ def reference_of(
     Its target rates are those of the cuts, which are given or, of all codes, come nearest to `target_rates`.
     """
     emulator, unused = Emulator(model), Payload.nominal(model, np.zeros(model.n_cuts, np.int64))
-    reference = Reference.build(
+    reference = reference_of_sample(
         ((emulator.codes(events, unused), events, pileup) for events, pileup in chunks),
         cuts,
         target_rates=target_rates,
@@ -192,7 +193,7 @@ def _signals(view: View, seed: int) -> dict[str, Events]:
     return {kind: view(source.draw_signal(kind, SIGNAL_EVENTS, SIGNAL_PILEUP)) for kind in SIGNALS}
 
 
-def _recipe(settings: TrainSettings) -> str:
-    """Of the settings and of all code that a package depends on."""
+def recipe(settings: TrainSettings) -> str:
+    """SHA-256 of the settings and of all code that their package depends on."""
     code = digest(__name__, Path(__file__).parents[2])
     return hashlib.sha256(json.dumps([asdict(settings), code], sort_keys=True).encode()).hexdigest()

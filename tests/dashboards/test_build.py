@@ -11,7 +11,7 @@ import yaml
 from dashboards import alerts as alerting
 from dashboards import build, panels
 from monitor.daemon.grafana import client as grafana
-from monitor.loop.loop import Phase
+from monitor.loop.states import Phase
 from monitor.terms import Level
 from tests.support.grafana_stub import SCHEMAS, faults_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from monitor.config import Config, ConfigError, load
-from monitor.loop.loop import Mode
+from monitor.loop.states import Mode
 from tests.support.places import ROOT
 
 SHIPPED = ROOT / "config.toml"

@@ -20,7 +20,8 @@ from recalib.evidence import Evidence, Target
 from recalib.fit import Engine
 from recalib.request import FitRequest, FitSettings
 from recalib.sample import EventSample
-from recalib.training.train import CICADA, TrainSettings, build_package
+from recalib.training.train import CICADA, TrainSettings
+from tests.support.trained import trained
 
 PILEUP = 45.0
 CHUNK = 50_000
@@ -100,31 +101,32 @@ class Lab:
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return lab_of(tmp_path_factory.mktemp("model") / "small.driftd", SMALL)
+def lab() -> Lab:
+    return lab_of(SMALL)
 
 
 @pytest.fixture(scope="session")
-def weighted(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def weighted() -> Lab:
     """With the weights of the last layer in registers."""
-    return lab_of(tmp_path_factory.mktemp("model") / "weights.driftd", replace(SMALL, weights=True))
+    return lab_of(replace(SMALL, weights=True))
 
 
 @pytest.fixture(scope="session")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def told() -> Lab:
     """With a register that tells the network the pile-up."""
     settings = replace(SMALL, conditioned=True, pileup_edges=(27.5, 32.5, 37.5, 42.5, 47.5, 52.5, 57.5))
-    return lab_of(tmp_path_factory.mktemp("model") / "conditioned.driftd", settings)
+    return lab_of(settings)
 
 
 @pytest.fixture(scope="session")
-def calorimeter(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def calorimeter() -> Lab:
     """With the student that sees the regions."""
-    return lab_of(tmp_path_factory.mktemp("model") / "cicada.driftd", SMALL_CICADA)
+    return lab_of(SMALL_CICADA)
 
 
-def lab_of(path: Path, settings: TrainSettings) -> Lab:
-    package = build_package(path, settings)
+def lab_of(settings: TrainSettings) -> Lab:
+    path = trained(settings)
+    package = Package.load(path)
     engine = Engine(package)
     return Lab(path, package, engine, engine.emulator, engine.reference)
 

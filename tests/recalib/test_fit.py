@@ -12,6 +12,7 @@ from firmware.sim.world.detector import Response
 from firmware.sim.world.events import Generator, digitise
 from recalib.choice import estimated_overlap
 from recalib.fit import Engine, _Parts
+from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Candidate, Proposal
 from recalib.request import FitRequest, FitSettings
 from recalib.sample import EventSample
@@ -35,15 +36,17 @@ def dead(lab: Lab) -> Proposal:
     return lab.engine.propose(lab.request(lab.sample(response=DEAD), knobs=("threshold", "input_scale", "lut")))
 
 
-def candidate(proposal: Proposal, knob: str) -> Candidate:
-    return next(c for c in proposal.candidates if c.knob == knob)
+def candidate(proposal: Proposal, knob: KnobName | Turned) -> Candidate:
+    """What a proposal says of a knob by itself, or of one that was turned with its cuts."""
+    turned = knob if isinstance(knob, Turned) else Turned(knob)
+    return next(c for c in proposal.candidates if c.knob == turned)
 
 
 def test_a_jet_scale_is_found_by_itself_among_all_knobs(restored: Proposal) -> None:
     assert restored.accepted, restored.reason
-    assert restored.knob.removesuffix("+threshold") == "input_scale"
+    assert restored.knob.name == "input_scale"
     assert restored.restores
-    assert candidate(restored, "input_scale").moves["jet"] == pytest.approx(0.083, abs=0.025)
+    assert candidate(restored, KnobName.INPUT_SCALE).moves["jet"] == pytest.approx(0.083, abs=0.025)
 
 
 def test_a_proposal_holds_what_was_seen_and_how_well_each_move_is_known(lab: Lab, restored: Proposal) -> None:
@@ -52,10 +55,10 @@ def test_a_proposal_holds_what_was_seen_and_how_well_each_move_is_known(lab: Lab
     above = restored.seen[restored.edges[:-1] >= restored.cuts_before[0]].sum()
     assert above == pytest.approx(restored.rates_before[0])
     assert restored.predicted.sum() == pytest.approx(1)
-    errors = candidate(restored, "input_scale").errors
-    assert set(errors) == set(candidate(restored, "input_scale").moves)
+    errors = candidate(restored, KnobName.INPUT_SCALE).errors
+    assert set(errors) == set(candidate(restored, KnobName.INPUT_SCALE).moves)
     assert 0 < errors["jet"] < 0.02
-    assert not candidate(restored, "lut").errors
+    assert not candidate(restored, KnobName.LUT).errors
 
 
 def test_a_jet_scale_is_restored_on_events_that_no_fit_has_seen(lab: Lab, restored: Proposal) -> None:
@@ -73,20 +76,23 @@ def test_a_jet_scale_is_restored_on_events_that_no_fit_has_seen(lab: Lab, restor
 
 def test_a_dead_region_is_not_taken_for_a_scale(dead: Proposal) -> None:
     """However far a scale can force the KL down."""
-    assert dead.knob in ("threshold", "none")
-    assert candidate(dead, "input_scale").explained < 0.2
+    assert dead.knob.name in (KnobName.THRESHOLD, None)
+    assert candidate(dead, KnobName.INPUT_SCALE).explained < 0.2
 
 
 def test_what_would_decide_more_like_the_undrifted_trigger_than_moved_cuts_is_named(lab: Lab) -> None:
     """Scales that explain too little of what has happened are left, and a person is told what they would do."""
     worn = Response(ageing=0.25, dead_phi=0.45)
     proposal = lab.engine.propose(lab.request(lab.sample(ENOUGH, response=worn), knobs=("threshold", *RINGS)))
-    assert proposal.knob == "threshold", proposal.reason
+    assert proposal.knob.name is KnobName.THRESHOLD, proposal.reason
     assert "would decide more like the undrifted trigger" in proposal.reason
-    left = max((c for c in proposal.candidates if c.knob != "threshold"), key=lambda c: sum(c.estimated_overlap))
+    left = max(
+        (c for c in proposal.candidates if c.knob.name is not KnobName.THRESHOLD),
+        key=lambda c: sum(c.estimated_overlap),
+    )
     assert f"; {left.knob} would decide" in proposal.reason
     assert "of the inputs' mismatch" in left.verdict
-    moved = candidate(proposal, "threshold")
+    moved = candidate(proposal, KnobName.THRESHOLD)
     assert np.mean(left.estimated_overlap) > np.mean(moved.estimated_overlap) + 0.02
 
 
@@ -109,14 +115,14 @@ def test_it_starts_from_what_is_deployed(lab: Lab) -> None:
     base = lab.nominal.replace_values(input_scale=np.where(jets, 1.045, 1.0))
     sample = lab.sample(response=JETS_DOWN, base=base)
     proposal = lab.engine.propose(lab.request(sample, base=base, knobs=("input_scale",)))
-    assert candidate(proposal, "input_scale").moves["jet"] == pytest.approx(0.042, abs=0.025)
+    assert candidate(proposal, KnobName.INPUT_SCALE).moves["jet"] == pytest.approx(0.042, abs=0.025)
 
 
 @pytest.mark.parametrize("form", ["absolute", "huber"])
 def test_every_form_of_rho_restores_the_jet_scale(lab: Lab, form: str) -> None:
     request = lab.request(lab.sample(response=JETS_DOWN), knobs=("input_scale",), form=form)
     proposal = lab.engine.propose(request)
-    assert candidate(proposal, "input_scale").moves["jet"] == pytest.approx(0.083, abs=0.025)
+    assert candidate(proposal, KnobName.INPUT_SCALE).moves["jet"] == pytest.approx(0.083, abs=0.025)
 
 
 @pytest.mark.parametrize("beta", [1e-4, 1e4])
@@ -177,8 +183,8 @@ def test_a_model_without_the_knobs_registers_is_a_rejection_that_names_it(lab: L
 def test_without_energies_nothing_is_said_of_the_undrifted_trigger(lab: Lab, plain: Package) -> None:
     request = lab.request(lab.sample(response=JETS_DOWN), base=plain.nominal, knobs=("threshold",))
     proposal = Engine(plain).propose(request)
-    assert proposal.knob == "threshold", proposal.reason
-    assert candidate(proposal, "threshold").estimated_overlap == ()
+    assert proposal.knob.name is KnobName.THRESHOLD, proposal.reason
+    assert candidate(proposal, KnobName.THRESHOLD).estimated_overlap == ()
 
 
 @pytest.mark.parametrize("wrong", [{"knobs": ("pedestal",)}, {"knobs": ()}, {"form": "cubic"}], ids=str)
@@ -210,8 +216,8 @@ def test_a_scale_that_decides_less_like_the_undrifted_trigger_than_moved_cuts_is
     """A pedestal looks like a scale to most energies; to take one for it costs more decisions than to move the cuts."""
     request = lab.request(lab.sample(ENOUGH, response=PEDESTAL), knobs=("threshold", "input_scale"))
     proposal = lab.engine.propose(request)
-    assert proposal.knob == "threshold", proposal.reason
-    left = candidate(proposal, "input_scale+threshold")
+    assert proposal.knob.name is KnobName.THRESHOLD, proposal.reason
+    left = candidate(proposal, Turned(KnobName.INPUT_SCALE, with_cuts=True))
     assert "less like the undrifted trigger" in left.verdict
     assert left.explained > 0.5
     by_scale = lab.engine.propose(lab.request(lab.sample(ENOUGH, response=PEDESTAL), knobs=("input_scale",)))
@@ -228,7 +234,7 @@ def offset(lab: Lab) -> Proposal:
 
 def test_a_pedestal_is_answered_by_an_offset(lab: Lab, offset: Proposal) -> None:
     """On events that no fit has seen it keeps more decisions than moved cuts."""
-    assert offset.knob.removesuffix("+threshold") == "input_offset", offset.reason
+    assert offset.knob.name == "input_offset", offset.reason
     assert offset.accepted, offset.reason
     moves = candidate(offset, offset.knob).moves
     assert moves["jet offset"] < -0.05
@@ -282,7 +288,7 @@ def test_a_pedestal_is_answered_by_the_weights_and_not_by_a_scale(weighted: Lab)
     proposal = weighted.engine.propose(
         weighted.request(weighted.sample(ENOUGH, response=pedestal), knobs=WITH_WEIGHTS, rate_tolerance=0.15)
     )
-    assert proposal.knob.removesuffix("+threshold") == "weights", proposal.reason
+    assert proposal.knob.name == "weights", proposal.reason
     assert proposal.accepted, proposal.reason
     _, overlap = weighted.truth(proposal.words, pedestal)
     words = {
@@ -301,12 +307,12 @@ def test_a_jet_scale_stays_a_matter_for_the_scale_where_weights_could_move_too(w
     proposal = weighted.engine.propose(
         weighted.request(weighted.sample(ENOUGH, response=JETS_DOWN), knobs=WITH_WEIGHTS)
     )
-    assert proposal.knob.removesuffix("+threshold") == "input_scale", proposal.reason
+    assert proposal.knob.name == "input_scale", proposal.reason
 
 
 def test_weights_of_a_frozen_layer_are_no_candidate(lab: Lab) -> None:
     proposal = lab.engine.propose(lab.request(lab.sample(response=JETS_DOWN), knobs=("threshold", "weights")))
-    assert candidate(proposal, "weights").verdict == "weights: the model's last layer is frozen"
+    assert candidate(proposal, KnobName.WEIGHTS).verdict == "weights: the model's last layer is frozen"
 
 
 def stale(told: Lab, pileup: float, n: int = 400_000) -> FitRequest:
@@ -323,7 +329,7 @@ def stale(told: Lab, pileup: float, n: int = 400_000) -> FitRequest:
 
 def test_a_pile_up_that_the_network_is_told_wrongly_is_told_rightly(told: Lab) -> None:
     proposal = told.engine.propose(stale(told, 54.0))
-    assert proposal.knob.removesuffix("+threshold") == "conditioning", proposal.reason
+    assert proposal.knob.name == "conditioning", proposal.reason
     assert proposal.accepted, proposal.reason
     moved = Payload(told.package.model.id, told.package.model.layout, proposal.words).value("conditioning")
     assert moved == pytest.approx([2.8], abs=0.6)

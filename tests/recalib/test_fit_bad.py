@@ -12,6 +12,7 @@ from firmware.model.payload import Payload
 from firmware.sim.world.detector import Response
 from recalib.fit import Engine
 from recalib.knobs.knobs import LinearKnob
+from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Proposal
 from recalib.request import FitRequest
 from recalib.sample import EventSample
@@ -78,7 +79,7 @@ def republished(sample: EventSample, engine: Engine, payload: Payload) -> EventS
 
 
 def verdict_of(found: Proposal, knob: str) -> str:
-    return next(candidate.verdict for candidate in found.candidates if candidate.knob == knob)
+    return next(candidate.verdict for candidate in found.candidates if candidate.knob == Turned(KnobName(knob)))
 
 
 def test_a_latent_value_that_is_always_zero(lab: Lab) -> None:
@@ -90,7 +91,7 @@ def test_a_latent_value_that_is_always_zero(lab: Lab) -> None:
     engine, nominal = packed(lab, layers=layers)
     sample = republished(drifted(lab), engine, nominal)
     found = engine.propose(lab.request(sample, nominal, knobs=("latent_scale",)))
-    moves = next(candidate.moves for candidate in found.candidates if candidate.knob == "latent_scale")
+    moves = next(candidate.moves for candidate in found.candidates if candidate.knob == Turned(KnobName.LATENT_SCALE))
     assert moves.get("latent2", 0.0) == 0.0
 
 

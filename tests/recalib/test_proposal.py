@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Candidate, Gate, Judgement, Proposal
 
 
@@ -11,7 +12,7 @@ from recalib.proposal import Candidate, Gate, Judgement, Proposal
 def proposal() -> Proposal:
     return Proposal(
         stream="axol1tl",
-        knob="input_scale",
+        knob=Turned(KnobName.INPUT_SCALE, with_cuts=True),
         base_id="a" * 64,
         payload_id="b" * 64,
         words=np.array([0, 1, 0xFFFFFFFF], np.uint32),
@@ -35,7 +36,9 @@ def proposal() -> Proposal:
         delta=0.5,
         attention="84 % in one cell",
         gates=(Gate("rate 0", 0.2, 0.1, False, "cut 0: off"), Gate("signal", 0.9, 1.0, False, "lost", advice=True)),
-        candidates=(Candidate("lut", 0.1, 0.01, (0.2,), 1.0, 0.0, {"lut": 4.0}, 0.0, "not needed", {"lut": 0.5}),),
+        candidates=(
+            Candidate(Turned(KnobName.LUT), 0.1, 0.01, (0.2,), 1.0, 0.0, {"lut": 4.0}, 0.0, "not needed", {"lut": 0.5}),
+        ),
         passes=3.0,
         seconds=1.5,
         seen=np.array([0.4, 0.6]),
@@ -49,7 +52,10 @@ def proposal() -> Proposal:
 
 def test_a_proposal_comes_back_from_its_json(proposal: Proposal) -> None:
     text = json.dumps(proposal.to_dict(), allow_nan=False)
+    assert json.loads(text)["knob"] == "input_scale+threshold"
+    assert json.loads(text)["candidates"][0]["knob"] == "lut"
     back = Proposal.from_dict(json.loads(text))
+    assert back.knob == proposal.knob
     assert json.dumps(back.to_dict()) == text
     assert back.id == json.loads(text)["id"] == proposal.id
     np.testing.assert_array_equal(back.words, proposal.words)

@@ -35,7 +35,7 @@ def test_proposals_and_judgements_cross_the_process_boundary(lab: Lab, remote: R
     assert proposal.id == lab.engine.propose(request).id
     assert steps[0].stage == "fitting"
     assert any(re.fullmatch(r"input_scale: step 1, KL 0\.\d+", step.text) for step in steps)
-    assert steps[-1] == Step("gating", proposal.knob)
+    assert steps[-1] == Step("gating", str(proposal.knob))
     target = lab.target()
     asked = JudgeRequest(lab.nominal.words, proposal.words, request.sample, target.p, target.m, target.rates)
     judgement = remote.call("judge", asked, deadline=DEADLINE)

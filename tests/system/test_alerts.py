@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from tests.support.prometheus import EVALUATION_S, watch
-from tests.system.conftest import STREAM, Site
+from tests.support.site import STREAM, Site
 
 DRIFT = "jet_energy_scale=-0.1"
 SLACK_EVALUATIONS = 12

@@ -1,7 +1,9 @@
 """`driftd check`: each part sound, doubtful, silent or bad, with a real board, ledger and daemon."""
 
 import json
+import socket
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +11,21 @@ import pytest
 
 from firmware.model.package import Package
 from firmware.tools.compiler import COMPILER_VARIABLE
-from monitor.stats.count.reference import Reference
+from monitor.stats.count.building import reference_of_sample
 from monitor.store.ledger import Ledger
-from tests.system.conftest import STREAM, Site
+from tests.support.command import here
+from tests.support.site import STREAM, Site
 
 
 def checked(site: Site, path: Path, *arguments: str) -> tuple[int, dict[str, list[tuple[str, str]]]]:
     """The exit code, and by part the marks and sentences."""
-    done = site.driftd("check", "--config", str(path), "--json", *arguments)
+    done = here("check", "--config", str(path), "--json", *arguments)
     said: dict[str, Any] = json.loads(done.stdout)
-    assert said["exit_code"] == done.returncode
+    assert said["exit_code"] == done.exit_code
     found: dict[str, list[tuple[str, str]]] = {}
     for finding in said["findings"]:
         found.setdefault(finding["part"], []).append((finding["mark"], finding["text"]))
-    return done.returncode, found
+    return done.exit_code, found
 
 
 def test_beside_a_running_daemon_and_its_board_all_is_sound_but_the_port(site: Site) -> None:
@@ -58,8 +61,6 @@ def test_a_silent_board_is_69_and_not_asked_offline(site: Site) -> None:
 
 def test_every_fault_is_found_in_one_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program on the port, a damaged ledger, a detector of no kind, no compiler, no token."""
-    import socket
-
     monkeypatch.setenv(COMPILER_VARIABLE, "none")
     monkeypatch.delenv("GRAFANA_TOKEN", raising=False)
     extra = '[streams.axol1tl.detect.detectors]\nvoodoo = {}\n[grafana]\nurl = "http://127.0.0.1:3000"\n'
@@ -74,8 +75,6 @@ def test_every_fault_is_found_in_one_go(site: Site, monkeypatch: pytest.MonkeyPa
 
 
 def test_golden_codes_that_the_emulator_does_not_give_are_named(site: Site, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     package = Package.load(site.package)
     codes = package.golden_codes.copy()
     codes[7] += 1
@@ -94,10 +93,8 @@ def test_a_reference_too_small_for_the_tolerance_or_on_other_cuts_is_told(site: 
     assert (code, mark) == (0, "doubtful")
     assert "rate_tolerance is 0.1 %" in text
     assert "tolerated_kl 1e-06" in text
-    from dataclasses import replace
-
     package = Package.load(site.package)
-    reference = Reference.build([(package.golden_codes.astype("i8"), None, None)], cuts=[99], bits=18)
+    reference = reference_of_sample([(package.golden_codes.astype("i8"), None, None)], cuts=[99], bits=18)
     site.package = tmp_path / "cuts.driftd"
     replace(package, reference=reference.to_bytes()).save(site.package)
     code, found = checked(site, site.config(), "--offline")

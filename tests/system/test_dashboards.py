@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.grafana_stub import TOKEN, GrafanaStub
 from tests.support.places import ROOT
 from tests.support.prometheus import DEPLOY, Watch, watch
-from tests.system.conftest import STREAM, Site
+from tests.support.site import STREAM, Site
 
 DASHBOARDS = ROOT / "dashboards" / "grafana"
 VARIABLES = {"$stream": STREAM, "$cut": "0", "$__rate_interval": "1m"}

@@ -1,7 +1,6 @@
 """A board that has a forest and no register before it: the daemon turns its thresholds."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -9,8 +8,10 @@ from firmware.board.addresses import address_table
 from firmware.board.uhal import UhalBoard
 from firmware.model.forest import Nodes
 from firmware.model.package import Package
-from recalib.training.train import SETTINGS, build_package
-from tests.system.conftest import ROOT, Site
+from recalib.training.train import SETTINGS
+from tests.support.datapaths import built
+from tests.support.site import MANY_ACCEPTS, SEEDS, Site
+from tests.support.trained import trained
 
 NAME = "forest"
 
@@ -27,7 +28,7 @@ board = "gt"
 addresses = ["tcp://127.0.0.1:{scores}"]
 [streams.forest.recalibrate]
 knobs = ["threshold", "forest"]
-min_accepts = 150
+min_accepts = {accepts}
 [streams.forest.push]
 preview_prescale = 1
 preview_accepts = 500
@@ -38,26 +39,19 @@ warm_ls = 2
 
 @pytest.fixture(scope="module")
 def forest() -> Path:
-    """Trained once and kept in ``var``."""
-    path = ROOT / "var" / "forest.driftd"
-    build_package(path, SETTINGS[NAME])
-    return path
+    return built(trained(SETTINGS[NAME]))
 
 
-def test_a_jet_scale_is_undone_by_thresholds_that_move_together(site: Site, forest: Path) -> None:
-    def stream() -> dict[str, Any]:
-        found: dict[str, Any] = site.status()["streams"][NAME]
-        return found
-
-    site.board("--ls-seconds", "1.5", package=forest)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_jet_scale_is_undone_by_thresholds_that_move_together(site: Site, forest: Path, seed: str) -> None:
+    site.board("--ls-seconds", "1.5", "--seed", seed, package=forest)
     config = site.folder / "config.toml"
-    config.write_text(CONFIG.format(package=forest, **site.ports))
-    site.start("run", "--config", str(config))
-    site.until(site.answers, 60)
-    site.until(lambda: stream()["phase"] == "watching", 240)
+    config.write_text(CONFIG.format(package=forest, accepts=MANY_ACCEPTS, **site.ports))
+    site.daemon(config)
+    site.until(lambda: site.stream(NAME)["phase"] == "watching", 240)
     site.operate(do="condition", text="jet_energy_scale=-0.08")
-    site.until(lambda: stream()["generation"] == 1, 400)
-    site.until(lambda: stream()["phase"] == "watching" and stream()["last"]["level"] == "ok", 240)
+    site.until(lambda: site.stream(NAME)["generation"] == 1, 400)
+    site.until(lambda: site.stream(NAME)["phase"] == "watching" and site.stream(NAME)["last"]["level"] == "ok", 240)
 
     package = Package.load(forest)
     layout, model = package.model.layout, package.model

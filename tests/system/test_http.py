@@ -17,8 +17,9 @@ import pytest
 from monitor.daemon.http.sse import CLIENTS
 from monitor.exits import EX_NO_STREAM
 from monitor.store.ledger import Ledger
-from tests.monitor.plots.test_plots import proposal
-from tests.system.conftest import STREAM, Site
+from tests.support.proposals import proposal
+from tests.support.site import STREAM, Site, opened
+from tests.support.waiting import strained
 
 BASE = f"/api/v1/streams/{STREAM}"
 REASON = b'{"reason": "exercise"}'
@@ -28,13 +29,10 @@ JSON = {"Content-Type": "application/json"}
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Iterator[Site]:
     """A daemon without a board: enough to ask it badly."""
-    site = Site(tmp_path_factory.mktemp("http"), package)
-    site.tokens(gone=1e-9)
-    try:
+    with opened(tmp_path_factory.mktemp("http"), package) as site:
+        site.tokens(gone=1e-9)
         site.daemon(http='tokens = "tokens.toml"')
         yield site
-    finally:
-        site.close()
 
 
 def as_role(site: Site, name: str) -> dict[str, str]:
@@ -45,6 +43,11 @@ def order(site: Site, command: str, body: bytes = REASON, path: str = BASE, **he
     """A command; ``headers`` with _ for -."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.post(f"{site.url}{path}/{command}", content=body, headers=given, timeout=30)
+
+
+def connected(site: Site, seconds: float = 10) -> socket.socket:
+    """To the daemon, for what no client would send."""
+    return socket.create_connection(("127.0.0.1", site.ports["http"]), strained(seconds))
 
 
 def audit(site: Site, limit: int = 100) -> list[dict[str, Any]]:
@@ -206,7 +209,7 @@ def test_a_command_that_cannot_be_written_down_is_not_carried_out(quiet: Site) -
 )
 def test_a_bad_request_is_answered_with_one_kind_of_error(quiet: Site, method: str, path: str, status: int) -> None:
     """The path goes out as it is written here: a client that would tidy it up is not asked."""
-    with socket.create_connection(("127.0.0.1", quiet.ports["http"]), 10) as raw:
+    with connected(quiet) as raw:
         raw.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         head, _, body = b"".join(iter(lambda: raw.recv(65536), b"")).partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
@@ -232,7 +235,7 @@ def test_a_proposal_is_shown_by_any_unique_beginning_of_its_name(quiet: Site) ->
 
 def test_an_announced_body_that_is_too_large_is_refused_before_it_is_sent(quiet: Site) -> None:
     token = quiet.told["shifter"]
-    with socket.create_connection(("127.0.0.1", quiet.ports["http"]), 10) as raw:
+    with connected(quiet) as raw:
         raw.sendall(
             f"POST {BASE}/freeze HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
             "Content-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n".encode()
@@ -246,9 +249,9 @@ def test_clients_that_do_not_finish_what_they_send_are_cut_off(quiet: Site) -> N
     head = f"POST {BASE}/freeze HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
     began = time.monotonic()
     with (
-        socket.create_connection(("127.0.0.1", quiet.ports["http"]), 20) as body,
-        socket.create_connection(("127.0.0.1", quiet.ports["http"]), 20) as header,
-        socket.create_connection(("127.0.0.1", quiet.ports["http"]), 20) as nothing,
+        connected(quiet, 20) as body,
+        connected(quiet, 20) as header,
+        connected(quiet, 20) as nothing,
     ):
         header.sendall(head.encode())
         body.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{{".encode())
@@ -256,7 +259,7 @@ def test_clients_that_do_not_finish_what_they_send_are_cut_off(quiet: Site) -> N
         assert body.recv(4096).startswith(b"HTTP/1.1 408 ")
         for each in (header, nothing):
             assert each.recv(4096) == b""
-    assert 8 < time.monotonic() - began < 15
+    assert 8 < time.monotonic() - began < strained(15)
     assert audit(quiet)[0]["status"] == 408
 
 
@@ -346,7 +349,7 @@ def test_a_flood_from_nobody_known_fills_no_disk_and_is_told_at_the_end(site: Si
 def test_the_daemon_ends_in_time_with_as_many_listeners_as_there_may_be(site: Site) -> None:
     process = site.daemon()
     request = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    listeners = [socket.create_connection(("127.0.0.1", site.ports["http"]), 10) for _ in range(CLIENTS)]
+    listeners = [connected(site) for _ in range(CLIENTS)]
     for each in listeners:
         each.sendall(request)
         assert each.recv(15) == b"HTTP/1.1 200 OK"
@@ -355,8 +358,8 @@ def test_the_daemon_ends_in_time_with_as_many_listeners_as_there_may_be(site: Si
     assert httpx.get(f"{site.url}/live").is_success
     began = time.monotonic()
     process.terminate()
-    assert process.wait(timeout=15) == 0
-    assert time.monotonic() - began < 5
+    assert process.wait(strained(15)) == 0
+    assert time.monotonic() - began < strained(5)
     for each in listeners:
         each.close()
 

@@ -14,7 +14,7 @@ from schemathesis.schemas import APIOperation, BaseSchema
 
 from monitor.daemon.http.audit import verify
 from monitor.daemon.http.tokens import Role
-from tests.system.conftest import STREAM, Site
+from tests.support.site import STREAM, Site, opened
 
 EXAMPLES = 8
 """Requests of an operation, sound and unsound ones each."""
@@ -25,17 +25,14 @@ ENDLESS = "/api/v1/events"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Iterator[Site]:
     """A stream with lumi sections, a drift, and a proposal that waits; nobody may anything without a token."""
-    site = Site(tmp_path_factory.mktemp("openapi"), package)
-    site.tokens()
-    try:
+    with opened(tmp_path_factory.mktemp("openapi"), package) as site:
+        site.tokens()
         site.board("--condition", "jet_energy_scale=-0.1")
         site.daemon(mode="supervised", http='tokens = "tokens.toml"\nanonymous = "none"')
         site.phase("awaiting_approval", seconds=120)
         yield site
         assert site.end("run") == 0
         assert verify(site.folder / "audit.sqlite").faults == ()
-    finally:
-        site.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,16 @@
 """Two algorithms on one board, watched by one daemon: each has its registers, its loop and its own say."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from firmware.board.addresses import address_table
 from firmware.board.uhal import UhalBoard
 from firmware.model.package import Package
-from recalib.training.train import CICADA, build_package
-from tests.system.conftest import ROOT, STREAM, Site
+from recalib.training.train import SETTINGS
+from tests.support.datapaths import built
+from tests.support.site import MANY_ACCEPTS, SEEDS, STREAM, Site
+from tests.support.trained import trained
 
 OTHER = "cicada"
 DRIFT = "jet_energy_scale=-0.06"
@@ -22,7 +23,7 @@ addresses = ["tcp://127.0.0.1:{scores}"]
 [streams.cicada.recalibrate]
 min_events = 40_000
 memory_events = 60_000
-min_accepts = 150
+min_accepts = {accepts}
 [streams.cicada.push]
 preview_prescale = 1
 preview_accepts = 500
@@ -33,29 +34,23 @@ warm_ls = 2
 
 @pytest.fixture(scope="module")
 def cicada() -> Path:
-    """The project's student, trained once and kept in ``var``."""
-    path = ROOT / "var" / "cicada.driftd"
-    build_package(path, CICADA)
-    return path
+    """The student that sees the regions."""
+    return built(trained(SETTINGS[OTHER]))
 
 
-def streams(site: Site) -> dict[str, Any]:
-    found: dict[str, Any] = site.status()["streams"]
-    return found
-
-
-def test_both_are_recalibrated_and_a_frozen_one_leaves_the_other_alone(site: Site, cicada: Path) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_both_are_recalibrated_and_a_frozen_one_leaves_the_other_alone(site: Site, cicada: Path, seed: str) -> None:
     """The jets' scale falls: the free stream is brought back while the other waits, then the other, once it may."""
-    site.board("--package", str(cicada), "--ls-seconds", "1.5")
-    site.daemon(extra=CONFIG.format(package=cicada, **site.ports))
-    site.until(lambda: all(stream["phase"] == "watching" for stream in streams(site).values()), 240)
+    site.board("--package", str(cicada), "--ls-seconds", "1.5", "--seed", seed)
+    site.daemon(accepts=MANY_ACCEPTS, extra=CONFIG.format(package=cicada, accepts=MANY_ACCEPTS, **site.ports))
+    site.until(lambda: all(stream["phase"] == "watching" for stream in site.status()["streams"].values()), 240)
     assert site.driftd("freeze", OTHER, "--reason", "by hand").returncode == 0
     site.operate(do="condition", text=DRIFT)
 
-    site.until(lambda: streams(site)[STREAM]["generation"] == 1, 400)
-    site.until(lambda: streams(site)[STREAM]["phase"] == "watching", 240)
-    site.until(lambda: streams(site)[STREAM]["last"]["level"] == "ok", 240)
-    frozen = streams(site)[OTHER]
+    site.until(lambda: site.stream()["generation"] == 1, 400)
+    site.until(lambda: site.stream()["phase"] == "watching", 240)
+    site.until(lambda: site.stream()["last"]["level"] == "ok", 240)
+    frozen = site.stream(OTHER)
     assert (frozen["phase"], frozen["generation"]) == ("frozen", 0)
     assert frozen["last"]["level"] == "drift"
     nominal = Package.load(cicada).nominal
@@ -63,9 +58,9 @@ def test_both_are_recalibrated_and_a_frozen_one_leaves_the_other_alone(site: Sit
     assert (board.read_bank(OTHER, "active") == nominal.words).all()
 
     assert site.driftd("unfreeze", OTHER, "--reason", "by hand").returncode == 0
-    site.until(lambda: streams(site)[OTHER]["generation"] == 1, 400)
-    site.until(lambda: streams(site)[OTHER]["last"]["level"] == "ok", 240)
-    both = streams(site)
+    site.until(lambda: site.stream(OTHER)["generation"] == 1, 400)
+    site.until(lambda: site.stream(OTHER)["last"]["level"] == "ok", 240)
+    both = site.status()["streams"]
     assert both[STREAM]["generation"] == 1
     assert {change["field"] for change in both[OTHER]["registers"]} <= {"input_scale", "cuts"}
     assert (board.read_bank(OTHER, "active") != nominal.words).any()

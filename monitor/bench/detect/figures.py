@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from monitor.bench.detect.shapes import Array, bound, drifts, information, reference, scores
-from monitor.stats.count.reference import Expected, Reference
+from monitor.stats.count.expected import Expected
+from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import Detector, make_detector
 
 KNOWN = 10**9

@@ -10,8 +10,9 @@ from scipy.special import rel_entr
 
 from monitor.bench.detect.shapes import Array, bound, drifts, information, reference, scores
 from monitor.stats.count.binning import Binning
-from monitor.stats.count.reference import Expected
-from monitor.stats.detect.detectors import OnStatistic, make_detector
+from monitor.stats.count.expected import Expected
+from monitor.stats.detect.detectors import make_detector
+from monitor.stats.detect.on_statistic import OnStatistic
 from monitor.stats.detect.tuning import recorder, tune
 
 BLOCK = 1000

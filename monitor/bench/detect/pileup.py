@@ -13,12 +13,14 @@ import numpy as np
 from firmware.sim.world.beam import Fill
 from monitor.bench.detect.shapes import CODES, RATES, Array, scores
 from monitor.bench.outside import outside_data
-from monitor.offline.replay import Subject, replay
+from monitor.offline.replay import StreamSetup, replay
+from monitor.stats.count.building import reference_of_histogram
 from monitor.stats.count.reference import Reference
+from monitor.stats.detect.detectors import promises_run_length
 from monitor.watch.settings import Detect
 
 PROFILE = outside_data("pileup_fill_6360.csv")
-SCORES_PER_LS = 10**6
+DRAWN_PER_LS = 10**6
 REFERENCE_EVENTS = 2 * 10**7
 SLICES = 12
 UNSLICED_LS = 200
@@ -42,7 +44,8 @@ def pileup(seed: int, lumi_sections: int | None, progress: Callable[[str], None]
     """False alarms over a fill, with a reference in slices of pile-up and with one that ignores it.
 
     The reference is of another fill: its bunches differ, its slices hold 2·10^7 events together, its
-    pile-up is as wrong. Every alarm of an e-detector and every beginning of a drift verdict is false.
+    pile-up is as wrong. Every alarm of a detector that promises its run length is false, and every beginning of
+    a drift verdict.
     """
     random = np.random.default_rng(seed)
     profile = measured_profile()
@@ -52,7 +55,7 @@ def pileup(seed: int, lumi_sections: int | None, progress: Callable[[str], None]
     profile = profile[: lumi_sections or len(profile)]
     fill, other = _world(random), _world(random)
     measured = _measured(profile, random)
-    counts = np.stack([random.multinomial(SCORES_PER_LS, fill(mu)) for mu in profile]).astype(np.int32)
+    counts = np.stack([random.multinomial(DRAWN_PER_LS, fill(mu)) for mu in profile]).astype(np.int32)
     found = {}
     for name, reference in _references(other, random).items():
         n = len(profile) if name == "sliced" else min(len(profile), UNSLICED_LS)
@@ -98,10 +101,10 @@ def _references(world: Callable[[float], Array], random: np.random.Generator) ->
     means = np.array([seen[slices == number].mean() for number in range(SLICES)])
     codes = np.arange(CODES + 1)
     return {
-        "sliced": Reference.from_histogram(
+        "sliced": reference_of_histogram(
             codes, counts, target_rates=RATES, pileup_edges=edges.tolist(), pileup_means=means
         ),
-        "unsliced": Reference.from_histogram(codes, counts.sum(axis=0)[None], target_rates=RATES),
+        "unsliced": reference_of_histogram(codes, counts.sum(axis=0)[None], target_rates=RATES),
     }
 
 
@@ -110,10 +113,10 @@ def _replayed(reference: Reference, pileup: Array, counts: Array) -> dict[str, A
         archive = Path(folder) / "fill.npz"
         edges, ls = np.arange(CODES + 1), 1 + np.arange(len(pileup))
         np.savez(archive, edges=edges, ls=ls, pileup=pileup, counts=counts)
-        subject = Subject(reference, detect=Detect()).on_archive([str(archive)])
-        outcome = replay([str(archive)], subject, subject.detectors())
-    said = outcome.summary()
-    alarms = sum(n for name, n in said["alarms"].items() if name.startswith("e_"))
+        setup = StreamSetup(reference, detect=Detect()).on_archive([str(archive)])
+        result = replay([str(archive)], setup, setup.detectors())
+    said = result.summary()
+    alarms = sum(n for name, n in said["alarms"].items() if promises_run_length(name))
     drifts = len(said["drifts"])
     return {
         "lumi_sections": said["lumi_sections"],

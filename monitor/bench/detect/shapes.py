@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import ndtr, rel_entr
 
+from monitor.stats.count.building import reference_of_histogram
 from monitor.stats.count.reference import Reference
 
 Array = npt.NDArray[Any]
@@ -68,7 +69,7 @@ def drifts(random: np.random.Generator) -> dict[str, Array]:
 
 def reference(histogram: Array) -> Reference:
     """Of a histogram (CODES,) of reference events, with cuts at `RATES`."""
-    return Reference.from_histogram(np.arange(CODES + 1), histogram[None], target_rates=RATES)
+    return reference_of_histogram(np.arange(CODES + 1), histogram[None], target_rates=RATES)
 
 
 def information(q: Array, p: Array) -> float:

@@ -15,15 +15,23 @@ from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.stream import Sampling
 from firmware.wire import Batch, EventHeader, Header
-from monitor.config import Recalibrate, Stream, Waits
-from monitor.daemon.run.boards import StreamBoards
-from monitor.daemon.run.control import StreamControl
-from monitor.loop import loop
+from monitor.config import PushSettings, RecalibrateSettings, StreamSettings, WaitSettings
+from monitor.daemon.run.collected import Collected
+from monitor.daemon.run.fitter import Fitter
+from monitor.daemon.run.loaded import LoadedStream
+from monitor.daemon.run.payloads import Payloads
+from monitor.daemon.run.runner import Parts, Runner
+from monitor.daemon.run.steerer import Steerer
+from monitor.loop.events import Armed, BoardSeen, Event, Latched, Previewed, Staged
 from monitor.stats.count.reference import Reference
 from monitor.store.ledger import Ledger
+from monitor.watch.detectors import make_detectors
 from monitor.watch.settings import Detect, Ingest
+from monitor.watch.stream import StreamMonitor
 from recalib.fit import Engine
 from recalib.judge import judge
+from recalib.proposal import Judgement, Proposal, Step
+from recalib.request import FitRequest, JudgeRequest
 
 Codes = npt.NDArray[np.uint32]
 Events = npt.NDArray[np.int16]
@@ -41,10 +49,17 @@ class InProcess:
     def __init__(self, package: Package) -> None:
         self.engine = Engine(package)
 
-    def call(self, method: str, request: Any, deadline: float, on_progress: Callable[[Any], None] | None = None) -> Any:
+    def warm_up(self, cache: Path, deadline: float) -> str:
+        """There is nothing to wait for."""
+        return "NumPy emulator alone"
+
+    def propose(self, request: FitRequest, deadline: float, progress: Callable[[Step], None]) -> Proposal:
+        """Fit, however long it takes."""
+        return self.engine.propose(request, progress)
+
+    def judge(self, request: JudgeRequest, deadline: float) -> Judgement:
+        """Judge, however long it takes."""
         engine = self.engine
-        if method == "propose":
-            return engine.propose(request, on_progress or (lambda stage: None))
         return judge(engine.emulator, engine.package.model, engine.edges, request)
 
 
@@ -55,6 +70,12 @@ class Board:
         self.ls = 0
         self.active, self.generation, self.latched = payload, 0, 1
         self.coming, self.target = payload, 0
+
+    def use(self, settings: PushSettings, rate_tolerance: float) -> None:
+        """There are no settings."""
+
+    async def end_unfinished(self) -> None:
+        """There is nothing unfinished."""
 
     async def read(self) -> tuple[BoardState, Payload]:
         armed = ArmStatus.ARMED if self.target > self.ls else ArmStatus.IDLE
@@ -71,25 +92,38 @@ class Board:
             arm_target_ls=self.target,
         ), self.active
 
-    async def stage(self, task: int, payload: Payload, active: int) -> loop.Event:
+    async def stage(self, task: int, payload: Payload, active: int) -> Event:
         self.coming = payload
-        return loop.Staged(task, active + 1)
+        return Staged(task, active + 1)
 
-    async def start_preview(self, task: int) -> loop.Event:
-        return loop.Previewed(task, True, "")
+    async def start_preview(self, task: int) -> Event:
+        return Previewed(task, True, "")
 
-    async def arm(self, task: int) -> loop.Event:
+    async def poll_preview(self, task: int, last: bool, promised: Any) -> Event | None:
+        return None
+
+    async def arm(self, task: int) -> Event:
         self.target = self.ls + 2
-        return loop.ArmedAt(task, self.target)
+        return Armed(task, self.target)
 
-    async def poll_latch(self, task: int) -> loop.Event | None:
+    async def poll_latch(self, task: int) -> Event | None:
         if self.ls + 1 < self.target:
             return None
         self.active, self.generation, self.latched = self.coming, self.generation + 1, self.target
-        return loop.Latched(task, (1, self.target), EPOCH)
+        return Latched(task, (1, self.target), EPOCH)
 
     async def abort(self) -> None:
         self.coming = self.active
+
+
+class Unheard:
+    """Nobody is told."""
+
+    def changed(self, stream: str, judged: bool) -> None:
+        """Nothing is shown."""
+
+    def annotate(self, stream: str, kind: str, text: str) -> None:
+        """Nothing is plotted."""
 
 
 class Driftd:
@@ -103,38 +137,22 @@ class Driftd:
     name = "driftd"
 
     def __init__(self, package: Package, payload: Payload, folder: Path) -> None:
-        settings = Stream(
+        settings = StreamSettings(
             package=folder / "unused",
             board=("board",),
             addresses=("inproc://unused",),
             hold="rate",
             detect=Detect(),
-            recalibrate=Recalibrate(min_events=30_000),
-            waits=Waits(warm_ls=1),
+            recalibrate=RecalibrateSettings(min_events=30_000),
+            waits=WaitSettings(warm_ls=1),
         )
         self._board = Board(payload)
         self._tail = Sampling().tail_code(package)
         self._random = np.random.default_rng(1)
         self._seq = 0
         folder.mkdir(parents=True, exist_ok=True)
-        self._control = StreamControl(
-            package.model.name,
-            settings,
-            Ingest(),
-            package,
-            Reference.from_bytes(package.reference),
-            boards=StreamBoards([]),
-            worker=InProcess(package),  # type: ignore[arg-type]
-            ledger=Ledger(folder / "ledger.sqlite"),
-            cache=folder,
-            fit_seconds=Histogram("fit_seconds", "", registry=CollectorRegistry()),
-            close=lambda name, report: self._control.on_ls(report),
-        )
-        self._control.push = self._board  # type: ignore[assignment]
-        self._control.payloads[payload.id] = payload
-        self._control.ledger.add_payload(package.model.name, payload, "start")
         self._loop = asyncio.new_event_loop()
-        self._loop.run_until_complete(self._begin(payload))
+        self._loop.run_until_complete(self._begin(package, settings, payload, folder))
 
     @property
     def payload(self) -> Payload:
@@ -144,16 +162,35 @@ class Driftd:
     @property
     def history(self) -> list[str]:
         """What the loop said, oldest first."""
-        events = self._control.ledger.events(stream=self._control.name, limit=10_000)
+        events = self._ledger.events(stream=self._runner.name, limit=10_000)
         return [event.text for event in reversed(events) if event.kind == "announcement"]
 
     def see(self, pileup: float, events: Events, codes: Codes) -> None:
         """Count a lumi section under the payload in force, and let the loop act on it."""
         self._loop.run_until_complete(self._see(pileup, events, codes))
 
-    async def _begin(self, payload: Payload) -> None:
-        self._control.feed(loop.BoardSeen(EPOCH, 0, payload.id, (1, 1)))
-        await self._control.idle()
+    async def _begin(self, package: Package, settings: StreamSettings, payload: Payload, folder: Path) -> None:
+        loaded = LoadedStream(package.model.name, settings, package, Reference.from_bytes(package.reference))
+        ledger = self._ledger = Ledger(folder / "ledger.sqlite")
+        collected, payloads = Collected(loaded), Payloads(loaded.name, package, ledger)
+        steerer = Steerer(loaded)
+        seconds = Histogram("fit_seconds", "", registry=CollectorRegistry())
+        self._monitor = StreamMonitor(
+            loaded.name,
+            loaded.reference,
+            [int(cut) for cut in package.nominal.raw("cuts")],
+            make_detectors(settings.detect, loaded.reference),
+            Ingest(),
+            close=lambda report: self._runner.on_ls(report),
+            sample=collected.keep,
+            pileup_error=settings.detect.pileup_error,
+        )
+        fitter = Fitter(loaded, InProcess(package), collected, payloads, steerer, ledger, folder, seconds)
+        parts = Parts(self._monitor, ledger, payloads, collected, fitter, self._board, steerer)
+        self._runner = Runner(loaded, parts, Unheard())
+        payloads.keep(payload, "start")
+        self._runner.feed(BoardSeen(EPOCH, 0, payload.id, (1, 1)))
+        await self._runner.idle()
 
     async def _see(self, pileup: float, events: Events, codes: Codes) -> None:
         self._board.ls += 1
@@ -165,15 +202,15 @@ class Driftd:
             index = np.flatnonzero(picked[rows])
             part = events[rows][index]
             header = self._header("batch", len(codes[rows]), pileup, EventHeader(len(index), events.shape[1], "i2"))
-            self._control.monitor.add(Batch(header, codes[rows], part, index.astype(np.uint32), inclusion[rows][index]))
-        self._control.monitor.add(Batch(self._header("begin", 0, None, None, 1), codes[:0]))
-        await self._control.idle()
+            self._monitor.add(Batch(header, codes[rows], part, index.astype(np.uint32), inclusion[rows][index]))
+        self._monitor.add(Batch(self._header("begin", 0, None, None, 1), codes[:0]))
+        await self._runner.idle()
 
     def _header(self, kind: str, n: int, pileup: float | None, events: EventHeader | None, later: int = 0) -> Header:
         self._seq += 1
         return Header(
             kind=kind,
-            stream=self._control.name,
+            stream=self._runner.name,
             source="fill",
             seq=self._seq,
             run=1,

@@ -32,11 +32,12 @@ from monitor.bench.recalibrate.scenarios import (
 from monitor.bench.recalibrate.verdict import Judged, draw_verdict
 from recalib.evidence import Target
 from recalib.fit import Engine
+from recalib.knobs.names import KnobName, Turned
 from recalib.request import FORMS, FitRequest, FitSettings
 
 COUNTED = (JET_DOWN, JET_UP, EG_MET, AGEING)
 """The drifts that scales can undo: of these the summary tells the worst."""
-CHOICES_OF = "input_scale"
+CHOICES_OF = KnobName.INPUT_SCALE
 """The knob on which the objective's choices are tried."""
 SIGMAS = 2.0
 """Standard errors by which a figure may be worse than the moved cut's and still counts as no worse."""
@@ -212,7 +213,7 @@ def _estimate_rms(found: dict[str, Any]) -> float | None:
 
 def _fit_seconds(knobs: dict[str, Row], knob: str) -> float:
     """Of a knob; cuts that are moved after another knob take that one's time too."""
-    parts = {knob, knob.removesuffix("+threshold")}
+    parts = {knob, str(Turned.parse(knob).alone)}
     return float(sum(knobs[part]["seconds"] for part in parts if part in knobs))
 
 

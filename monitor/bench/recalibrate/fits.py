@@ -80,11 +80,11 @@ def engines_choice(case: Case) -> tuple[Fit, dict[str, Any], dict[str, Fit]]:
     if proposal.accepted:
         payload = Payload(payload.model_id, payload.layout, proposal.words)
     said = {
-        "knob": proposal.knob,
+        "knob": str(proposal.knob),
         "accepted": proposal.accepted,
         "needs_approval": proposal.accepted and bool(proposal.attention),
         "reason": "; ".join(filter(None, (proposal.reason, proposal.attention))),
-        "verdicts": {candidate.knob: candidate.verdict for candidate in proposal.candidates},
+        "verdicts": {str(candidate.knob): candidate.verdict for candidate in proposal.candidates},
     }
     return Fit(case.trigger(payload), proposal.seconds, proposal.passes * SHARES[0]), said, engine.fits
 
@@ -108,7 +108,7 @@ class Watched(Engine):
             trigger = Trigger(self.emulator, trial.payload)
             estimated = next(iter(estimated_overlap(task, trial).tolist()), None)
             fit = Fit(trigger, trial.seconds, trial.passes * SHARES[0], trial.beta, estimated_overlap=estimated)
-            self.fits[trial.knob] = fit
+            self.fits[str(trial.knob)] = fit
         return found, failures
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import structlog
 from fastapi import HTTPException, Request
 
-from monitor.config import ConfigError, Http
+from monitor.config import ConfigError, HttpSettings
 from monitor.daemon.http import tokens
 from monitor.daemon.http.tokens import OPERATOR, Role, Token, TokenError
 
@@ -43,7 +43,7 @@ class Access:
         ConfigError: the file of tokens cannot be used.
     """
 
-    def __init__(self, settings: Http, operator: Token | None = None) -> None:
+    def __init__(self, settings: HttpSettings, operator: Token | None = None) -> None:
         self._settings = settings
         self._own = {} if operator is None else {OPERATOR: operator}
         self._names = LOCAL_NAMES | {name.lower() for name in settings.names}

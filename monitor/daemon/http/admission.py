@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,11 +13,9 @@ from starlette.exceptions import HTTPException
 
 from monitor.daemon.http.access import ANONYMOUS, Caller
 from monitor.daemon.http.audit import Attempt, Audit, AuditError
+from monitor.daemon.http.context import context
 from monitor.daemon.http.models import Error
 from monitor.daemon.http.tokens import Role
-
-if TYPE_CHECKING:
-    from monitor.daemon.service import Service
 
 MAX_BODY_BYTES = 16_384
 BODY_S = 10.0
@@ -64,7 +62,7 @@ class AdmittingRoute(APIRoute):
         role = (self.openapi_extra or {}).get(ROLE)
 
         async def admitted(request: Request) -> Response:
-            access = _service(request).access
+            access = context(request).access
             access.check_host(request)
             if role:
                 request.state.caller = caller = await access.caller(request)
@@ -81,18 +79,18 @@ class CommandRoute(AdmittingRoute):
         answer = super().get_route_handler()
 
         async def audited(request: Request) -> Response:
-            service = _service(request)
+            reached = context(request)
             given = request.state.given = Given(
-                service.audit,
+                reached.audit,
                 Attempt(
-                    peer=service.access.peer(request),
+                    peer=reached.access.peer(request),
                     agent=request.headers.get("user-agent", "")[:AGENT_CHARACTERS],
                     stream=request.path_params["stream"][:STREAM_CHARACTERS],
                     command=self.name,
                 ),
             )
             try:
-                service.access.check_site(request)
+                reached.access.check_site(request)
                 response = await answer(_JsonRequest(request.scope, request.receive))
             except HTTPException as error:
                 outcome = OUTCOMES.get(error.status_code, "invalid")
@@ -177,11 +175,6 @@ def told(error: RequestValidationError) -> str:
         f"{'.'.join(map(str, item['loc'][1:])) or 'body'}: {item['msg'].removeprefix('Value error, ')}"
         for item in error.errors()
     )
-
-
-def _service(request: Request) -> "Service":
-    found: Service = request.app.state.service
-    return found
 
 
 def _caller(request: Request) -> Caller | None:

@@ -8,7 +8,6 @@ import hashlib
 from http import HTTPStatus
 from importlib.metadata import version
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,11 +18,9 @@ from starlette.exceptions import HTTPException
 from monitor.daemon.http import commands, models, queries
 from monitor.daemon.http.admission import AdmittingRoute, answers_with, told
 from monitor.daemon.http.audit import AuditError
+from monitor.daemon.http.context import Context, context
 from monitor.daemon.http.middleware import Frame
 from monitor.daemon.http.views import NotRead
-
-if TYPE_CHECKING:
-    from monitor.daemon.service import Service
 
 MEDIA_TYPES = {
     ".css": "text/css",
@@ -46,7 +43,7 @@ async def live() -> models.Live:
 @router.get("/ready", responses={503: {"model": models.Ready, "description": "A stream is silent."}})
 async def ready(request: Request, response: Response) -> models.Ready:
     """Whether every stream is being counted."""
-    found = models.Ready(ready=request.app.state.service.ready)
+    found = models.Ready(ready=context(request).overview.ready)
     response.status_code = 200 if found.ready else 503
     return found
 
@@ -56,7 +53,7 @@ async def ready(request: Request, response: Response) -> models.Ready:
 )
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
-    return Response(generate_latest(request.app.state.service.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(context(request).registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)
@@ -79,8 +76,8 @@ async def asset(request: Request, file: str) -> Response:
     return Response(body, media_type=media_type, headers=headers)
 
 
-def application(service: "Service") -> FastAPI:
-    """The ASGI application over a running service."""
+def application(reached: Context) -> FastAPI:
+    """The ASGI application over what a request may reach."""
     app = FastAPI(
         title="driftd",
         version=version("driftd"),
@@ -93,11 +90,11 @@ def application(service: "Service") -> FastAPI:
             NotRead: _not_read,
         },
     )
-    app.state.service = service
+    app.state.context = reached
     app.include_router(router)
     app.include_router(queries.router)
     app.include_router(commands.router)
-    app.add_middleware(Frame, requests=service.requests)
+    app.add_middleware(Frame, requests=reached.requests)
     return app
 
 

@@ -1,4 +1,4 @@
-"""The operator's commands over HTTP: who may give them, what they hold, and the way through the audit to the loop."""
+"""The operator's commands over HTTP: who may give them, what they hold, and the way through the audit to the orders."""
 
 import re
 from typing import Annotated
@@ -8,10 +8,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from monitor.daemon.http import models
 from monitor.daemon.http.admission import CommandRoute, Given, answers_with, needs
-from monitor.daemon.http.queries import BEARER, Control
+from monitor.daemon.http.context import context
+from monitor.daemon.http.queries import BEARER, Of
 from monitor.daemon.http.views import ROLES
-from monitor.daemon.run.control import StreamControl
-from monitor.loop import loop
+from monitor.daemon.run.runner import Runner
+from monitor.loop import orders
 
 EDGE = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 CONTROL = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
@@ -57,13 +58,13 @@ class RollbackOrder(Order):
 class Desk:
     """Where one caller's command to one stream is taken."""
 
-    def __init__(self, request: Request, control: StreamControl) -> None:
-        self.control = control
-        self._service = request.app.state.service
+    def __init__(self, request: Request, runner: Runner) -> None:
+        self.runner = runner
+        self._overview = context(request).overview
         self._caller = request.state.caller
         self._given: Given = request.state.given
 
-    def order(self, event: loop.Operator, body: Order) -> models.Stream:
+    def order(self, order: orders.Order, body: Order) -> models.Stream:
         """Write that the command came, and give it; the stream as it is then.
 
         Raises:
@@ -71,15 +72,15 @@ class Desk:
             AuditError: it cannot be written; nothing was done.
         """
         self._given.received(self._caller, body.reason, body.model_dump(exclude={"reason"}))
-        refused = self.control.order(event, body.reason, self._caller.name)
+        refused = self.runner.order(order, body.reason, self._caller.name)
         if refused:
             raise HTTPException(409, refused)
-        found: models.Stream = self._service.stream(self.control)
-        return found
+        return self._overview.stream(self.runner.name)
 
 
-async def desk(request: Request, control: Control) -> Desk:
-    return Desk(request, control)
+async def desk(request: Request, runner: Of) -> Desk:
+    """Where this request's command is taken."""
+    return Desk(request, runner)
 
 
 Here = Annotated[Desk, Depends(desk)]
@@ -92,46 +93,46 @@ router = APIRouter(
 )
 
 
-@router.post("/recalibrate", status_code=202, openapi_extra=needs(ROLES[loop.Recalibrate]))
+@router.post("/recalibrate", status_code=202, openapi_extra=needs(ROLES[orders.Recalibrate]))
 async def recalibrate(order: RecalibrateOrder, desk: Here) -> models.Stream:
     """Collect events and fit; write nothing with `dry_run`."""
-    return desk.order(loop.Recalibrate(order.dry_run), order)
+    return desk.order(orders.Recalibrate(order.dry_run), order)
 
 
-@router.post("/approve", status_code=202, openapi_extra=needs(ROLES[loop.Approve]))
+@router.post("/approve", status_code=202, openapi_extra=needs(ROLES[orders.Approve]))
 async def approve(order: ProposalOrder, desk: Here) -> models.Stream:
     """Let the proposal that waits go to the board."""
-    return desk.order(loop.Approve(_proposal(desk.control, order)), order)
+    return desk.order(orders.Approve(_proposal(desk.runner, order)), order)
 
 
-@router.post("/reject", status_code=202, openapi_extra=needs(ROLES[loop.Reject]))
+@router.post("/reject", status_code=202, openapi_extra=needs(ROLES[orders.Reject]))
 async def reject(order: ProposalOrder, desk: Here) -> models.Stream:
     """Turn the proposal that waits down."""
-    return desk.order(loop.Reject(_proposal(desk.control, order)), order)
+    return desk.order(orders.Reject(_proposal(desk.runner, order)), order)
 
 
-@router.post("/rollback", status_code=202, openapi_extra=needs(ROLES[loop.Rollback]))
+@router.post("/rollback", status_code=202, openapi_extra=needs(ROLES[orders.Rollback]))
 async def rollback(order: RollbackOrder, desk: Here) -> models.Stream:
     """Put an earlier payload back, as a new generation."""
-    found = desk.control.find_payload(order.to)
+    found = desk.runner.parts.payloads.find(order.to)
     if found is None:
-        raise HTTPException(404, f"no payload {order.to!r} of stream {desk.control.name!r} in the ledger")
-    return desk.order(loop.Rollback(found), order)
+        raise HTTPException(404, f"no payload {order.to!r} of stream {desk.runner.name!r} in the ledger")
+    return desk.order(orders.Rollback(found), order)
 
 
-@router.post("/freeze", status_code=202, openapi_extra=needs(ROLES[loop.Freeze]))
+@router.post("/freeze", status_code=202, openapi_extra=needs(ROLES[orders.Freeze]))
 async def freeze(order: Order, desk: Here) -> models.Stream:
     """Write nothing until it is unfrozen."""
-    return desk.order(loop.Freeze(), order)
+    return desk.order(orders.Freeze(), order)
 
 
-@router.post("/unfreeze", status_code=202, openapi_extra=needs(ROLES[loop.Unfreeze]))
+@router.post("/unfreeze", status_code=202, openapi_extra=needs(ROLES[orders.Unfreeze]))
 async def unfreeze(order: Order, desk: Here) -> models.Stream:
     """Let the loop act again."""
-    return desk.order(loop.Unfreeze(), order)
+    return desk.order(orders.Unfreeze(), order)
 
 
-def _proposal(control: StreamControl, order: ProposalOrder) -> str:
+def _proposal(runner: Runner, order: ProposalOrder) -> str:
     """The waiting proposal's whole name for any beginning of it; else what was given, to be refused."""
-    waiting = control.state.proposal
+    waiting = runner.state.proposal
     return waiting if waiting.startswith(order.proposal) else order.proposal

@@ -1,4 +1,4 @@
-"""Prometheus metrics, read off the live service at each scrape.
+"""Prometheus metrics, read off the running daemon at each scrape.
 
 Labels are bounded: streams, cuts, detectors, knobs and boards by the configuration, phases and outcomes by
 the code, sources and causes by what the receiver keeps.
@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, get_args
+from typing import Any, get_args
 
-import psutil
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from monitor.loop.loop import Mode, Phase, Work
+from monitor.daemon.http.context import Context
+from monitor.daemon.run.building import StreamAtWork
+from monitor.daemon.run.runner import Runner
+from monitor.loop import commands
+from monitor.loop.states import Mode, Phase
 from monitor.terms import LS_SECONDS, Level
 from monitor.watch.stream import Skipped
-
-if TYPE_CHECKING:
-    from monitor.daemon.run.control import StreamControl
-    from monitor.daemon.service import Service
+from recalib.knobs.names import NO_KNOB
 
 ORBIT_HZ = 2**18 / LS_SECONDS
 FIT_BUCKETS_S = (0.5, 1, 2, 5, 10, 20, 60, 120, 300)
@@ -42,11 +42,10 @@ LAST = {
     "driftd_wasserstein_distance": ("wasserstein", "Wasserstein-1 distance to p_ref in units of the score."),
     "driftd_drift_p_value": ("p_value", "Chi-square p-value of the last lumi section's not drifting."),
 }
-"""Of the last lumi section: the gauge, its key in `StreamControl.last`, and its help."""
+"""Of the last lumi section: the gauge, its name in `LastLs`, and its help."""
 
 PROPOSALS = ("accepted", "rejected")
-NO_KNOB = "none"
-OPERATIONS = tuple(work.__name__.lower() for work in get_args(Work))
+OPERATIONS = tuple(work.operation() for work in commands.Work.__subclasses__())
 ENDINGS = ("failed", "abandoned")
 MESSAGES = {
     "received": "Messages counted.",
@@ -80,42 +79,49 @@ def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: Iterable[Row]
     return family
 
 
-class ServiceCollector(Collector):
-    """Everything that can be read off the service; nothing is counted twice."""
+class DaemonCollector(Collector):
+    """Everything that can be read off the parts of the daemon; nothing is counted twice.
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    Args:
+        annotations: how many annotations for Grafana came to which end; nothing where there is no Grafana.
+    """
+
+    def __init__(self, reached: Context, annotations: Callable[[], Mapping[str, int]]) -> None:
+        self._reached = reached
+        self._annotations = annotations
 
     def collect(self) -> Iterator[Metric]:
-        controls = list(self._service.controls.values())
-        yield from _of_last(controls)
-        yield from _of_cuts(controls)
-        yield from _of_detectors(controls)
-        yield from _of_states(controls)
-        yield from _of_outcomes(controls)
+        """Read all."""
+        works = list(self._reached.streams.values())
+        runners = [work.runner for work in works]
+        yield from _of_last(runners)
+        yield from _of_cuts(works)
+        yield from _of_detectors(runners)
+        yield from _of_states(runners)
+        yield from _of_outcomes(runners)
         yield from self._of_time()
         yield from self._of_messages()
         yield from self._of_parts()
 
     def _of_time(self) -> Iterator[Metric]:
-        service = self._service
+        overview = self._reached.overview
         ahead = time.time() - time.monotonic()
-        seen = service.receiver.last_message
+        seen = overview.receiver.last_message
         yield gauge(
             "driftd_last_message_timestamp_seconds",
             "When the last message came, or the daemon started.",
             ["stream"],
-            (([name], ahead + seen[name] if name in seen else service.started_at) for name in service.controls),
+            (([name], ahead + seen[name] if name in seen else overview.started_at) for name in overview.streams),
         )
         yield gauge(
             "driftd_silent_limit_seconds",
             "Time without messages after which a stream is not ready.",
             ["stream"],
-            (([name], service.config.ingest.silent_s) for name in service.controls),
+            (([name], overview.silent_after_s()) for name in overview.streams),
         )
 
     def _of_messages(self) -> Iterator[Metric]:
-        receiver = self._service.receiver
+        receiver = self._reached.overview.receiver
         streams = receiver.streams.items()
         yield counter(
             "driftd_scores",
@@ -149,8 +155,8 @@ class ServiceCollector(Collector):
         )
 
     def _of_parts(self) -> Iterator[Metric]:
-        service = self._service
-        boards = service.boards.items()
+        reached = self._reached
+        boards = reached.overview.boards.items()
         yield gauge(
             "driftd_board_up", "1 if the board answered last.", ["board"], (([name], link.up) for name, link in boards)
         )
@@ -164,25 +170,24 @@ class ServiceCollector(Collector):
             "driftd_http_requests",
             "Requests by the route that took them; of no route, `other`.",
             ["method", "route", "status"],
-            ((key, n) for key, n in service.requests.copy().items()),
+            ((key, n) for key, n in reached.requests.copy().items()),
         )
         yield gauge(
-            "driftd_event_listeners", "Clients that listen to events.", [], [([], len(service.events.listeners))]
+            "driftd_event_listeners", "Clients that listen to events.", [], [([], len(reached.broadcast.clients))]
         )
-        yield counter("driftd_audit_entries", "Entries of the audit.", [], [([], service.audit.count)])
-        if service.annotator:
+        yield counter("driftd_audit_entries", "Entries of the audit.", [], [([], reached.audit.count)])
+        if annotations := self._annotations():
             yield counter(
                 "driftd_annotations",
                 "Annotations for Grafana: written, failed, or dropped as too many waited.",
                 ["outcome"],
-                (([outcome], n) for outcome, n in service.annotator.outcomes.items()),
+                (([outcome], n) for outcome, n in annotations.items()),
             )
-        memory = {"daemon": psutil.Process().memory_info().rss} | service.memory()
         yield gauge(
             "driftd_resident_memory_bytes",
             "Resident memory of the daemon and its processes.",
             ["process"],
-            (([name], size) for name, size in memory.items()),
+            (([name], size) for name, size in reached.overview.memory().items()),
         )
         yield gauge(
             "driftd_build_info",
@@ -192,14 +197,14 @@ class ServiceCollector(Collector):
         )
 
 
-def _of_last(controls: list[StreamControl]) -> Iterator[Metric]:
+def _of_last(runners: list[Runner]) -> Iterator[Metric]:
     for name, (key, text) in LAST.items():
-        yield gauge(name, text, ["stream"], (([each.name], each.last.get(key)) for each in controls))
+        yield gauge(name, text, ["stream"], (([each.name], _shown(each, key)) for each in runners))
     for name, text in {"kl": "KL divergence from p_ref", "psi": "population stability index"}.items():
         rows = (
             ([each.name, edge], value)
-            for each in controls
-            for edge, value in zip(("lower", "upper"), each.last.get(f"{name}_interval", ()), strict=False)
+            for each in runners
+            for edge, value in zip(("lower", "upper"), _shown(each, f"{name}_interval") or (), strict=False)
         )
         family = "driftd_kl_divergence_bound" if name == "kl" else "driftd_psi_bound"
         yield gauge(family, f"Edges of the 95 % interval of the {text}.", ["stream", "edge"], rows)
@@ -207,32 +212,36 @@ def _of_last(controls: list[StreamControl]) -> Iterator[Metric]:
         "driftd_kl_divergence_tolerated",
         "KL divergence in nats up to which nothing is called a drift.",
         ["stream"],
-        (([each.name], each.settings.detect.tolerated_kl) for each in controls),
+        (([each.name], each.settings.detect.tolerated_kl) for each in runners),
     )
     yield gauge(
         "driftd_psi_tolerated",
         "The population stability index of a small drift of the tolerated KL divergence: twice that.",
         ["stream"],
-        (([each.name], 2 * each.settings.detect.tolerated_kl) for each in controls),
+        (([each.name], 2 * each.settings.detect.tolerated_kl) for each in runners),
     )
     yield gauge(
         "driftd_rate_tolerance_ratio",
         "Relative change of a rate up to which nothing is called a drift.",
         ["stream"],
-        (([each.name], each.settings.detect.rate_tolerance) for each in controls),
+        (([each.name], each.settings.detect.rate_tolerance) for each in runners),
     )
 
 
-def _of_cuts(controls: list[StreamControl]) -> Iterator[Metric]:
+def _of_cuts(works: list[StreamAtWork]) -> Iterator[Metric]:
     def rows(key: str) -> Iterator[Row]:
-        return (([each.name, str(cut)], value) for each in controls for cut, value in enumerate(each.last.get(key, ())))
+        return (
+            ([each.runner.name, str(cut)], value)
+            for each in works
+            for cut, value in enumerate(_shown(each.runner, key) or ())
+        )
 
     def hertz(key: str) -> Iterator[Row]:
         return (
-            ([each.name, str(cut)], value * ORBIT_HZ * filled)
-            for each in controls
+            ([each.runner.name, str(cut)], value * ORBIT_HZ * filled)
+            for each in works
             if (filled := each.monitor.filled) is not None
-            for cut, value in enumerate(each.last.get(key, ()))
+            for cut, value in enumerate(_shown(each.runner, key) or ())
         )
 
     labels = ["stream", "cut"]
@@ -247,13 +256,18 @@ def _of_cuts(controls: list[StreamControl]) -> Iterator[Metric]:
         "driftd_filled_bunches",
         "Colliding crossings of an orbit.",
         ["stream"],
-        (([each.name], each.monitor.filled) for each in controls),
+        (([each.runner.name], each.monitor.filled) for each in works),
     )
 
 
-def _of_detectors(controls: list[StreamControl]) -> Iterator[Metric]:
+def _of_detectors(runners: list[Runner]) -> Iterator[Metric]:
     labels = ["stream", "detector"]
-    alarms = [(each.name, alarm) for each in controls if each.reports for alarm in each.reports[-1][0].alarms]
+    alarms = [
+        (each.name, alarm)
+        for each in runners
+        if (reports := each.parts.collected.reports)
+        for alarm in reports[-1][0].alarms
+    ]
     yield gauge(
         "driftd_detector_statistic",
         "What a detector saw at the end of the last lumi section.",
@@ -268,26 +282,26 @@ def _of_detectors(controls: list[StreamControl]) -> Iterator[Metric]:
     )
 
 
-def _of_states(controls: list[StreamControl]) -> Iterator[Metric]:
-    def one_of(
-        name: str, text: str, label: str, choices: Iterable[str], chosen: Callable[[StreamControl], str]
-    ) -> Metric:
-        rows = (([each.name, choice], chosen(each) == choice) for each in controls for choice in choices)
+def _of_states(runners: list[Runner]) -> Iterator[Metric]:
+    def one_of(name: str, text: str, label: str, choices: Iterable[str], chosen: Callable[[Runner], str]) -> Metric:
+        rows = (([each.name, choice], chosen(each) == choice) for each in runners for choice in choices)
         return gauge(name, text, ["stream", label], rows)
 
-    def of(name: str, text: str, value: Callable[[StreamControl], float | None]) -> Metric:
-        return gauge(name, text, ["stream"], (([each.name], value(each)) for each in controls))
+    def of(name: str, text: str, value: Callable[[Runner], float | None]) -> Metric:
+        return gauge(name, text, ["stream"], (([each.name], value(each)) for each in runners))
 
     yield one_of("driftd_phase", "1 for the loop's phase.", "phase", Phase, lambda each: each.state.phase)
     yield one_of("driftd_mode", "1 for who decides.", "mode", Mode, lambda each: each.state.mode)
     yield one_of(
-        "driftd_level", "1 for the last verdict.", "level", get_args(Level), lambda each: each.last.get("level", "")
+        "driftd_level", "1 for the last verdict.", "level", get_args(Level), lambda each: _shown(each, "level") or ""
     )
-    yield of("driftd_phase_entered_timestamp_seconds", "When the phase was entered.", lambda each: each.entered_at)
+    yield of(
+        "driftd_phase_entered_timestamp_seconds", "When the phase was entered.", lambda each: each.activity.entered_at
+    )
     yield of(
         "driftd_lumi_section_judged_timestamp_seconds",
         "When the last lumi section was judged, or the daemon started.",
-        lambda each: each.judged_at,
+        lambda each: each.activity.judged_at,
     )
     yield of("driftd_generation", "Active generation; -1 before the board is read.", lambda each: each.state.generation)
     yield of("driftd_board_epoch", "Boot epoch of the board that it is of.", lambda each: each.state.epoch)
@@ -301,7 +315,9 @@ def _of_states(controls: list[StreamControl]) -> Iterator[Metric]:
         "1 if the last lumi section's scores are of another generation or epoch than the active one.",
         _mismatch,
     )
-    yield of("driftd_sample_events", "Events kept of the scores' present meaning.", lambda each: each.sampled)
+    yield of(
+        "driftd_sample_events", "Events kept of the scores' present meaning.", lambda each: each.parts.collected.events
+    )
     yield of(
         "driftd_sample_events_wanted", "Events that a fit needs.", lambda each: each.settings.recalibrate.min_events
     )
@@ -309,54 +325,61 @@ def _of_states(controls: list[StreamControl]) -> Iterator[Metric]:
         "driftd_payload_info",
         "1; the active payload.",
         ["stream", "model", "payload"],
-        (([each.name, each.package.model.id[:12], each.state.payload[:12]], 1) for each in controls),
+        (([each.name, each.loaded.package.model.id[:12], each.state.payload[:12]], 1) for each in runners),
     )
 
 
-def _mismatch(control: StreamControl) -> float | None:
+def _shown(runner: Runner, name: str) -> Any:
+    """A field of the last lumi section's summary; None before there is one."""
+    return getattr(runner.last, name, None)
+
+
+def _mismatch(runner: Runner) -> float | None:
     """None before a board was read and scores have come."""
-    if not control.last or control.state.generation < 0:
+    if runner.last is None or runner.state.generation < 0:
         return None
-    active = control.state.epoch, control.state.generation
-    return float((control.last["epoch"], control.last["generation"]) != active)
+    active = runner.state.epoch, runner.state.generation
+    return float((runner.last.epoch, runner.last.generation) != active)
 
 
-def _of_outcomes(controls: list[StreamControl]) -> Iterator[Metric]:
+def _of_outcomes(runners: list[Runner]) -> Iterator[Metric]:
     """Every pair of labels is there from the start, so that the first of them is an increase."""
 
     def ended(name: str, text: str, operation: str, *outcomes: str) -> Metric:
-        rows = (([each.name, outcome], each.outcomes[operation, outcome]) for each in controls for outcome in outcomes)
+        rows = (
+            ([each.name, outcome], each.activity.outcomes[operation, outcome])
+            for each in runners
+            for outcome in outcomes
+        )
         return counter(name, text, ["stream", "outcome"], rows)
 
     yield counter(
         "driftd_lumi_sections",
         "Lumi sections judged.",
         ["stream"],
-        (([each.name], each.ls_closed) for each in controls),
+        (([each.name], each.activity.ls_closed) for each in runners),
     )
     yield counter(
         "driftd_proposals",
         "Proposals by the knob turned, the cuts aside, and the gates' verdict.",
         ["stream", "knob", "outcome"],
         (
-            ([each.name, knob, outcome], each.proposals[knob, outcome])
-            for each in controls
+            ([each.name, knob, outcome], each.parts.fitter.proposals[knob, outcome])
+            for each in runners
             for knob in (*each.settings.recalibrate.knobs, NO_KNOB)
             for outcome in PROPOSALS
         ),
     )
     yield ended("driftd_previews", "Previews of a shadow bank by what came of them.", "preview", "good", "bad")
     yield ended("driftd_pushes", "Payloads sent to the board: armed, and become active.", "push", "armed", "latched")
-    yield ended(
-        "driftd_judgements", "Judgements of new payloads on new events.", "push", "good", "harmful", "undecided"
-    )
+    yield ended("driftd_judgements", "Judgements of new payloads on new events.", "push", "good", "harmful")
     yield counter(
         "driftd_operation_errors",
         "Operations that did not come to their end.",
         ["stream", "operation", "outcome"],
         (
-            ([each.name, operation, outcome], each.outcomes[operation, outcome])
-            for each in controls
+            ([each.name, operation, outcome], each.activity.outcomes[operation, outcome])
+            for each in runners
             for operation in OPERATIONS
             for outcome in ENDINGS
         ),
@@ -365,5 +388,5 @@ def _of_outcomes(controls: list[StreamControl]) -> Iterator[Metric]:
         "driftd_phase_entries",
         "Times that the loop has entered a phase; of rolled_back, rollbacks.",
         ["stream", "phase"],
-        (([each.name, phase], each.entries[phase]) for each in controls for phase in Phase),
+        (([each.name, phase], each.activity.entries[phase]) for each in runners for phase in Phase),
     )

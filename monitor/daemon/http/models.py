@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from firmware.model.payload import Change
 from monitor.daemon.http.tokens import Role
-from monitor.loop.loop import Mode, Phase
+from monitor.loop.states import Mode, Phase
 from monitor.store.rows import EventRow, Iov
 from monitor.terms import Hold, Level
 from monitor.watch.drift import Drift

@@ -4,21 +4,13 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
 
 import h11
-import structlog
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from monitor import logs
 from monitor.config import Config, ConfigError
-from monitor.daemon.http.app import application
-from monitor.daemon.http.audit import AuditError
-from monitor.daemon.service import Service
-
-log = structlog.get_logger()
 
 HEAD_S = 10.0
 """Within which the head of a request must have come, or its connection is closed."""
@@ -88,20 +80,3 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """The daemon has signal handlers of its own."""
         yield
-
-
-def run(config: Config, path: Path) -> int:
-    """Run the daemon until a signal; the exit code. The file at ``path`` is read again at a SIGHUP."""
-    logs.configure(config.log_level)
-    logs.take_over()
-
-    async def main() -> None:
-        service = Service(config, path)
-        await service.serve(HttpServer(config, application(service)))
-
-    try:
-        asyncio.run(main())
-    except (ConfigError, AuditError) as error:
-        log.error(str(error))
-        return 78
-    return 0

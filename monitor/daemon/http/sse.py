@@ -33,11 +33,11 @@ class Message:
 
 
 class TooManyClients(Exception):
-    pass
+    """As many clients listen as may."""
 
 
 @dataclass(eq=False)
-class Listener:
+class Client:
     """A client. ``drop`` ends its connection, whatever it has not read."""
 
     stream: str
@@ -48,11 +48,11 @@ class Listener:
         return not (self.stream and message.stream) or message.stream == self.stream
 
 
-class Events:
+class Broadcast:
     """Passes messages on and remembers the last ones. All of it runs in the event loop's thread."""
 
     def __init__(self) -> None:
-        self.listeners: set[Listener] = set()
+        self.clients: set[Client] = set()
         self.dropped = 0
         self._boot = f"{time.time_ns():x}"
         self._number = 0
@@ -63,33 +63,33 @@ class Events:
         self._number += 1
         message = Message(name, stream, data, self._number)
         self._memory.append(message)
-        for listener in [each for each in self.listeners if each.wants(message)]:
+        for client in [each for each in self.clients if each.wants(message)]:
             try:
-                listener.queue.put_nowait(message)
+                client.queue.put_nowait(message)
             except asyncio.QueueFull:
                 self.dropped += 1
-                self.listeners.discard(listener)
-                listener.drop()
+                self.clients.discard(client)
+                client.drop()
 
-    def listen(self, stream: str, drop: Callable[[], None]) -> Listener:
+    def listen(self, stream: str, drop: Callable[[], None]) -> Client:
         """A new client.
 
         Raises:
             TooManyClients: there are as many as there may be, or the daemon is ending.
         """
-        if self._closed or len(self.listeners) >= CLIENTS:
+        if self._closed or len(self.clients) >= CLIENTS:
             raise TooManyClients(f"{CLIENTS} clients listen already: close one, or ask again later")
-        listener = Listener(stream, drop)
-        self.listeners.add(listener)
-        return listener
+        client = Client(stream, drop)
+        self.clients.add(client)
+        return client
 
     def close(self) -> None:
         """Let every client's stream end."""
         self._closed = True
-        for listener in self.listeners:
-            while not listener.queue.empty():
-                listener.queue.get_nowait()
-            listener.queue.put_nowait(None)
+        for client in self.clients:
+            while not client.queue.empty():
+                client.queue.get_nowait()
+            client.queue.put_nowait(None)
 
     def missed(self, last: str) -> list[Message]:
         """What came after the event with the id ``last``; `reset` if that is not known any more."""
@@ -104,15 +104,15 @@ class Events:
         """A message for one client alone, after which it has missed nothing that was published before."""
         return Message(name, stream, data, self._number)
 
-    async def lines(self, listener: Listener, first: Iterable[Message]) -> AsyncIterator[bytes]:
+    async def lines(self, client: Client, first: Iterable[Message]) -> AsyncIterator[bytes]:
         """What one client is sent: the ``first`` messages, and what is published."""
         yield format_sse_event(retry=RETRY_MS)
-        for message in filter(listener.wants, first):
+        for message in filter(client.wants, first):
             yield self._line(message)
         while True:
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
-                    following = await listener.queue.get()
+                    following = await client.queue.get()
             except TimeoutError:
                 yield format_sse_event(comment="")
                 continue

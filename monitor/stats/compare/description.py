@@ -7,18 +7,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import rel_entr
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.divergence import checked
 from monitor.stats.compare.rates import measure
 from monitor.stats.compare.tilts import Direction, directions
-from monitor.stats.count.binning import Binning, FloatArray
+from monitor.stats.count.binning import Binning
 
-BINS = 3
+NAMED_BINS = 3
 """Bins that are named."""
 MAX_LOG_ODDS = 50.0
-STEPS, CONVERGED = 50, 1e-6
-MAX_CHANGE, GOLDEN = 0.9, (5**0.5 - 1) / 2
+"""An amplitude is limited so that no odds change by more than the exponential of this."""
+ITERATIONS, CONVERGED = 50, 1e-6
+"""Newton steps at most, and the step at which they end."""
+MAX_CHANGE, PRECISE = 0.9, 1e-8
+"""Largest relative gain or width that is looked for, and how precisely."""
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 RANK_SPREAD = 12**-0.5
-TINY = 1e-6
+"""Standard deviation of the rank, which is uniform."""
+LAST_LEFT = 1e-6
 """Share of the last bin that is left at its end."""
 
 
@@ -56,21 +62,19 @@ def describe(
     in quadrature, the largest amplitude of the `nearby`. The size of a gain or width is the most
     likely one, ln of the share above a code being linear within each bin.
 
-    Parameters
-    ----------
-    nearby
-        (J, B) probabilities that may stand in for p, such as those at other pile-ups.
+    Args:
+        nearby: (J, B) probabilities that may stand in for p, such as those at other pile-ups.
 
-    Raises StatsError as `compare` does.
+    Raises:
+        StatsError: as `compare` does.
 
-    Examples
-    --------
-    >>> binning = Binning(np.array([0, 10, 20, 30, 40, 64]), cuts=(40,))
-    >>> p = np.array([0.4, 0.3, 0.2, 0.09, 0.01])
-    >>> print(describe([39_800, 29_850, 19_900, 8_950, 1500], p, 1e6, binning).text.replace("; ", "\n"))
-    rate only: rate above cut 40 × 1.51 ± 0.04 (100 % of the KL)
-    most in codes 40 to 63 × 1.50
-    rate above cut 40 × 1.50
+    Examples:
+        >>> binning = Binning(np.array([0, 10, 20, 30, 40, 64]), cuts=(40,))
+        >>> p = np.array([0.4, 0.3, 0.2, 0.09, 0.01])
+        >>> print(describe([39_800, 29_850, 19_900, 8_950, 1500], p, 1e6, binning).text.replace("; ", "\n"))
+        rate only: rate above cut 40 × 1.51 ± 0.04 (100 % of the KL)
+        most in codes 40 to 63 × 1.50
+        rate above cut 40 × 1.50
     """
     n, q = checked(counts, p, m)
     f = n / n.sum()
@@ -86,7 +90,7 @@ def describe(
         amplitude = _rescaling(direction.kind, f, binning, q) / direction.unit
     size, error, words = _sized(direction, amplitude, error)
     contributions = rel_entr(f, q) - f + q
-    bins = tuple(np.argsort(-contributions)[:BINS].tolist())
+    bins = tuple(np.argsort(-contributions)[:NAMED_BINS].tolist())
     kind = _kind(direction, amplitude)
     words = words if words.startswith(kind) else f"{kind}: {words}"
     share = float(explained[best] / max(contributions.sum(), np.finfo(float).tiny))
@@ -106,7 +110,7 @@ def _fit(along: Sequence[Direction], f: FloatArray, p: FloatArray) -> tuple[Floa
     shapes = np.stack([direction.values for direction in along])
     limit = MAX_LOG_ODDS / np.ptp(shapes, axis=1)
     wanted, a = shapes @ f, np.zeros(len(shapes))
-    for _ in range(STEPS):
+    for _ in range(ITERATIONS):
         q = p * np.exp(a[:, None] * shapes)
         q /= q.sum(axis=1, keepdims=True)
         mean = (q * shapes).sum(axis=1)
@@ -121,18 +125,26 @@ def _fit(along: Sequence[Direction], f: FloatArray, p: FloatArray) -> tuple[Floa
 def _rescaling(kind: str, f: FloatArray, binning: Binning, p: FloatArray) -> float:
     """The most likely relative gain or width, by golden section."""
     edges = binning.edges.astype(np.float64)
-    log_share = np.log(np.append(np.cumsum(p[::-1])[::-1], p[-1] * TINY))
+    log_share = np.log(np.append(np.cumsum(p[::-1])[::-1], p[-1] * LAST_LEFT))
     origin = 0.0 if kind == "gain" else float(np.interp(0.5, np.append(0.0, np.cumsum(p)), edges))
 
     def kl(change: float) -> float:
         above = np.exp(np.interp(origin + (edges - origin) / (1 + change), edges, log_share))
         above[0], above[-1] = 1.0, 0.0
-        return float(rel_entr(f, np.maximum(-np.diff(above), TINY * p)).sum())
+        return float(rel_entr(f, np.maximum(-np.diff(above), LAST_LEFT * p)).sum())
 
     low, high = -MAX_CHANGE, MAX_CHANGE
-    for _ in range(STEPS):
-        left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-        low, high = (low, right) if kl(left) < kl(right) else (left, high)
+    left, right = high - GOLDEN_RATIO * (high - low), low + GOLDEN_RATIO * (high - low)
+    at_left, at_right = kl(left), kl(right)
+    while high - low > PRECISE:
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - GOLDEN_RATIO * (high - low)
+            at_left = kl(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + GOLDEN_RATIO * (high - low)
+            at_right = kl(right)
     return (low + high) / 2
 
 

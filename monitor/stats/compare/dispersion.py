@@ -6,18 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.stats.count.binning import FloatArray, IntArray
+from monitor.stats.arrays import FloatArray, IntArray
 from monitor.stats.errors import StatsError
 
-MEMORY = 2000
+MEMORY_BLOCKS = 2000
 """Blocks after which a difference counts 1/e."""
 SIGNIFICANT = 5.0
 """Standard deviations by which an excess must show before φ is raised."""
 OUTLIER = 9.0
 """A difference counts at most so many times what φ lets expect."""
-START = 100
+LEAST_DIFFERENCES = 100
 """Differences that have come before any excess is believed."""
 ORDER = 3
+"""Highest power of the rank among the shapes that are looked at."""
 
 
 def overdispersion(blocks: NDArray[Any]) -> float:
@@ -26,14 +27,12 @@ def overdispersion(blocks: NDArray[Any]) -> float:
     φ = Σ_tb (n_tb − N_t p_b)² / (N_t p_b) / ((T−1)(B−1)), p from all blocks together. Blocks should
     hold several events per bin. Bins that are empty in every block do not count.
 
-    References
-    ----------
-    P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), section 4.5.
+    References:
+        P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), section 4.5.
 
-    Examples
-    --------
-    >>> overdispersion(np.array([[60, 40], [40, 60]]))
-    8.0
+    Examples:
+        >>> overdispersion(np.array([[60, 40], [40, 60]]))
+        8.0
     """
     counts = np.asarray(blocks, dtype=np.float64)
     if counts.ndim == 2:
@@ -64,41 +63,36 @@ class Dispersion:
 
     φ rises with the size of the blocks, for which alone it holds.
 
-    Parameters
-    ----------
-    memory
-        Blocks after which a difference counts 1/e.
+    Args:
+        memory: Blocks after which a difference counts 1/e.
 
-    Attributes
-    ----------
-    phi
-        What the blocks seen so far say, at least 1.
+    Attributes:
+        phi: What the blocks seen so far say, at least 1.
 
-    References
-    ----------
-    P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), section 4.5. J. von Neumann,
-    Distribution of the ratio of the mean square successive difference to the variance, Ann. Math. Stat.
-    12 (1941) 367.
+    References:
+        P. McCullagh, J. A. Nelder, Generalized Linear Models, 2nd ed. (1989), section 4.5. J. von Neumann,
+        Distribution of the ratio of the mean square successive difference to the variance, Ann. Math. Stat.
+        12 (1941) 367.
 
-    Examples
-    --------
-    >>> rng = np.random.default_rng(1)
-    >>> p = np.array([0.4, 0.3, 0.2, 0.1])
-    >>> even, clumped = Dispersion(), Dispersion()
-    >>> for block in range(1000):
-    ...     even.update(rng.multinomial(1000, p), p)
-    ...     clumped.update(4 * rng.multinomial(250, p), p)
-    >>> even.phi, round(clumped.phi)
-    (1.0, 4)
+    Examples:
+        >>> rng = np.random.default_rng(1)
+        >>> p = np.array([0.4, 0.3, 0.2, 0.1])
+        >>> even, clumped = Dispersion(), Dispersion()
+        >>> for block in range(1000):
+        ...     even.update(rng.multinomial(1000, p), p)
+        ...     clumped.update(4 * rng.multinomial(250, p), p)
+        >>> even.phi, round(clumped.phi)
+        (1.0, 4)
     """
 
-    def __init__(self, memory: float = MEMORY) -> None:
+    def __init__(self, memory: float = MEMORY_BLOCKS) -> None:
         if not memory >= 1:
             raise StatsError(f"memory {memory}: expected at least one block")
         self._forget = 1 / memory
         self.reset()
 
     def reset(self) -> None:
+        """Forget all blocks."""
         self.phi = 1.0
         self._before: tuple[float, IntArray, FloatArray] | None = None
         self._p: FloatArray | None = None
@@ -129,7 +123,7 @@ class Dispersion:
         self._weight = 1 + (1 - self._forget) * self._weight
         self._weight2 = 1 + (1 - self._forget) ** 2 * self._weight2
         bounded = np.minimum(excess, OUTLIER * np.maximum(self._mean, 1.0))
-        self._mean = self._mean + (bounded - self._mean) / max(self._weight, START)
+        self._mean = self._mean + (bounded - self._mean) / max(self._weight, LEAST_DIFFERENCES)
         error = np.sqrt(3 / dof * self._weight2) / self._weight
         significant = self._mean > 1 + SIGNIFICANT * error
         self.phi = float(self._mean[significant].max(initial=1.0))

@@ -38,24 +38,19 @@ def distance(counts: ArrayLike, p: ArrayLike, edges: ArrayLike, m: float = inf, 
     The finer the bins, the better: take the cells of a reference. The p-value is an upper limit,
     since binning hides differences.
 
-    Parameters
-    ----------
-    counts, p
-        (B,) events and reference probabilities per bin.
-    edges
-        (B + 1,) codes.
-    m
-        Events behind p.
-    lsb
-        Score of one code.
+    Args:
+        counts, p: (B,) events and reference probabilities per bin.
+        edges: (B + 1,) codes.
+        m: Events behind p.
+        lsb: Score of one code.
 
-    Raises StatsError as `compare` does, and on edges that do not fit.
+    Raises:
+        StatsError: as `compare` does, and on edges that do not fit.
 
-    Examples
-    --------
-    >>> found = distance([400, 300, 300], [0.5, 0.3, 0.2], [0, 10, 20, 1000], lsb=0.5)
-    >>> round(found.wasserstein, 3), round(found.ks, 3), f"{found.ks_p_value:.1e}"
-    (1.0, 0.1, '4.1e-09')
+    Examples:
+        >>> found = distance([400, 300, 300], [0.5, 0.3, 0.2], [0, 10, 20, 1000], lsb=0.5)
+        >>> round(found.wasserstein, 3), round(found.ks, 3), f"{found.ks_p_value:.1e}"
+        (1.0, 0.1, '4.1e-09')
     """
     n, q = checked(counts, p, m)
     bounds = np.asarray(edges, dtype=np.float64)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import rel_entr
 
-from monitor.stats.compare.noncentral import limits, tail
-from monitor.stats.count.binning import FloatArray
+from monitor.stats.arrays import FloatArray
+from monitor.stats.compare.noncentral import chi2_tail, noncentrality_limits
 from monitor.stats.errors import StatsError
 
 
@@ -54,14 +54,17 @@ class Divergence:
 
     @property
     def kl_corrected(self) -> float:
+        """KL without the mean that statistics alone give it."""
         return self.kl - self.dof * self.unit / 2
 
     @property
     def psi_corrected(self) -> float:
+        """PSI without the mean that statistics alone give it."""
         return self.psi - self.dof * self.unit
 
     @property
     def js_corrected(self) -> float:
+        """Jensen–Shannon divergence without the mean that statistics alone give it."""
         return self.js - self.dof * self.unit / 8
 
     @property
@@ -74,6 +77,7 @@ class Divergence:
         return self._interval(self.kl, 0.5, np.log(self.f / self.p), self.f / self.p, confidence)
 
     def psi_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Confidence interval for the PSI of the true distributions."""
         ratio, logs = self.f / self.p, np.log(self.f / self.p)
         return self._interval(self.psi, 1.0, logs - 1 / ratio, logs + ratio, confidence)
 
@@ -100,7 +104,7 @@ class Divergence:
         )
         centre = max(x - self.dof, 0.0)
         stretch = sqrt((2 * self.dof + by_delta / small**2) / (2 * self.dof + 4 * centre))
-        low, high = limits(x, self.dof, confidence)
+        low, high = noncentrality_limits(x, self.dof, confidence)
         bottom = small * (centre - stretch * (centre - low)) if low else 0.0
         return max(0.0, bottom), small * (centre + stretch * (high - centre))
 
@@ -120,35 +124,28 @@ def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float
     The bias of `kl` is the same at any drift, to first order, if p is of Jeffreys' form (c + ½)/(M + B/2).
     An empty bin makes kl_reverse and psi infinite; they take f = (n + ½)/(N + B/2) instead.
 
-    Parameters
-    ----------
-    counts
-        (B,) events per bin.
-    p
-        (B,) reference probabilities, strictly positive.
-    m
-        Events behind p; `inf` for a p that is known.
-    tolerated
-        KL in nats that counts as no drift in `p_value_tolerated`.
-    phi
-        Overdispersion between blocks, see `monitor.stats.compare.dispersion`: divides the evidence, scales
-        the bias.
+    Args:
+        counts: (B,) events per bin.
+        p: (B,) reference probabilities, strictly positive.
+        m: Events behind p; `inf` for a p that is known.
+        tolerated: KL in nats that counts as no drift in `p_value_tolerated`.
+        phi: Overdispersion between blocks, see `monitor.stats.compare.dispersion`: divides the evidence, scales
+            the bias.
 
-    Raises StatsError on shapes that differ, an empty window and a p that is no distribution.
+    Raises:
+        StatsError: on shapes that differ, an empty window and a p that is no distribution.
 
-    References
-    ----------
-    B. Yurdakul, J. Naranjo, Statistical properties of the population stability index, J. Risk Model
-    Validation 14 (2020) 89. S. S. Wilks, Ann. Math. Stat. 9 (1938) 60. J. Lin, Divergence measures
-    based on the Shannon entropy, IEEE Trans. Inf. Theory 37 (1991) 145.
+    References:
+        B. Yurdakul, J. Naranjo, Statistical properties of the population stability index, J. Risk Model
+        Validation 14 (2020) 89. S. S. Wilks, Ann. Math. Stat. 9 (1938) 60. J. Lin, Divergence measures
+        based on the Shannon entropy, IEEE Trans. Inf. Theory 37 (1991) 145.
 
-    Examples
-    --------
-    >>> d = compare([520, 480], [0.5, 0.5], m=1e6)
-    >>> round(d.kl, 6), round(d.kl_reverse, 6), round(d.psi, 6), round(d.p_value, 3)
-    (0.0008, 0.000799, 0.001598, 0.206)
-    >>> [round(limit, 4) for limit in compare([620, 380], [0.5, 0.5], m=1e6).kl_interval()]
-    [0.0162, 0.0457]
+    Examples:
+        >>> d = compare([520, 480], [0.5, 0.5], m=1e6)
+        >>> round(d.kl, 6), round(d.kl_reverse, 6), round(d.psi, 6), round(d.p_value, 3)
+        (0.0008, 0.000799, 0.001598, 0.206)
+        >>> [round(limit, 4) for limit in compare([620, 380], [0.5, 0.5], m=1e6).kl_interval()]
+        [0.0162, 0.0457]
     """
     if not phi >= 1 or not tolerated >= 0:
         raise StatsError(f"overdispersion {phi} and tolerated KL {tolerated}: expected at least 1 and 0")
@@ -159,7 +156,7 @@ def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float
     kl = float(rel_entr(exact, q).sum())
     unit = phi * float(1 / total + 1 / m)
     chi2 = 2 * kl / unit
-    p_value = tail(chi2, dof)
+    p_value = chi2_tail(chi2, dof)
     return Divergence(
         f=f,
         p=q,
@@ -173,7 +170,7 @@ def compare(counts: ArrayLike, p: ArrayLike, m: float = inf, *, tolerated: float
         chi2=chi2,
         dof=dof,
         p_value=p_value,
-        p_value_tolerated=tail(chi2, dof, 2 * tolerated / unit) if tolerated else p_value,
+        p_value_tolerated=chi2_tail(chi2, dof, 2 * tolerated / unit) if tolerated else p_value,
     )
 
 

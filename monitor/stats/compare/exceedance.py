@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betainc, betaincc, gammainc, gammaincc
 
-from monitor.stats.count.binning import FloatArray
+from monitor.stats.arrays import FloatArray
 
 
 def exceedance(
@@ -21,21 +21,17 @@ def exceedance(
 
     and twice the smaller of the two is the p-value. With m infinite, both are of Poisson's distribution.
 
-    Parameters
-    ----------
-    above, expected, n, m
-        Arrays of any shapes that broadcast: scores above the cut, those expected, all scores, and
-        events of the reference.
+    Args:
+        above, expected, n, m: Arrays of any shapes that broadcast: scores above the cut, those expected, all scores,
+            and events of the reference.
 
-    References
-    ----------
-    J. Przyborowski, H. Wilenski, Homogeneity of results in testing samples from Poisson series,
-    Biometrika 31 (1940) 313.
+    References:
+        J. Przyborowski, H. Wilenski, Homogeneity of results in testing samples from Poisson series,
+        Biometrika 31 (1940) 313.
 
-    Examples
-    --------
-    >>> [f"{p:.1e}" for p in exceedance([130, 130], 100, 1e5, [inf, 1e5])]
-    ['4.6e-03', '5.6e-02']
+    Examples:
+        >>> [f"{p:.1e}" for p in exceedance([130, 130], 100, 1e5, [inf, 1e5])]
+        ['4.6e-03', '5.6e-02']
     """
     k, e, total, events = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (above, expected, n, m)))
     known = np.isinf(events)

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from monitor.stats.count.binning import FloatArray
+from monitor.stats.arrays import FloatArray
 from monitor.stats.errors import StatsError
 
 Course = Literal["sudden", "gradual", "unclear"]
-CLEAR = 2.0
+CLEAR_LOG_ODDS = 2.0
 """Log-odds of ramp against step from which the course is told."""
 CREDIBLE = 0.95
+"""Probability of the onset's being in the interval that is told."""
 
 
 @dataclass(frozen=True)
@@ -43,30 +44,25 @@ def onset(values: ArrayLike, errors: ArrayLike, durations: ArrayLike | None = No
     the root of the ratio. All k are as likely beforehand, so that exp(L_k) is their probability afterwards, and
     ln Σ_k exp(L_k) what speaks for the course.
 
-    Parameters
-    ----------
-    values, errors
-        (T,) size of the drift in each row, and its standard deviation.
-    durations
-        (T,) of the rows in time; all the same if None.
-    offset_error
-        Standard deviation of what the rows have in common without drift: the error of the reference.
+    Args:
+        values, errors: (T,) size of the drift in each row, and its standard deviation.
+        durations: (T,) of the rows in time; all the same if None.
+        offset_error: Standard deviation of what the rows have in common without drift: the error of the reference.
 
-    Raises StatsError on shapes that do not fit together, no rows, and errors that are not above 0.
+    Raises:
+        StatsError: on shapes that do not fit together, no rows, and errors that are not above 0.
 
-    References
-    ----------
-    J. Chen, A. K. Gupta, Parametric Statistical Change Point Analysis, 2nd ed. (2012), chapter 2.
+    References:
+        J. Chen, A. K. Gupta, Parametric Statistical Change Point Analysis, 2nd ed. (2012), chapter 2.
 
-    Examples
-    --------
-    >>> rng = np.random.default_rng(1)
-    >>> noise = rng.normal(size=60)
-    >>> step = onset(noise + 3.0 * (np.arange(60) >= 40), np.ones(60))
-    >>> step.index, step.first, step.last, step.course
-    (40, 40, 41, 'sudden')
-    >>> onset(noise + np.linspace(-8, 8, 60).clip(0), np.ones(60)).course
-    'gradual'
+    Examples:
+        >>> rng = np.random.default_rng(1)
+        >>> noise = rng.normal(size=60)
+        >>> step = onset(noise + 3.0 * (np.arange(60) >= 40), np.ones(60))
+        >>> step.index, step.first, step.last, step.course
+        (40, 40, 41, 'sudden')
+        >>> onset(noise + np.linspace(-8, 8, 60).clip(0), np.ones(60)).course
+        'gradual'
     """
     y, sigma = np.asarray(values, dtype=np.float64), np.asarray(errors, dtype=np.float64)
     time = np.ones_like(y) if durations is None else np.asarray(durations, dtype=np.float64)
@@ -84,7 +80,7 @@ def onset(values: ArrayLike, errors: ArrayLike, durations: ArrayLike | None = No
     left = y @ (w * y) - (w @ y) ** 2 / total - 2 * gains.max()
     by_step, by_ramp = gains / max(1.0, left / max(len(y) - 2, 1))
     log_odds = float(logsumexp(by_ramp) - logsumexp(by_step))
-    course: Course = "unclear" if abs(log_odds) < CLEAR else "gradual" if log_odds > 0 else "sudden"
+    course: Course = "unclear" if abs(log_odds) < CLEAR_LOG_ODDS else "gradual" if log_odds > 0 else "sudden"
     gain = by_ramp if course == "gradual" else by_step
     probability = np.exp(gain - logsumexp(gain))
     order = np.argsort(-probability)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv, betaln, xlog1py, xlogy
 
-from monitor.stats.count.binning import Binning, FloatArray
+from monitor.stats.arrays import FloatArray
+from monitor.stats.count.binning import Binning
 from monitor.stats.errors import StatsError
 
 BISECTIONS = 60
@@ -36,15 +37,13 @@ class Rate:
 def interval(above: ArrayLike, n: ArrayLike, confidence: float = 0.68) -> tuple[FloatArray, FloatArray]:
     """Clopper–Pearson interval for a fraction: covers the truth at least as often as promised.
 
-    References
-    ----------
-    C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404.
+    References:
+        C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404.
 
-    Examples
-    --------
-    >>> low, high = interval(0, 100, confidence=0.9)
-    >>> float(low), round(float(high), 4)
-    (0.0, 0.0295)
+    Examples:
+        >>> low, high = interval(0, 100, confidence=0.9)
+        >>> float(low), round(float(high), 4)
+        (0.0, 0.0295)
     """
     k, total = np.asarray(above, dtype=np.float64), np.asarray(n, dtype=np.float64)
     tail = (1 - confidence) / 2
@@ -53,44 +52,47 @@ def interval(above: ArrayLike, n: ArrayLike, confidence: float = 0.68) -> tuple[
     return low, high
 
 
-def confidence_sequence(above: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def confidence_sequence(above: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[FloatArray, FloatArray]:
     """Limits for a fraction that enclose it at all times at once, however often one looks.
 
-    With Beta(½, ½) mixed over the alternatives, the likelihood ratio of k above in n against a true r
+    With Beta(½, ½) mixed over the alternatives, the likelihood ratio of k above in n against a true r::
 
         B(k + ½, n − k + ½) / B(½, ½) / (r^k (1 − r)^(n − k))
 
     is a martingale of mean 1 and stays below 1/(1 − confidence) for ever, but for that probability
     (J. Ville 1939). The limits are where it reaches that.
 
-    References
-    ----------
-    H. Robbins, Statistical methods related to the law of the iterated logarithm, Ann. Math. Stat. 41
-    (1970) 1397. S. R. Howard, A. Ramdas, J. McAuliffe, J. Sekhon, Ann. Stat. 49 (2021) 1055.
+    Args:
+        above: Scores above the cut, and
+        n: all scores: arrays of any shapes that broadcast.
+        confidence: Probability with which all limits enclose the fraction.
 
-    Examples
-    --------
-    >>> [round(limit, 4) for limit in confidence_sequence(20, 1000)]
-    [0.0078, 0.0406]
+    Raises:
+        StatsError: where more are above than there are, or none are there.
+
+    References:
+        H. Robbins, Statistical methods related to the law of the iterated logarithm, Ann. Math. Stat. 41
+        (1970) 1397. S. R. Howard, A. Ramdas, J. McAuliffe, J. Sekhon, Ann. Stat. 49 (2021) 1055.
+
+    Examples:
+        >>> [round(float(limit), 4) for limit in confidence_sequence(20, 1000)]
+        [0.0078, 0.0406]
     """
-    if not 0 <= above <= n or not n or not 0 < confidence < 1:
-        raise StatsError(f"{above} of {n} at confidence {confidence}: expected a part of at least one")
-    mixed = float(betaln(above + 0.5, n - above + 0.5) - betaln(0.5, 0.5))
-    limit = mixed + log(1 - confidence)
-    best = above / n
+    k, total = np.broadcast_arrays(np.asarray(above, dtype=np.float64), np.asarray(n, dtype=np.float64))
+    if not (k >= 0).all() or not (k <= total).all() or not (total > 0).all() or not 0 < confidence < 1:
+        raise StatsError(f"{k} of {total} at confidence {confidence}: expected a part of at least one")
+    least = betaln(k + 0.5, total - k + 0.5) - betaln(0.5, 0.5) + log(1 - confidence)
 
-    def edge(outside: float) -> float:
+    def edge(outside: float) -> FloatArray:
         """By bisection between the best fraction, which is inside, and 0 or 1."""
-        inside = best
+        inside, out = k / total, np.full(k.shape, outside)
         for _ in range(BISECTIONS):
-            middle = (inside + outside) / 2
-            if float(xlogy(above, middle) + xlog1py(n - above, -middle)) >= limit:
-                inside = middle
-            else:
-                outside = middle
-        return inside
+            middle = (inside + out) / 2
+            within = xlogy(k, middle) + xlog1py(total - k, -middle) >= least
+            inside, out = np.where(within, middle, inside), np.where(within, out, middle)
+        return np.asarray(inside)
 
-    return (edge(0.0) if above else 0.0), (edge(1.0) if above < n else 1.0)
+    return np.where(k > 0, edge(0.0), 0.0), np.where(k < total, edge(1.0), 1.0)
 
 
 def measure(
@@ -104,21 +106,16 @@ def measure(
 
     and √(1/k + 1/(M r₀)) for the relative error of the ratio, both without the (1 − r) of a rare cut.
 
-    Parameters
-    ----------
-    counts
-        (B,) events per bin of `binning`.
-    targets
-        Target fraction per cut.
-    m
-        Events from which the targets were estimated; `inf` for targets that were decided.
+    Args:
+        counts: (B,) events per bin of `binning`.
+        targets: Target fraction per cut.
+        m: Events from which the targets were estimated; `inf` for targets that were decided.
 
-    Examples
-    --------
-    >>> binning = Binning(np.array([0, 20, 256]), cuts=(20,))
-    >>> rate, = measure([980, 20], binning, targets=[0.01])
-    >>> rate.value, rate.ratio, round(rate.z, 2)
-    (0.02, 2.0, 3.18)
+    Examples:
+        >>> binning = Binning(np.array([0, 20, 256]), cuts=(20,))
+        >>> rate, = measure([980, 20], binning, targets=[0.01])
+        >>> rate.value, rate.ratio, round(rate.z, 2)
+        (0.02, 2.0, 3.18)
     """
     array = np.asarray(counts)
     if array.shape != (binning.n_bins,) or array.sum() == 0:

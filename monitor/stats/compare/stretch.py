@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 from scipy.special import rel_entr
 
+from monitor.stats.arrays import FloatArray, IntArray
 from monitor.stats.compare.exceedance import exceedance
-from monitor.stats.compare.noncentral import tail
-from monitor.stats.count.binning import FloatArray, IntArray
+from monitor.stats.compare.noncentral import chi2_tail
 
 BETWEEN = np.linspace(0.25, 1, 4)
 OVER = 7.0
@@ -20,20 +20,13 @@ OVER = 7.0
 class Stretch:
     """Counts and expectations of one stream and generation; those that follow each other add.
 
-    Parameters
-    ----------
-    counts
-        (B,) scores per bin.
-    expected
-        (1 + J, B) scores expected at the measured pile-up, and at those that it may stand for.
-    root_m
-        Σ N/√M, M the events behind the expectation: the errors of the reference are common to all.
-    above, expected_above
-        (n_cuts,) scores at and above the cuts, and (1 + J, n_cuts) those expected.
-    since, until
-        (run, lumi section) of the first and the last.
-    length
-        Lumi sections.
+    Args:
+        counts: (B,) scores per bin.
+        expected: (1 + J, B) scores expected at the measured pile-up, and at those that it may stand for.
+        root_m: Σ N/√M, M the events behind the expectation: the errors of the reference are common to all.
+        above, expected_above: (n_cuts,) scores at and above the cuts, and (1 + J, n_cuts) those expected.
+        since, until: (run, lumi section) of the first and the last.
+        length: Lumi sections.
     """
 
     counts: IntArray
@@ -59,6 +52,7 @@ class Stretch:
 
     @cached_property
     def n(self) -> int:
+        """N, the number of scores."""
         return int(self.counts.sum())
 
     @property
@@ -92,9 +86,9 @@ class Stretch:
         for nearest in (False, True):
             p = self.nearest if nearest else self.p
             chi2 = 2 * float(rel_entr(self.counts / self.n, p).sum()) / inverse_n
-            if chi2 <= dof + noncentrality or tail(chi2, dof, noncentrality) > doubt:
+            if chi2 <= dof + noncentrality or chi2_tail(chi2, dof, noncentrality) > doubt:
                 return 1.0
-        return tail(chi2, dof)
+        return chi2_tail(chi2, dof)
 
     def differs(self, other: "Stretch", tolerated: float, doubt: float) -> bool:
         """Whether another stretch, each over what is expected of it, has another shape.
@@ -105,7 +99,10 @@ class Stretch:
         seen, seen_other = ((part.counts + 0.5) / part.n / part.p for part in (self, other))
         both = (self.counts + other.counts) / (self.n + other.n)
         chi2 = float(both @ np.square(np.log(seen / seen_other))) / inverse_n
-        return tail(chi2, len(self.counts) - 1, 2 * tolerated / inverse_n) < doubt
+        dof, noncentrality = len(self.counts) - 1, 2 * tolerated / inverse_n
+        if chi2 <= dof + noncentrality:  # below the mean: p is above 0.3 whatever the degrees of freedom
+            return False
+        return chi2_tail(chi2, dof, noncentrality) < doubt
 
     def rate_ratios(self, known: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(n_cuts,) rates over the expected ones, their errors, and their distances from 1 in standard deviations."""
@@ -122,6 +119,8 @@ class Stretch:
             return np.ones(len(nearest))
         m = np.inf if known else self.m
         beyond = exceedance(self.above, nearest, self.n, m, tolerance) < doubt
+        if not beyond.any():
+            return np.ones(len(nearest))
         return np.where(beyond, exceedance(self.above, nearest, self.n, m), 1.0)
 
     def along(self, shape: FloatArray) -> tuple[float, float, float]:
@@ -150,10 +149,8 @@ class Stretch:
 class Endings:
     """The newest stretch, and ever longer ones that end with it: the sums of the first 1, 2, 3 … `parts`.
 
-    Parameters
-    ----------
-    parts
-        Stretches that follow each other, newest first.
+    Args:
+        parts: Stretches that follow each other, newest first.
     """
 
     parts: Sequence[Stretch]

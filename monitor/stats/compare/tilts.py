@@ -3,24 +3,27 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log, log1p
+from typing import NamedTuple
 
 import numpy as np
 
-from monitor.stats.count.binning import Binning, FloatArray
+from monitor.stats.arrays import FloatArray
+from monitor.stats.count.binning import Binning
 from monitor.stats.errors import StatsError
 
-SIZES = (1e-5, 3.2e-5, 1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2)
+TILT_SIZES = (1e-5, 3.2e-5, 1e-4, 3.2e-4, 1e-3, 3.2e-3, 1e-2)
 """KL in nats per score to which the members of a bank are tuned: an amplitude is off by 1.33 at most."""
-SMALLNESS = 0.5
-"""Weights fall like KL^−SMALLNESS: a small drift has fewer scores within a run length to be found in."""
+TILT_SMALLNESS = 0.5
+"""Weights fall like KL^−TILT_SMALLNESS: a small drift has fewer scores within a run length to be found in."""
 KINDS = {"rate": 0.62, "gain": 0.05, "width": 0.07, "slope": 0.02, "tail": 0.05, "range": 0.16, "bin": 0.03}
 """Weight of each kind of direction in a bank, before those that are there are scaled to 1."""
-LEVELS = (2, 4, 8, 16)
+RANGE_PARTS = (2, 4, 8, 16)
 """Ranges hold these parts of the scores, half of one overlapping the next."""
 CHANGES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 """Relative changes of a rate to which the members of a rate bank are tuned: up, and down by the inverse."""
 MAX_ODDS = 30.0
-TAIL = 0.1
+"""No tilt changes odds by more than this factor."""
+LARGEST_TAIL = 0.1
 """Upper shares up to this one are tails."""
 
 
@@ -40,10 +43,9 @@ class Direction:
     def words(self, amplitude: float) -> str:
         """A drift of this amplitude in words.
 
-        Examples
-        --------
-        >>> Direction("gain", "", np.zeros(2), unit=0.5).words(0.1)
-        'gain +5.0 %'
+        Examples:
+            >>> Direction("gain", "", np.zeros(2), unit=0.5).words(0.1)
+            'gain +5.0 %'
         """
         if self.kind in ("gain", "width"):
             return f"{self.kind} {100 * amplitude * self.unit:+.1f} %"
@@ -71,22 +73,20 @@ def directions(binning: Binning, p: FloatArray) -> tuple[Direction, ...]:
     """Gain, width and slope; every cut and upper tail; single bins and ranges of bins."""
     if p.shape != (binning.n_bins,) or len(p) < 2 or not (p > 0).all():
         raise StatsError(f"p of shape {p.shape}: expected {binning.n_bins} bins, at least 2, all above 0")
-    return tuple(_smooth(binning, p)) + rate_directions(binning, p) + tuple(_sets(binning, p))
+    return (*_smooth(binning, p), *rate_directions(binning, p), *_of_sets(list(_sets(binning, p)), p))
 
 
 def rate_directions(binning: Binning, p: FloatArray) -> tuple[Direction, ...]:
     """One direction per cut: the rate above it, everything else in proportion."""
     cuts = zip(binning.cuts, binning.cut_bins.tolist(), strict=True)
-    return tuple(_set("rate", f"rate above cut {cut}", slice(first, None), p) for cut, first in cuts)
+    return _of_sets([_Set("rate", f"rate above cut {cut}", first, binning.n_bins) for cut, first in cuts], p)
 
 
-def bank(along: Sequence[Direction], sizes: Sequence[float] = SIZES, weight: float = 1.0) -> tuple[Tilt, ...]:
+def bank(along: Sequence[Direction], sizes: Sequence[float] = TILT_SIZES, weight: float = 1.0) -> tuple[Tilt, ...]:
     """Tilts both ways along each direction, at most 30-fold; the kinds share the `weight` by `KINDS`.
 
-    Parameters
-    ----------
-    sizes
-        KL in nats per score, one amplitude √(2 KL) each.
+    Args:
+        sizes: KL in nats per score, one amplitude √(2 KL) each.
     """
     kinds = [direction.kind for direction in along]
     total = sum(KINDS[kind] for kind in set(kinds))
@@ -94,7 +94,7 @@ def bank(along: Sequence[Direction], sizes: Sequence[float] = SIZES, weight: flo
     for direction in along:
         limit = log(MAX_ODDS) / float(np.ptp(direction.values))
         steps = sorted({min(float(np.sqrt(2 * size)), limit) for size in sizes})
-        prior = np.array(steps) ** (-2 * SMALLNESS)
+        prior = np.array(steps) ** (-2 * TILT_SMALLNESS)
         share = weight * KINDS[direction.kind] / kinds.count(direction.kind) / total
         for step, each in zip(steps, (share * prior / prior.sum() / 2).tolist(), strict=True):
             members += [Tilt(direction, sign * step, each) for sign in (1, -1)]
@@ -119,7 +119,8 @@ def _smooth(binning: Binning, p: FloatArray) -> Iterator[Direction]:
         flow = np.concatenate([[0.0], density * (edges[1:-1] - origin), [0.0]])
         values = -np.diff(flow) / p
         if not np.allclose(values, 0):
-            yield Direction(kind, "", *_standard(values, p))
+            shape, unit = _standard(values, p)
+            yield Direction(kind, "", shape, float(unit[0]))
     yield Direction("slope", "", _standard(rank, p)[0])
 
 
@@ -134,31 +135,45 @@ def _density(edges: FloatArray, below: FloatArray) -> FloatArray:
     return np.asarray(np.where(upper, falling, rising))
 
 
-def _sets(binning: Binning, p: FloatArray) -> Iterator[Direction]:
+class _Set(NamedTuple):
+    """Bins from `first` to before `last` whose share of the scores changes."""
+
+    kind: str
+    where: str
+    first: int
+    last: int
+
+
+def _sets(binning: Binning, p: FloatArray) -> Iterator[_Set]:
     n, edges = binning.n_bins, binning.edges.tolist()
     share = np.cumsum(p[::-1])[::-1]
     for first in range(1, n):
-        if share[first] <= TAIL and first not in binning.cut_bins:
-            yield _set("tail", f"codes from {edges[first]}", slice(first, None), p)
+        if share[first] <= LARGEST_TAIL and first not in binning.cut_bins:
+            yield _Set("tail", f"codes from {edges[first]}", first, n)
     for first in range(n):
-        yield _set("bin", f"codes {edges[first]} to {edges[first + 1] - 1}", slice(first, first + 1), p)
+        yield _Set("bin", f"codes {edges[first]} to {edges[first + 1] - 1}", first, first + 1)
     rank, seen = np.cumsum(p) - p / 2, {(0, n)}
-    for level in LEVELS:
-        for half in range(2 * level - 1):
-            first, last = np.searchsorted(rank, [half / (2 * level), (half + 2) / (2 * level)]).tolist()
+    for parts in RANGE_PARTS:
+        halves = np.arange(2 * parts - 1)
+        ends = np.searchsorted(rank, np.stack([halves, halves + 2], axis=1) / (2 * parts))
+        for first, last in ends.tolist():
             if last - first > 1 and (first, last) not in seen:
                 seen.add((first, last))
-                yield _set("range", f"codes {edges[first]} to {edges[last] - 1}", slice(first, last), p)
+                yield _Set("range", f"codes {edges[first]} to {edges[last] - 1}", first, last)
 
 
-def _set(kind: str, where: str, bins: slice, p: FloatArray) -> Direction:
-    inside = np.zeros(len(p))
-    inside[bins] = 1.0
-    return Direction(kind, where, _standard(inside, p)[0])
+def _of_sets(sets: Sequence[_Set], p: FloatArray) -> tuple[Direction, ...]:
+    """The directions of all sets at once: an indicator each, standardised."""
+    if not sets:
+        return ()
+    bins = np.arange(len(p))
+    inside = np.array([(bins >= each.first) & (bins < each.last) for each in sets], dtype=np.float64)
+    values, _ = _standard(inside, p)
+    return tuple(Direction(each.kind, each.where, row) for each, row in zip(sets, values, strict=True))
 
 
-def _standard(values: FloatArray, p: FloatArray) -> tuple[FloatArray, float]:
-    """`values` with mean 0 and variance 1 under p, and the inverse of their spread."""
-    centred = values - p @ values
-    spread = float(np.sqrt(p @ centred**2))
+def _standard(values: FloatArray, p: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """`values` (..., B) with mean 0 and variance 1 under p, and the inverse (..., 1) of their spread."""
+    centred = values - (values @ p)[..., None]
+    spread = np.sqrt(centred**2 @ p)[..., None]
     return centred / spread, 1 / spread

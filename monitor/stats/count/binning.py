@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from monitor.stats.arrays import IntArray, frozen
+from monitor.stats.count.codes import MAX_BITS, as_codes, check_cut, code_histogram
 from monitor.stats.count.counting import add, empty
 from monitor.stats.errors import StatsError
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-
-MAX_BITS = 24
 MAX_BINS = 1 << 16
 TAILS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 """Upper shares at which bins begin, beside those of the bulk and the cuts."""
@@ -22,58 +20,14 @@ LOW_TAIL = 1e-2
 """Lower share that has a bin of its own."""
 
 
-def frozen(values: ArrayLike, dtype: Any) -> NDArray[Any]:
-    """A read-only copy of `values`."""
-    array = np.array(values, dtype=dtype)
-    array.setflags(write=False)
-    return array
-
-
-def to_codes(scores: ArrayLike, lsb: float, bits: int) -> IntArray:
-    """Float scores as score codes, code = round(score / lsb).
-
-    Raises StatsError, naming the first bad index, on NaN, negative or too large scores.
-
-    Examples
-    --------
-    >>> to_codes([0.0, 0.0625, 2.5], lsb=1 / 16, bits=18).tolist()
-    [0, 1, 40]
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    codes = np.rint(values / lsb)
-    bad = ~((codes >= 0) & (codes < 2.0**bits))
-    if bad.any():
-        i = int(np.argmax(bad))
-        raise StatsError(f"score [{i}] is {values.flat[i]}: expected from 0 to below {2**bits * lsb:g}")
-    return codes.astype(np.int64)
-
-
-def code_histogram(codes: ArrayLike, bits: int) -> IntArray:
-    """Events per score code, (2^bits,)."""
-    return np.bincount(as_codes(codes, bits), minlength=1 << bits)
-
-
-def as_codes(codes: ArrayLike, bits: int) -> NDArray[Any]:
-    """`codes` as a flat integer array, 0 <= code < 2^bits; anything else is a StatsError."""
-    array = np.asarray(codes)
-    if array.dtype.kind not in "ui":
-        raise StatsError(f"score codes have dtype {array.dtype}: expected integers (to_codes makes them)")
-    if array.dtype.kind == "i" and array.size and int(array.min()) < 0:
-        raise StatsError(f"score code {array.min()} is negative: expected codes from 0")
-    if array.size and int(array.max()) >= 1 << bits:
-        raise StatsError(f"score code {array.max()} does not fit into {bits} bits")
-    return array.ravel()
-
-
 def quantile_edges(histogram: IntArray, shares: ArrayLike) -> IntArray:
     """The edges e whose share of events below, Σ_{c<e} n_c / N, comes nearest to each of `shares`.
 
     A code on which many events pile up thereby gets a bin of its own.
 
-    Examples
-    --------
-    >>> quantile_edges(np.array([0, 60, 20, 20, 0]), [0.5, 0.75]).tolist()
-    [2, 3]
+    Examples:
+        >>> quantile_edges(np.array([0, 60, 20, 20, 0]), [0.5, 0.75]).tolist()
+        [2, 3]
     """
     below = np.concatenate([[0.0], np.cumsum(histogram)])
     if not below[-1]:
@@ -91,19 +45,15 @@ class Binning:
     The first edge is 0 and the last 2^bits, so that nothing is outside. A cut accepts code >= cut;
     every cut is an edge, so that rates at the cuts are exact sums of bins.
 
-    Parameters
-    ----------
-    edges
-        (B+1,) score codes, strictly increasing.
-    cuts
-        Score codes, in the order of the payload.
+    Args:
+        edges: (B+1,) score codes, strictly increasing.
+        cuts: Score codes, in the order of the payload.
 
-    Examples
-    --------
-    >>> binning = Binning(np.array([0, 10, 20, 256]), cuts=(20,))
-    >>> counts = binning.count(np.array([0, 9, 10, 19, 20, 255], dtype="u2"))
-    >>> counts.tolist(), binning.above(counts).tolist()
-    ([2, 2, 2], [2])
+    Examples:
+        >>> binning = Binning(np.array([0, 10, 20, 256]), cuts=(20,))
+        >>> counts = binning.count(np.array([0, 9, 10, 19, 20, 255], dtype="u2"))
+        >>> counts.tolist(), binning.above(counts).tolist()
+        ([2, 2, 2], [2])
     """
 
     edges: IntArray
@@ -127,10 +77,12 @@ class Binning:
 
     @property
     def bits(self) -> int:
+        """Bits of a score code."""
         return int(self.edges[-1]).bit_length() - 1
 
     @property
     def n_bins(self) -> int:
+        """B, the number of bins."""
         return len(self.edges) - 1
 
     @cached_property
@@ -184,15 +136,13 @@ class Binning:
         Codes are discrete, so edges may fall together: they are merged, and an edge that would close
         an empty bin is dropped.
 
-        Parameters
-        ----------
-        histogram
-            (K,) reference events per score code, or between `edges`.
-        edges
-            (K + 1,) score codes, of which the new edges are some; None for all 2^bits codes.
+        Args:
+            histogram: (K,) reference events per score code, or between `edges`.
+            edges: (K + 1,) score codes, of which the new edges are some; None for all 2^bits codes.
 
-        Raises StatsError on an empty reference, fewer events than bins, a cut outside of the range or
-        not among `edges`, and cuts that enclose no reference event.
+        Raises:
+            StatsError: on an empty reference, fewer events than bins, a cut outside of the range or not among
+                `edges`, and cuts that enclose no reference event.
         """
         events = np.asarray(histogram, dtype=np.int64)
         codes = _codes(events, edges)
@@ -235,10 +185,12 @@ class Binning:
         return Binning(fine[keep], self.cuts)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays that say all of it, by name; see `from_arrays`."""
         return {"edges": self.edges, "cuts": np.array(self.cuts, dtype=np.int64)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Binning":
+        """The binning that `to_arrays` wrote."""
         return cls(arrays["edges"], tuple(arrays["cuts"].tolist()))
 
 
@@ -248,10 +200,3 @@ def _codes(events: IntArray, edges: ArrayLike | None) -> IntArray:
     if codes.shape != (len(events) + 1,) or codes[0] != 0 or (np.diff(codes) <= 0).any():
         raise StatsError(f"edges {codes.tolist()[:9]} … of {len(events)} bins: expected one more, rising from 0")
     return codes
-
-
-def check_cut(cut: int, bits: int) -> int:
-    """`cut` as an int, a StatsError if no code of `bits` bits can lie on both of its sides."""
-    if cut != cut or cut != int(cut) or not 1 <= cut < 1 << bits:
-        raise StatsError(f"cut {cut} is out of range: expected a score code from 1 to {(1 << bits) - 1}")
-    return int(cut)

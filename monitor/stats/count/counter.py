@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.stats.count.binning import Binning, IntArray
+from monitor.stats.arrays import IntArray
+from monitor.stats.count.binning import Binning
 from monitor.stats.count.counting import Crossings, add, empty
 from monitor.stats.count.window import Slice
 from monitor.stats.errors import StatsError
@@ -19,14 +20,13 @@ class Scale:
 
     So the scores at and above any cuts are sums of the same counts.
 
-    Examples
-    --------
-    >>> scale = Scale(Binning(np.array([0, 4, 16])), cuts=(6, 4, 0, 16))
-    >>> scale.parts.edges.tolist()
-    [0, 4, 6, 16]
-    >>> counts = np.array([5, 2, 1])
-    >>> scale.cell_counts(counts).tolist(), scale.above(counts).tolist()
-    ([5, 3], [1, 3, 8, 0])
+    Examples:
+        >>> scale = Scale(Binning(np.array([0, 4, 16])), cuts=(6, 4, 0, 16))
+        >>> scale.parts.edges.tolist()
+        [0, 4, 6, 16]
+        >>> counts = np.array([5, 2, 1])
+        >>> scale.cell_counts(counts).tolist(), scale.above(counts).tolist()
+        ([5, 3], [1, 3, 8, 0])
     """
 
     cells: Binning
@@ -60,16 +60,15 @@ class Scale:
 class Counter:
     """Counts of one pile-up slice while they grow; what was counted since the last `take` is a block.
 
-    Examples
-    --------
-    >>> counter = Counter(Scale(Binning(np.array([0, 4, 16])), cuts=(6,)))
-    >>> counter.add(np.array([0, 4, 6, 15], "u2"), pileup=30.0)
-    4
-    >>> counter.n, counter.pileup, counter.take().tolist(), counter.n
-    (4, 30.0, [1, 3], 0)
-    >>> part, above = counter.total()
-    >>> part.counts.tolist(), part.pileup_sum, above.tolist()
-    ([1, 3], 120.0, [2])
+    Examples:
+        >>> counter = Counter(Scale(Binning(np.array([0, 4, 16])), cuts=(6,)))
+        >>> counter.add(np.array([0, 4, 6, 15], "u2"), pileup=30.0)
+        4
+        >>> counter.n, counter.pileup, counter.take().tolist(), counter.n
+        (4, 30.0, [1, 3], 0)
+        >>> part, above = counter.total()
+        >>> part.counts.tolist(), part.pileup_sum, above.tolist()
+        ([1, 3], 120.0, [2])
     """
 
     def __init__(self, scale: Scale) -> None:
@@ -87,7 +86,8 @@ class Counter:
     def add(self, scores: NDArray[Any], crossings: Crossings | None = None, pileup: float = 0.0) -> int:
         """Count score codes `u2` or `u4`, or scores `f4`: all, or of whole orbits the `crossings`. Returns how many.
 
-        Raises StatsError, and counts none of them, if one is out of range.
+        Raises:
+            StatsError: and counts none of them, if one is out of range.
         """
         scale = self.scale
         if not add(scores, self._lanes, scale.parts.table, crossings, scale.lsb):
@@ -98,7 +98,8 @@ class Counter:
     def add_counts(self, counts: IntArray, pileup: float = 0.0) -> int:
         """Add scores that were counted elsewhere, (P,) in the parts of the scale. Returns how many.
 
-        Raises StatsError on other numbers of parts.
+        Raises:
+            StatsError: on other numbers of parts.
         """
         if counts.shape != self._total.shape:
             raise StatsError(f"counts {counts.shape}: expected those of {len(self._total)} parts")

@@ -20,16 +20,13 @@ LANES = 4
 class Crossings:
     """The crossings of an orbit that count.
 
-    Parameters
-    ----------
-    mask
-        (crossings,) bool.
+    Args:
+        mask: (crossings,) bool.
 
-    Examples
-    --------
-    >>> crossings = Crossings([False, True, True, False, True])
-    >>> crossings.period, crossings.runs.tolist(), crossings.count_of(10)
-    (5, [[1, 3], [4, 5]], 6)
+    Examples:
+        >>> crossings = Crossings([False, True, True, False, True])
+        >>> crossings.period, crossings.runs.tolist(), crossings.count_of(10)
+        (5, [[1, 3], [4, 5]], 6)
     """
 
     def __init__(self, mask: ArrayLike) -> None:
@@ -62,25 +59,20 @@ def add(
 ) -> bool:
     """Count all of `scores` into `lanes`, or, if one of them has no cell, none: then False.
 
-    Parameters
-    ----------
-    scores
-        (n,) score codes `u2` or `u4`, or scores `f4`, whose code is round(score / lsb). With
-        `crossings`, of whole orbits, of which the others are not looked at.
-    lanes
-        (LANES, C) from `empty`.
-    cell_of
-        (2^bits,) cell of each code.
+    Args:
+        scores: (n,) score codes `u2` or `u4`, or scores `f4`, whose code is round(score / lsb). With
+            `crossings`, of whole orbits, of which the others are not looked at.
+        lanes: (LANES, C) from `empty`.
+        cell_of: (2^bits,) cell of each code.
 
-    Examples
-    --------
-    >>> lanes = empty(2)
-    >>> add(np.array([0, 3, 2, 3], "u2"), lanes, np.array([0, 0, 1, 1], np.uint16))
-    True
-    >>> add(np.array([0, 4], "u4"), lanes, np.array([0, 0, 1, 1], np.uint16))
-    False
-    >>> lanes.sum(axis=0).tolist()
-    [1, 3]
+    Examples:
+        >>> lanes = empty(2)
+        >>> add(np.array([0, 3, 2, 3], "u2"), lanes, np.array([0, 0, 1, 1], np.uint16))
+        True
+        >>> add(np.array([0, 4], "u4"), lanes, np.array([0, 0, 1, 1], np.uint16))
+        False
+        >>> lanes.sum(axis=0).tolist()
+        [1, 3]
     """
     if not len(scores):
         return True

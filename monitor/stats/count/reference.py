@@ -1,98 +1,30 @@
 """The reference: the score distribution at training time, and how well it is known."""
 
+from __future__ import annotations
+
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from math import inf
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from monitor.stats.count.binning import TAILS, Binning, FloatArray, IntArray, frozen, quantile_edges
-from monitor.stats.count.tally import Chunk, Tally
+from monitor.stats.arrays import FloatArray, IntArray, frozen
+from monitor.stats.count.binning import Binning
+from monitor.stats.count.expected import Expected
 from monitor.stats.errors import StatsError
 
 FORMAT = 2
-EXPECTATIONS_KEPT = 64
-FAR = 0.5
+PILEUPS_KEPT = 64
+"""Pile-ups of which the expectation is remembered."""
+EXTRAPOLATED = 0.5
 """Beyond the outermost mean pile-ups, p goes on as between the last two for this part of their distance."""
 PILEUP_SIGMAS = 2.0
 """Standard deviations by which a measured pile-up may be off without being called a drift."""
-CELLS = 512
-"""Equal shares of the reference into which its cells divide the codes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Expected:
-    """What a window should look like, known as well as `m` events make it.
-
-    Attributes
-    ----------
-    p
-        (B,) probabilities of the bins.
-    cells
-        (C,) probabilities of the cells, which divide the bins.
-    first
-        (B,) the first cell of each bin.
-    nearby
-        (J, C) other probabilities of the cells that are no drift either: those at the pile-ups that
-        the measured one may stand for.
-
-    Examples
-    --------
-    >>> Expected.known([0.5, 0.5]).bins(np.array([3, 4])).tolist()
-    [3, 4]
-    """
-
-    p: FloatArray
-    m: float
-    cells: FloatArray
-    first: IntArray
-    nearby: FloatArray
-
-    @classmethod
-    def known(cls, p: ArrayLike, m: float = inf) -> "Expected":
-        """Bins that are not divided further, at one pile-up."""
-        bins = frozen(p, np.float64)
-        return cls(bins, m, bins, frozen(np.arange(len(bins)), np.int64), bins[None][:0])
-
-    @cached_property
-    def possible(self) -> tuple[FloatArray, ...]:
-        """All probabilities (C,) of the cells that are no drift."""
-        return self.cells, *self.nearby
-
-    @cached_property
-    def possible_bins(self) -> tuple[FloatArray, ...]:
-        """Those (B,) of the bins."""
-        return self.p, *self.bins(self.nearby)
-
-    def bins(self, counts: NDArray[Any]) -> NDArray[Any]:
-        """Counts (..., C) of the cells summed over each bin, (..., B)."""
-        if counts.shape[-1:] != self.cells.shape:
-            raise StatsError(f"counts {counts.shape}: expected {len(self.cells)} cells")
-        return np.add.reduceat(counts, self.first, axis=-1)
-
-    @classmethod
-    def mixture(cls, parts: Sequence["Expected"], weights: Sequence[float]) -> "Expected":
-        """Parts in proportion to `weights` (sum 1), whose errors may be the same: 1/√m = Σ w/√m_i."""
-        if len(parts) == 1:
-            return parts[0]
-        w = np.asarray(weights, dtype=np.float64)
-        cells = w @ np.stack([part.cells for part in parts])
-        nearby = np.tensordot(w, np.stack([part.nearby for part in parts]), 1)
-        m = 1 / (w @ np.array([1 / part.m for part in parts]) ** 0.5) ** 2
-        return cls(w @ np.stack([part.p for part in parts]), float(m), cells, parts[0].first, nearby)
-
-    def times(self, ratio: FloatArray, m: float) -> "Expected":
-        """Every probability times the `ratio` (B,) of its bin, which is known from `m` events."""
-        spread = np.repeat(ratio, np.diff(np.append(self.first, len(self.cells))))
-        cells, nearby = self.cells * spread, self.nearby * spread
-        cells, nearby = cells / cells.sum(), nearby / nearby.sum(axis=1, keepdims=True)
-        return Expected(self.bins(cells), 1 / (1 / self.m + 1 / m), cells, self.first, nearby)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,34 +33,25 @@ class Reference:
 
     Probabilities are p_b = (c_b + ½) / (M + B/2) (Jeffreys), hence strictly positive.
 
-    Parameters
-    ----------
-    cell_counts
-        (S, C) events per pile-up slice and cell; S = 1 without slices.
-    target_rates
-        (n_cuts,) fraction of crossings to be accepted by each cut.
-    lsb
-        Score of one code.
-    pileup_edges, pileup_means
-        (S + 1,) edges of the slices and (S,) mean pile-up in them, or None.
-    feature_edges, feature_counts
-        Per input feature: up to 65 integer edges, and the events between them. The first and the
-        last bin also stand for what is below and above.
-    events, event_inclusion
-        (k, width) int16 inputs of some of the events, and the probability (k,) with which each was
-        kept: weight by its inverse.
-    event_pileup
-        (k,) pile-up of these events, or None.
-    cells
-        A finer binning that divides the bins, for what only shows there; the bins themselves if None.
+    Args:
+        cell_counts: (S, C) events per pile-up slice and cell; S = 1 without slices.
+        target_rates: (n_cuts,) fraction of crossings to be accepted by each cut.
+        lsb: Score of one code.
+        pileup_edges, pileup_means: (S + 1,) edges of the slices and (S,) mean pile-up in them, or None.
+        feature_edges, feature_counts: Per input feature: up to 65 integer edges, and the events between them. The first
+            and the last bin also stand for what is below and above.
+        events, event_inclusion: (k, width) int16 inputs of some of the events, and the probability (k,) with which each
+            was kept: weight by its inverse.
+        event_pileup: (k,) pile-up of these events, or None.
+        cells: A finer binning that divides the bins, for what only shows there; the bins themselves if None.
 
-    Examples
-    --------
-    >>> rng = np.random.default_rng(1)
-    >>> chunks = [(rng.geometric(0.02, 50_000), None, pileup) for pileup in (20.0, 40.0)]
-    >>> reference = Reference.build(chunks, cuts=[300], bits=12, pileup_edges=[0, 30, 60])
-    >>> reference.m, len(reference.slice_counts), round(reference.expected(30.0).m)
-    (100000.0, 2, 100000)
+    Examples:
+        >>> from monitor.stats.count.building import reference_of_sample
+        >>> rng = np.random.default_rng(1)
+        >>> chunks = [(rng.geometric(0.02, 50_000), None, pileup) for pileup in (20.0, 40.0)]
+        >>> reference = reference_of_sample(chunks, cuts=[300], bits=12, pileup_edges=[0, 30, 60])
+        >>> reference.m, len(reference.slice_counts), round(reference.expected(30.0).m)
+        (100000.0, 2, 100000)
     """
 
     binning: Binning
@@ -152,53 +75,9 @@ class Reference:
                 object.__setattr__(self, name, frozen(getattr(self, name), dtype))
         for name in ("feature_edges", "feature_counts"):
             object.__setattr__(self, name, tuple(frozen(array, np.int64) for array in getattr(self, name)))
-        n_cuts, n_bins, n_cells = len(self.binning.cuts), self.binning.n_bins, self.cells.n_bins
-        counts, rates, inclusion = self.cell_counts, self.target_rates, self.event_inclusion
-        _expect(np.isin(self.binning.edges, self.cells.edges).all(), "expected cells that divide the bins")
-        _expect(
-            counts.ndim == 2 and counts.shape[1] == n_cells and len(counts) > 0 and (counts >= 0).all(),
-            f"cell_counts of shape {counts.shape}: expected counts >= 0, (slices, {n_cells})",
-        )
-        m = counts.sum(axis=1)
-        _expect((m >= n_bins).all(), f"{m.tolist()} events per slice: expected at least {n_bins} in each")
-        _expect(
-            rates.shape == (n_cuts,) and ((rates > 0) & (rates < 1)).all(),
-            f"target rates {rates.tolist()}: expected one fraction for each of {n_cuts} cuts",
-        )
-        _expect(0 < self.lsb < np.inf, f"lsb {self.lsb}: expected a positive number")
-        _expect(
-            self.events.ndim == 2 and inclusion.shape == (len(self.events),),
-            f"events of shape {self.events.shape}: expected (k, width) with k inclusion probabilities",
-        )
-        _expect(((inclusion > 0) & (inclusion <= 1)).all(), "expected inclusion probabilities in (0, 1]")
-        _expect(
-            self.event_pileup is None
-            or (self.event_pileup.shape == inclusion.shape and bool(np.isfinite(self.event_pileup).all())),
-            f"expected the pile-up of each of {len(self.events)} events",
-        )
-        self._check_slices(len(counts))
-        features = zip(self.feature_edges, self.feature_counts, strict=False)
-        _expect(
-            len(self.feature_edges) == len(self.feature_counts)
-            and all(len(e) == len(n) + 1 and (np.diff(e) > 0).all() and (n >= 0).all() for e, n in features),
-            "feature histograms: expected increasing edges, one more than counts >= 0",
-        )
+        _check(self)
 
-    def _check_slices(self, n: int) -> None:
-        edges, means = self.pileup_edges, self.pileup_means
-        if edges is None or means is None:
-            _expect(edges is means and n == 1, f"{n} slices without edges and mean pile-up of each")
-            return
-        _expect(
-            edges.shape == (n + 1,) and means.shape == (n,) and np.isfinite([*edges, *means]).all(),
-            f"pile-up edges {edges.tolist()} with means {means.tolist()}: expected {n + 1} and {n} numbers",
-        )
-        _expect(
-            (np.diff(edges) > 0).all() and (np.diff(means) > 0).all(),
-            f"pile-up edges {edges.tolist()} with means {means.tolist()}: expected increasing numbers",
-        )
-
-    def without_events(self) -> "Reference":
+    def without_events(self) -> Reference:
         """The same distributions, without the stored events."""
         return replace(self, events=self.events[:0], event_inclusion=self.event_inclusion[:0], event_pileup=None)
 
@@ -243,7 +122,9 @@ class Reference:
         return rates
 
     def expected(self, pileup: float | None = None, error: float = 0.0) -> Expected:
-        """The distribution at a pile-up, between slices a and b by ln p, linear in pile-up::
+        """The distribution at a pile-up.
+
+        Between the mean pile-ups of two slices a and b ln p is linear in pile-up::
 
             p ∝ p_a^(1−w) p_b^w,   1/m = (1−w)²/M_a + w²/M_b
 
@@ -252,18 +133,16 @@ class Reference:
         events behind p; it does not cover a p that curves otherwise between slices: tolerate that by δ.
         Without slices, or without a pile-up, it is the distribution of all events.
 
-        Parameters
-        ----------
-        error
-            Relative standard deviation of the pile-up: `nearby` holds the distributions at
-            pile-up × (1 ± `PILEUP_SIGMAS` error).
+        Args:
+            error: Relative standard deviation of the pile-up: `nearby` holds the distributions at
+                pile-up × (1 ± `PILEUP_SIGMAS` error).
         """
         return self._expected(pileup, error)
 
     @cached_property
     def _expected(self) -> Callable[[float | None, float], Expected]:
         """One object for one pile-up: what detectors make of it stays good."""
-        return lru_cache(EXPECTATIONS_KEPT)(self._expect)
+        return lru_cache(PILEUPS_KEPT)(self._expect)
 
     def _expect(self, pileup: float | None, error: float) -> Expected:
         if pileup is None or self.pileup_means is None:
@@ -287,14 +166,14 @@ class Reference:
         return pileup is None or edges is None or bool(edges[0] <= pileup <= edges[-1])
 
     def _between(self, pileup: float) -> tuple[FloatArray, FloatArray, float]:
-        """p (B,), that of the cells (C,), and m."""
+        """Probabilities p (B,), those of the cells (C,), and m."""
         assert self.pileup_means is not None
         assert self.pileup_edges is not None
         means = self.pileup_means
         within = min(max(pileup, float(self.pileup_edges[0])), float(self.pileup_edges[-1]))
         a = max(min(int(np.searchsorted(means, within)) - 1, len(means) - 2), 0)
         b = min(a + 1, len(means) - 1)
-        w = min(max((within - means[a]) / (means[b] - means[a]), -FAR), 1 + FAR) if b > a else 0.0
+        w = min(max((within - means[a]) / (means[b] - means[a]), -EXTRAPOLATED), 1 + EXTRAPOLATED) if b > a else 0.0
         p = self.slice_p[a] ** (1 - w) * self.slice_p[b] ** w
         p = frozen(p / p.sum(), np.float64)
         m_a, m_b = self.slice_counts[[a, b]].sum(axis=1).tolist()
@@ -309,119 +188,6 @@ class Reference:
         within = np.add.reduceat(events + 0.5, self.first)
         return frozen((events + 0.5) * np.repeat(p / within, sizes), np.float64)
 
-    @classmethod
-    def build(
-        cls,
-        chunks: Iterable[Chunk],
-        cuts: Sequence[int] | None = None,
-        *,
-        target_rates: Sequence[float] | None = None,
-        bits: int = 18,
-        lsb: float = 1.0,
-        pileup_edges: Sequence[float] | None = None,
-        bulk: int = 24,
-        tails: Sequence[float] = TAILS,
-        max_events: int = 200_000,
-        seed: int = 0,
-    ) -> "Reference":
-        """Reference from one pass over a sample of any size.
-
-        Memory holds a histogram of all 2^bits codes per slice, one of all 2^16 values per feature
-        and up to `max_events` events, a quarter of them from the upper 1 % of the scores.
-
-        Parameters
-        ----------
-        chunks
-            (codes (n,), events (n, width) or None, pile-up (n,) or of all or None). Pile-up outside
-            of the edges counts into the nearest slice.
-        cuts, target_rates
-            Target rates are the reference's own at `cuts` if they are not given, and cuts the codes
-            that come nearest to `target_rates`.
-
-        Raises StatsError as `Binning.from_histogram` does, and on chunks whose parts differ in
-        length, kind or width, on pile-up that is missing or no number, and on slices with fewer
-        events than bins.
-        """
-        tally = Tally(bits, pileup_edges, max_events, seed)
-        for chunk in chunks:
-            tally.add(*chunk)
-        feature_edges, feature_counts = tally.features()
-        events, inclusion, pileup = tally.sample()
-        found = cls.from_histogram(
-            np.arange((1 << bits) + 1),
-            tally.histogram,
-            cuts,
-            target_rates=target_rates,
-            lsb=lsb,
-            pileup_edges=pileup_edges,
-            pileup_means=None if pileup_edges is None else tally.pileup_means(),
-            bulk=bulk,
-            tails=tails,
-        )
-        return replace(
-            found,
-            feature_edges=feature_edges,
-            feature_counts=feature_counts,
-            events=events,
-            event_inclusion=inclusion,
-            event_pileup=None if pileup_edges is None else pileup,
-        )
-
-    @classmethod
-    def from_histogram(
-        cls,
-        edges: ArrayLike,
-        counts: ArrayLike,
-        cuts: Sequence[int] | None = None,
-        *,
-        target_rates: Sequence[float] | None = None,
-        lsb: float = 1.0,
-        pileup_edges: Sequence[float] | None = None,
-        pileup_means: ArrayLike | None = None,
-        bulk: int = 24,
-        tails: Sequence[float] = TAILS,
-    ) -> "Reference":
-        """Reference from a histogram of scores; its bins and cells end on `edges`, and so must the cuts.
-
-        Parameters
-        ----------
-        edges
-            (K + 1,) score codes; the last one is a power of two.
-        counts
-            (S, K) events per pile-up slice and bin of the histogram.
-        cuts, target_rates
-            As in `build`.
-
-        Raises StatsError as `Binning.from_histogram` does, and on a cut that is not an edge.
-
-        Examples
-        --------
-        >>> found = Reference.from_histogram([0, 100, 200, 256], [[700, 280, 20]], target_rates=[0.02])
-        >>> found.binning.edges.tolist(), found.binning.cuts
-        ([0, 100, 200, 256], (200,))
-        """
-        codes, slices = np.asarray(edges, dtype=np.int64), np.asarray(counts, dtype=np.int64)
-        if slices.ndim != 2 or slices.shape[1] != len(codes) - 1 or (slices < 0).any():
-            raise StatsError(f"histogram {slices.shape}: expected counts >= 0, (slices, {len(codes) - 1})")
-        histogram = slices.sum(axis=0)
-        if cuts is None:
-            shares = 1 - np.asarray(target_rates or [], dtype=np.float64)
-            cuts = codes[quantile_edges(histogram, shares)].tolist()
-        binning = Binning.from_histogram(histogram, cuts, bulk, tails, codes)
-        cells = binning.divided(histogram, CELLS, codes)
-        cell_counts = np.add.reduceat(slices, np.searchsorted(codes, cells.edges[:-1]), axis=1)
-        if target_rates is None:
-            target_rates = (cells.above(cell_counts.sum(axis=0)) / histogram.sum()).tolist()
-        return cls(
-            binning=binning,
-            cell_counts=cell_counts,
-            target_rates=np.asarray(target_rates),
-            lsb=lsb,
-            pileup_edges=None if pileup_edges is None else np.asarray(pileup_edges),
-            pileup_means=None if pileup_means is None else np.asarray(pileup_means),
-            cells=cells,
-        )
-
     def to_bytes(self) -> bytes:
         """The same bytes for the same reference: an npz file without pickled objects."""
         arrays = {name: getattr(self, name) for name in _DTYPES if getattr(self, name) is not None}
@@ -435,7 +201,7 @@ class Reference:
         return file.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Reference":
+    def from_bytes(cls, data: bytes) -> Reference:
         """Raises StatsError on anything that `to_bytes` did not write."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -465,6 +231,66 @@ _DTYPES: dict[str, type] = {
     "event_pileup": np.float32,
 }
 _DAMAGE = (KeyError, TypeError, ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+def _check(reference: Reference) -> None:
+    """Raise a StatsError that names the first part that does not fit the others."""
+    n_cuts, n_bins, n_cells = len(reference.binning.cuts), reference.binning.n_bins, reference.cells.n_bins
+    counts, rates = reference.cell_counts, reference.target_rates
+    _expect(np.isin(reference.binning.edges, reference.cells.edges).all(), "expected cells that divide the bins")
+    _expect(
+        counts.ndim == 2 and counts.shape[1] == n_cells and len(counts) > 0 and (counts >= 0).all(),
+        f"cell_counts of shape {counts.shape}: expected counts >= 0, (slices, {n_cells})",
+    )
+    m = counts.sum(axis=1)
+    _expect((m >= n_bins).all(), f"{m.tolist()} events per slice: expected at least {n_bins} in each")
+    _expect(
+        rates.shape == (n_cuts,) and ((rates > 0) & (rates < 1)).all(),
+        f"target rates {rates.tolist()}: expected one fraction for each of {n_cuts} cuts",
+    )
+    _expect(0 < reference.lsb < np.inf, f"lsb {reference.lsb}: expected a positive number")
+    _check_events(reference.events, reference.event_inclusion, reference.event_pileup)
+    _check_slices(len(counts), reference.pileup_edges, reference.pileup_means)
+    _check_features(reference.feature_edges, reference.feature_counts)
+
+
+def _check_events(
+    events: NDArray[np.int16], inclusion: NDArray[np.float32], pileup: NDArray[np.float32] | None
+) -> None:
+    _expect(
+        events.ndim == 2 and inclusion.shape == (len(events),),
+        f"events of shape {events.shape}: expected (k, width) with k inclusion probabilities",
+    )
+    _expect(((inclusion > 0) & (inclusion <= 1)).all(), "expected inclusion probabilities in (0, 1]")
+    _expect(
+        pileup is None or (pileup.shape == inclusion.shape and bool(np.isfinite(pileup).all())),
+        f"expected the pile-up of each of {len(events)} events",
+    )
+
+
+def _check_slices(n: int, edges: FloatArray | None, means: FloatArray | None) -> None:
+    if edges is None or means is None:
+        _expect(edges is means and n == 1, f"{n} slices without edges and mean pile-up of each")
+        return
+    _expect(
+        edges.shape == (n + 1,) and means.shape == (n,) and np.isfinite([*edges, *means]).all(),
+        f"pile-up edges {edges.tolist()} with means {means.tolist()}: expected {n + 1} and {n} numbers",
+    )
+    _expect(
+        (np.diff(edges) > 0).all() and (np.diff(means) > 0).all(),
+        f"pile-up edges {edges.tolist()} with means {means.tolist()}: expected increasing numbers",
+    )
+
+
+def _check_features(edges: tuple[IntArray, ...], counts: tuple[IntArray, ...]) -> None:
+    _expect(
+        len(edges) == len(counts)
+        and all(
+            len(e) == len(n) + 1 and (np.diff(e) > 0).all() and (n >= 0).all()
+            for e, n in zip(edges, counts, strict=True)
+        ),
+        "feature histograms: expected increasing edges, one more than counts >= 0",
+    )
 
 
 def _expect(holds: Any, message: str) -> None:

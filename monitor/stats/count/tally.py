@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from monitor.stats.count.binning import MAX_BITS, FloatArray, IntArray, as_codes, quantile_edges
+from monitor.stats.arrays import FloatArray, IntArray
+from monitor.stats.count.binning import quantile_edges
+from monitor.stats.count.codes import MAX_BITS, as_codes
 from monitor.stats.errors import StatsError
 
 Chunk = tuple[ArrayLike, ArrayLike | None, ArrayLike | None]
@@ -26,10 +28,8 @@ class Tally:
     Events fall into two strata by the score, divided at the upper 1 % of the first chunk; each
     stratum keeps a simple random sample of fixed size.
 
-    Parameters
-    ----------
-    pileup_edges
-        (S + 1,) edges of the pile-up slices, or None for one slice of everything.
+    Args:
+        pileup_edges: (S + 1,) edges of the pile-up slices, or None for one slice of everything.
     """
 
     def __init__(self, bits: int, pileup_edges: Sequence[float] | None, max_events: int, seed: int) -> None:

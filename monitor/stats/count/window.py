@@ -8,13 +8,14 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-from monitor.stats.count.binning import IntArray
-from monitor.stats.count.reference import Expected, Reference
+from monitor.stats.arrays import IntArray
+from monitor.stats.count.expected import Expected
+from monitor.stats.count.reference import Reference
 from monitor.stats.errors import StatsError
 
 PILEUP_STEP = 1 / 64
 """Windows and blocks at pile-ups that differ by less are expected to be alike."""
-LEVELS = 16
+DYADIC_LEVELS = 16
 """Lengths up to 2^15 windows are kept: 9 days of lumi sections."""
 
 
@@ -33,24 +34,18 @@ class Slice:
 class Window:
     """Counts of one stream and generation; windows that follow each other add.
 
-    Parameters
-    ----------
-    slices
-        By the number of the reference's pile-up slice; None where the pile-up is unknown.
-    above
-        (n_cuts,) scores at or above the cuts that were active.
-    since, until
-        (run, lumi section) of the first and the last.
-    length
-        Lumi sections.
+    Args:
+        slices: By the number of the reference's pile-up slice; None where the pile-up is unknown.
+        above: (n_cuts,) scores at or above the cuts that were active.
+        since, until: (run, lumi section) of the first and the last.
+        length: Lumi sections.
 
-    Examples
-    --------
-    >>> low = Window({0: Slice(np.array([7, 2]), 9 * 20.0)}, np.array([2]), (1, 4), (1, 4))
-    >>> high = Window({1: Slice(np.array([1, 1]), 2 * 31.0)}, np.array([1]), (1, 5), (1, 5))
-    >>> both = low + high
-    >>> both.counts.tolist(), both.n, both.pileup, both.length
-    ([8, 3], 11, 22.0, 2)
+    Examples:
+        >>> low = Window({0: Slice(np.array([7, 2]), 9 * 20.0)}, np.array([2]), (1, 4), (1, 4))
+        >>> high = Window({1: Slice(np.array([1, 1]), 2 * 31.0)}, np.array([1]), (1, 5), (1, 5))
+        >>> both = low + high
+        >>> both.counts.tolist(), both.n, both.pileup, both.length
+        ([8, 3], 11, 22.0, 2)
     """
 
     slices: dict[int | None, Slice]
@@ -73,6 +68,7 @@ class Window:
 
     @cached_property
     def n(self) -> int:
+        """N, the number of scores."""
         return int(self.counts.sum())
 
     @property
@@ -111,22 +107,20 @@ class Dyadic(Generic[T]):
     A level holds at most two sums of 2^level of them; of three, the older two become one of the next
     level. What is beyond the last level is dropped.
 
-    References
-    ----------
-    M. Datar, A. Gionis, P. Indyk, R. Motwani, SIAM J. Comput. 31 (2002) 1794.
+    References:
+        M. Datar, A. Gionis, P. Indyk, R. Motwani, SIAM J. Comput. 31 (2002) 1794.
 
-    Examples
-    --------
-    >>> past = Dyadic[Window]()
-    >>> for ls in range(1, 12):
-    ...     past.push(Window({None: Slice(np.array([1, ls]))}, np.array([0]), (1, ls), (1, ls)))
-    >>> [window.length for window in past.newest_first()]
-    [1, 2, 4, 4]
-    >>> [(window.since[1], window.until[1]) for window in past.ending_now()]
-    [(11, 11), (9, 11), (5, 11), (1, 11)]
+    Examples:
+        >>> past = Dyadic[Window]()
+        >>> for ls in range(1, 12):
+        ...     past.push(Window({None: Slice(np.array([1, ls]))}, np.array([0]), (1, ls), (1, ls)))
+        >>> [window.length for window in past.newest_first()]
+        [1, 2, 4, 4]
+        >>> [(window.since[1], window.until[1]) for window in past.ending_now()]
+        [(11, 11), (9, 11), (5, 11), (1, 11)]
     """
 
-    def __init__(self, levels: int = LEVELS) -> None:
+    def __init__(self, levels: int = DYADIC_LEVELS) -> None:
         self._levels: list[list[T]] = [[] for _ in range(levels)]
 
     def push(self, window: T) -> None:
@@ -138,10 +132,12 @@ class Dyadic(Generic[T]):
             window = level.pop(0) + level.pop(0)
 
     def clear(self) -> None:
+        """Forget the past."""
         for level in self._levels:
             level.clear()
 
     def newest_first(self) -> Iterator[T]:
+        """The sums that are held, the newest first."""
         for level in self._levels:
             yield from reversed(level)
 

@@ -6,10 +6,11 @@ from typing import Protocol
 
 import numpy as np
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.tilts import Direction, Tilt, rate_bank
-from monitor.stats.count.binning import Binning, FloatArray
-from monitor.stats.count.reference import Expected
-from monitor.stats.detect.bets import Evidence, limit
+from monitor.stats.count.binning import Binning
+from monitor.stats.count.expected import Expected
+from monitor.stats.detect.bets import EProcesses, limit
 
 EXCESSES = (0.003, 0.01, 0.03)
 """Shares of all scores that pile up in one cell, to which members are tuned."""
@@ -27,43 +28,54 @@ class Bank(Protocol):
     """
 
     @property
-    def evidence(self) -> float: ...
+    def evidence(self) -> float:
+        """Σ w R of all members."""
+        ...
 
     @property
-    def largest(self) -> tuple[float, Tilt]: ...
+    def largest(self) -> tuple[float, Tilt]:
+        """Evidence of the member that has most, and the drift that it bets on."""
+        ...
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Forget what was seen."""
+        ...
 
-    def null(self, expected: Expected, tolerated: float) -> None: ...
+    def null(self, expected: Expected, tolerated: float) -> None:
+        """Set the limits Z by what is expected of the blocks that follow, and the KL that is tolerated."""
+        ...
 
-    def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None: ...
+    def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None:
+        """Take in the counts of one block, in cells (C,) and bins (B,), N together, at overdispersion φ."""
+        ...
 
 
 class Members:
     """A bank whose evidence is that of `_members`."""
 
-    _members: Evidence
+    _members: EProcesses
 
     def reset(self) -> None:
+        """Forget what was seen."""
         self._members.reset()
 
     @property
     def evidence(self) -> float:
+        """Σ w R of all members."""
         return self._members.total
 
 
 class TiltBank(Members):
-    """One member per tilt, of the bins::
+    """One member per tilt of the bins.
+
+    Its evidence grows on a block of N scores by::
 
         R ← (R + N) (Π_b h_b^n_b / Z^N)^(1/φ)
 
-    Parameters
-    ----------
-    union
-        ln of (twice the number of limits Z that must hold together over the risk that one does not).
-    restart
-        R + N for the evidence of all onsets together (Shiryaev, Roberts), max(R, N) for that of the most
-        likely one (CUSUM), which is less.
+    Args:
+        union: ln of (twice the number of limits Z that must hold together over the risk that one does not).
+        restart: R + N for the evidence of all onsets together (Shiryaev, Roberts), max(R, N) for that of the most
+            likely one (CUSUM), which is less.
     """
 
     def __init__(self, tilts: Sequence[Tilt], union: float, restart: np.ufunc = np.add) -> None:
@@ -74,20 +86,23 @@ class TiltBank(Members):
         self._h = np.exp(log_h)
         self._h2 = self._h**2
         self._spread = np.ptp(self._h, axis=1)
-        self._members = Evidence(log_h, np.array([tilt.weight for tilt in tilts]))
+        self._members = EProcesses(log_h, np.array([tilt.weight for tilt in tilts]))
 
     @property
     def largest(self) -> tuple[float, Tilt]:
+        """Evidence of the member that has most, and the drift that it bets on."""
         shares = self._members.weight * self._members.r
         best = int(np.argmax(shares))
         return float(shares[best]), self.tilts[best]
 
     def null(self, expected: Expected, tolerated: float) -> None:
+        """Set the limits Z by what is expected of the blocks that follow, and the KL that is tolerated."""
         known = self._union / expected.m
         z = np.max([limit(*self._moments(p), self._spread, tolerated, known) for p in expected.possible_bins], axis=0)
         self._members.log_z[:] = np.log(z)
 
     def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None:
+        """Take in the counts of one block, in cells (C,) and bins (B,), N together, at overdispersion φ."""
         self._restart(self._members.r, n, out=self._members.r)
         self._members.grow(bins, n, phi)
 
@@ -100,12 +115,9 @@ class TiltBank(Members):
 class RateBank(TiltBank):
     """Tilts of the rates above the cuts alone, against targets where these are given.
 
-    Parameters
-    ----------
-    targets
-        (n_cuts,) fractions to hold, exactly known; None for those of the reference.
-    tolerated_change
-        A relative change of a rate that is no drift.
+    Args:
+        targets: (n_cuts,) fractions to hold, exactly known; None for those of the reference.
+        tolerated_change: A relative change of a rate that is no drift.
     """
 
     def __init__(
@@ -144,10 +156,11 @@ class CellBank(Members):
         self._odds = np.vstack([*(1 + excess / p for excess in EXCESSES), np.full(len(p), MISSING)])
         share = np.full(len(self._odds), (1 - MISSING_WEIGHT) / len(EXCESSES))
         share[-1] = MISSING_WEIGHT
-        self._members = Evidence(np.log(self._odds), weight * np.outer(share, (1 / len(p) + p) / 2))
+        self._members = EProcesses(np.log(self._odds), weight * np.outer(share, (1 / len(p) + p) / 2))
 
     @property
     def largest(self) -> tuple[float, Tilt]:
+        """Evidence of the member that has most, and the drift that it bets on."""
         shares = self._members.weight * self._members.r
         kind, cell = divmod(int(np.argmax(shares)), shares.shape[1])
         inside = np.zeros(shares.shape[1])
@@ -156,11 +169,13 @@ class CellBank(Members):
         return float(shares[kind, cell]), tilt
 
     def null(self, expected: Expected, tolerated: float) -> None:
+        """Set the limits Z by what is expected of the blocks that follow, and the KL that is tolerated."""
         known = self._union / expected.m
         step = self._odds - 1
         z = [limit(1 + step * p, step**2 * p * (1 - p), np.abs(step), tolerated, known) for p in expected.possible]
         self._members.log_z[:] = np.log(np.max(z, axis=0))
 
     def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None:
+        """Take in the counts of one block, in cells (C,) and bins (B,), N together, at overdispersion φ."""
         self._members.r += n
         self._members.grow(cells, n, phi)

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import numpy as np
 
-from monitor.stats.count.binning import FloatArray
+from monitor.stats.arrays import FloatArray
 
 betting: ModuleType | None
 try:
@@ -18,17 +18,16 @@ MAX_GAIN = 50.0
 """In nats, of one block; a larger one is cut: no evidence overflows."""
 
 
-class Evidence:
-    """Evidence (K,) of K e-processes, and what they gain on a block::
+class EProcesses:
+    """The evidence (K,) of K e-processes, and what each gains on a block.
+
+    Both are cut, so that no evidence overflows::
 
         R ← min(R exp(min(gain, 50)), 1e280),   gain_k = (Σ_b n_b ln h_kb − N ln Z_k) / φ
 
-    Parameters
-    ----------
-    log_h
-        (K, B); or (E, B) where member (e, b) has ln h ≠ 0 in bin b alone, then K = E·B.
-    weight
-        (K,) or (E, B).
+    Args:
+        log_h: (K, B); or (E, B) where member (e, b) has ln h ≠ 0 in bin b alone, then K = E·B.
+        weight: (K,) or (E, B).
     """
 
     def __init__(self, log_h: FloatArray, weight: FloatArray) -> None:
@@ -41,10 +40,12 @@ class Evidence:
         """Σ w R"""
 
     def reset(self) -> None:
+        """Take all evidence away."""
         self.r[:] = 0.0
         self.total = 0.0
 
     def grow(self, counts: FloatArray, n: float, phi: float) -> None:
+        """Take in the counts (B,) of one block of N scores, at overdispersion φ."""
         if betting is None:
             self._grow(counts, n, phi)
         else:
@@ -63,7 +64,7 @@ class Evidence:
 def limits(
     theta: FloatArray, features: FloatArray, possible: FloatArray, tolerated: float, known: float, max_range: float
 ) -> FloatArray:
-    """ln Z (...) of the tilts h = exp(θ·f), see `limit`, the largest for any of the `possible` (J, B).
+    """Limits ln Z (...) of the tilts h = exp(θ·f), see `limit`, the largest for any of the `possible` (J, B).
 
     A tilt θ (..., d) whose ln h ranges over more than `max_range` is shortened, in place.
     """
@@ -90,15 +91,16 @@ def _limits(
 
 
 def limit(mean: FloatArray, variance: FloatArray, spread: FloatArray, tolerated: float, known: float) -> FloatArray:
-    """The largest mean of h under any distribution that is no drift (empirical Bernstein)::
+    """The largest mean of h under any distribution that is no drift.
+
+    By the empirical Bernstein bound it is at most::
 
         Z = E_p h + √(2 Var_p h) (√δ + √κ) + r (δ + 7κ)/3
 
     with h ranging over r, the tolerated KL δ, and κ the KL by which the reference may be wrong.
 
-    References
-    ----------
-    A. Maurer, M. Pontil, Empirical Bernstein bounds and sample variance penalization, COLT 2009.
+    References:
+        A. Maurer, M. Pontil, Empirical Bernstein bounds and sample variance penalization, COLT 2009.
     """
     deviation = np.sqrt(2 * np.maximum(variance, 0)) * (sqrt(tolerated) + sqrt(known))
     z: FloatArray = mean + deviation + spread * (tolerated + 7 * known) / 3

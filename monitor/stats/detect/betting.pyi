@@ -1,4 +1,4 @@
-from monitor.stats.count.binning import FloatArray
+from monitor.stats.arrays import FloatArray
 
 def grow(
     r: FloatArray,

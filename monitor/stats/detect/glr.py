@@ -6,11 +6,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from monitor.stats.arrays import FloatArray, IntArray
 from monitor.stats.compare.divergence import compare
-from monitor.stats.count.binning import FloatArray, IntArray
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.count.window import Dyadic
-from monitor.stats.detect.mixture import RUN_LENGTH
+from monitor.stats.detect.edetector import RUN_LENGTH, check_promise
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,44 +32,44 @@ class Glr:
     N scores in a block and W windows that end with it, each may have a p-value of N/(A·W) at the most.
     The false alarms come A scores apart as far as χ² describes the far tail, which is not promised.
 
-    Attributes
-    ----------
-    statistic
-        −log10 of the least p-value for a drift beyond δ.
+    Attributes:
+        statistic: −log10 of the least p-value for a drift beyond δ.
 
-    References
-    ----------
-    D. Siegmund, E. S. Venkatraman, Using the generalized likelihood ratio statistic for sequential
-    detection of a change-point, Ann. Stat. 23 (1995) 255.
+    References:
+        D. Siegmund, E. S. Venkatraman, Using the generalized likelihood ratio statistic for sequential
+        detection of a change-point, Ann. Stat. 23 (1995) 255.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(1)
-    >>> detector = Glr(target_run_length=1e6)
-    >>> for block in range(100):
-    ...     truth = [0.5, 0.5] if block < 50 else [0.57, 0.43]
-    ...     detector.update(rng.multinomial(250, truth), Expected.known([0.5, 0.5]))
-    ...     if detector.drift_detected:
-    ...         print(f"drift in block {block}")
-    ...         break
-    drift in block 55
+    Examples:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(1)
+        >>> detector = Glr(target_run_length=1e6)
+        >>> for block in range(100):
+        ...     truth = [0.5, 0.5] if block < 50 else [0.57, 0.43]
+        ...     detector.update(rng.multinomial(250, truth), Expected.known([0.5, 0.5]))
+        ...     if detector.drift_detected:
+        ...         print(f"drift in block {block}")
+        ...         break
+        drift in block 55
     """
 
+    promises_run_length = False
     words = ""
 
     def __init__(self, target_run_length: float = RUN_LENGTH, tolerated: float = 0.0) -> None:
+        check_promise(target_run_length, tolerated)
         self.target_run_length = target_run_length
         self.tolerated = tolerated
         self._past = Dyadic[_Blocks]()
         self.reset()
 
     def reset(self) -> None:
+        """Forget what was seen."""
         self._past.clear()
         self.statistic = 0.0
         self.drift_detected = False
 
     def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
+        """Take in one block."""
         bins = expected.bins(counts)
         n = int(bins.sum())
         if not n:

@@ -6,19 +6,19 @@ from math import log, sqrt
 import numpy as np
 from scipy.special import chdtri, ndtri
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.tilts import MAX_ODDS, Direction, Tilt
-from monitor.stats.count.binning import FloatArray
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.detect import bets
 from monitor.stats.detect.banks import Members
-from monitor.stats.detect.bets import Evidence
+from monitor.stats.detect.bets import EProcesses
 
 RANK_LENGTHS, NORMAL_LENGTHS = (0.15,), (1.5,)
 """Correlation lengths of the shapes that are thought likely, in the rank and in the normal score of the rank."""
-SIZES = (2e-4, 2e-3)
+LEARNED_SIZES = (2e-4, 2e-3)
 """KL in nats per score of the drifts that are thought likely."""
-SMALLNESS = 0.2
-"""Weights fall like KL^−SMALLNESS: a small drift has fewer scores within a run length to be found in."""
+LEARNED_SMALLNESS = 0.2
+"""Weights fall like KL^−LEARNED_SMALLNESS: a small drift has fewer scores within a run length to be found in."""
 DIMENSIONS = 16
 EXPERTS = 48
 GROWTH = 1.3
@@ -67,24 +67,23 @@ class Learner(Members):
     tolerated KL explain; an expert that is left with nothing to bet on pays δ + κ a score, so that idle
     capital does not add up.
 
-    References
-    ----------
-    G. Lorden, M. Pollak, Nonanticipating estimation applied to sequential analysis and changepoint
-    detection, Ann. Stat. 33 (2005) 1422. A. P. Dawid, Prequential analysis, J. R. Stat. Soc. A 147 (1984) 278.
+    References:
+        G. Lorden, M. Pollak, Nonanticipating estimation applied to sequential analysis and changepoint
+        detection, Ann. Stat. 33 (2005) 1422. A. P. Dawid, Prequential analysis, J. R. Stat. Soc. A 147 (1984) 278.
     """
 
     def __init__(
-        self, p: FloatArray, weight: float, risk: float, sizes: Sequence[float] = SIZES, experts: int = EXPERTS
+        self, p: FloatArray, weight: float, risk: float, sizes: Sequence[float] = LEARNED_SIZES, experts: int = EXPERTS
     ) -> None:
         self._features, variances = smooth(p)
         tau = 2 * np.asarray(sizes)[:, None, None] * variances
         self._precision: FloatArray = 1 / tau.reshape(-1, variances.shape[1])
-        prior = np.repeat(np.asarray(sizes) ** -SMALLNESS, len(variances))
+        prior = np.repeat(np.asarray(sizes) ** -LEARNED_SMALLNESS, len(variances))
         self._prior = weight * prior / prior.sum()
         self._known = float(chdtri(len(p) - 1, risk)) / 2
         hypotheses, dimensions = self._precision.shape
         members = experts * hypotheses
-        self._members = Evidence(np.zeros((members, dimensions)), np.ones((experts, hypotheses)))
+        self._members = EProcesses(np.zeros((members, dimensions)), np.ones((experts, hypotheses)))
         self._theta = self._members.log_h.reshape(experts, hypotheses, dimensions)
         self._seen = np.zeros((experts, dimensions))
         self._age = np.zeros(experts)
@@ -93,6 +92,7 @@ class Learner(Members):
         self._scratch = np.zeros(dimensions + len(p))
 
     def reset(self) -> None:
+        """Forget what was seen."""
         super().reset()
         self._order[0] = 0
 
@@ -103,6 +103,7 @@ class Learner(Members):
 
     @property
     def largest(self) -> tuple[float, Tilt]:
+        """Evidence of the member that has most, and the drift that it bets on."""
         capital = self._members.r
         expert, hypothesis = divmod(int(np.argmax(capital)), capital.shape[1])
         theta = self._theta[expert, hypothesis]
@@ -111,12 +112,14 @@ class Learner(Members):
         return float(capital[expert, hypothesis]), Tilt(direction, amplitude, 0.0)
 
     def null(self, expected: Expected, tolerated: float) -> None:
+        """Set the limits Z by what is expected of the blocks that follow, and the KL that is tolerated."""
         self._possible = np.stack(expected.possible_bins)
         self._means = self._features @ expected.p
         self._slack = tolerated, self._known / expected.m
         self._bet(self.opened, self._theta[self.opened])
 
     def update(self, cells: FloatArray, bins: FloatArray, n: float, phi: float) -> None:
+        """Take in the counts of one block, in bins (B,), N together, at overdispersion φ."""
         if bets.betting is None:
             return self._update(bins, n, phi)
         m = self._members

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.stats.count.reference import Expected, Reference
-from monitor.stats.detect.detectors import OnStatistic, make_detector
+from monitor.stats.count.expected import Expected
+from monitor.stats.count.reference import Reference
+from monitor.stats.detect.detectors import make_detector
+from monitor.stats.detect.on_statistic import OnStatistic
 from monitor.stats.errors import StatsError
 
 PRECISION = 0.02
@@ -49,6 +51,7 @@ def setting_of(detector: str) -> Setting | None:
 class Recorder:
     """A detector that never alarms and remembers the statistic that another one would see."""
 
+    promises_run_length = False
     drift_detected = False
     words = ""
 
@@ -58,12 +61,14 @@ class Recorder:
 
     @property
     def statistic(self) -> float:
+        """The last one that was remembered."""
         return self.statistics[-1] if self.statistics else 0.0
 
     def reset(self) -> None:
         """Nothing is forgotten."""
 
     def update(self, counts: NDArray[Any], expected: Expected, phi: float = 1.0) -> None:
+        """Remember the statistic of one block."""
         if counts.sum():
             self.statistics.append(self._of_block(expected.bins(counts), expected.p, expected.m))
 
@@ -76,7 +81,7 @@ def recorder(detector: str, reference: Reference, **settings: Any) -> Recorder:
     return Recorder(made)
 
 
-def alarms(detector: OnStatistic, statistics: Sequence[float]) -> int:
+def count_alarms(detector: OnStatistic, statistics: Sequence[float]) -> int:
     """How often a detector alarms on the statistics of blocks; it begins anew after each alarm."""
     detector.reset()
     found = 0
@@ -94,24 +99,22 @@ def tune(detector: str, reference: Reference, statistics: Sequence[float], allow
     Bisects the logarithm of the setting between its strict and its keen end. The number of alarms need
     not grow steadily in between; the value that is given was tried and keeps to `allowed`.
 
-    Parameters
-    ----------
-    statistics
-        What a `Recorder` of this detector saw in blocks without drift.
-    settings
-        The others of the detector, which stay.
+    Args:
+        statistics: What a `Recorder` of this detector saw in blocks without drift.
+        settings: The others of the detector, which stay.
 
-    Raises StatsError for a detector without such a setting, an empty record, and where even the strict
-    end alarms more often.
+    Raises:
+        StatsError: for a detector without such a setting, an empty record, and where even the strict end alarms more
+            often.
 
-    Examples
-    --------
-    >>> rng = np.random.default_rng(1)
-    >>> reference = Reference.from_histogram([0, 10, 16], [[700, 300]])
-    >>> record = rng.chisquare(1, size=2000)
-    >>> found = tune("page_hinkley_kl", reference, record, allowed=2, delta=0.05)
-    >>> found.setting, found.alarms, round(found.value)
-    ('threshold', 2, 43)
+    Examples:
+        >>> from monitor.stats.count.building import reference_of_histogram
+        >>> rng = np.random.default_rng(1)
+        >>> reference = reference_of_histogram([0, 10, 16], [[700, 300]])
+        >>> record = rng.chisquare(1, size=2000)
+        >>> found = tune("page_hinkley_kl", reference, record, allowed=2, delta=0.05)
+        >>> found.setting, found.alarms, round(found.value)
+        ('threshold', 2, 43)
     """
     setting = setting_of(detector)
     if setting is None:
@@ -123,7 +126,7 @@ def tune(detector: str, reference: Reference, statistics: Sequence[float], allow
         value = float(f"{10**place:.3g}")
         made = make_detector(detector, reference, **settings | {setting.name: value})
         assert isinstance(made, OnStatistic)
-        return Tuned(setting.name, value, alarms(made, statistics))
+        return Tuned(setting.name, value, count_alarms(made, statistics))
 
     low, high = np.log10(setting.strict), np.log10(setting.keen)
     best, keen = tried(low), tried(high)

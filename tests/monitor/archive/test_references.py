@@ -24,8 +24,8 @@ from firmware.model.payload import Payload
 from firmware.wire import CROSSINGS, Batch, Header, encode
 from monitor.archive import references
 from monitor.cli.main import main
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
-from monitor.stats.errors import StatsError
 from tests.support.places import DATA
 from tests.support.rig import small_model
 
@@ -74,7 +74,7 @@ def test_a_reference_of_files_is_that_of_the_arrays(built: Callable[..., Referen
     options = ("--pileup", "pileup", "--inputs", "inputs", "--pileup-edges", "10,30,60", "--cut", 300, "--cut", 400)
     found = built(arrays, *BITS, *options, "--events", 1000)
     chunk = arrays["scores"], arrays["inputs"], arrays["pileup"]
-    wanted = Reference.build([chunk], cuts=[300, 400], bits=12, pileup_edges=edges, max_events=1000)
+    wanted = reference_of_sample([chunk], cuts=[300, 400], bits=12, pileup_edges=edges, max_events=1000)
     np.testing.assert_array_equal(found.cells.edges, wanted.cells.edges)
     np.testing.assert_array_equal(found.cell_counts, wanted.cell_counts)
     np.testing.assert_array_equal(found.target_rates, wanted.target_rates)
@@ -204,26 +204,6 @@ def test_compare_at_the_pileup_of_the_other(built: Callable[..., Reference], tmp
     assert said["given_pileup"]["p_value"] > 1e-3
 
 
-def test_other_bins_are_compared_on_the_edges_in_common() -> None:
-    scores = sample(1)["scores"]
-    a = Reference.build([(scores, None, None)], cuts=[300], bits=12)
-    b = Reference.from_histogram(
-        [0, 40, 100, 300, 1024], [np.diff([0, *(int((scores < e).sum()) for e in (40, 100, 300, 9999))])]
-    )
-    said = references.comparison(b, a)
-    assert said["bins"][0] == len([e for e in (40, 100, 300) if e in a.cells.edges]) + 1
-    assert said["divergence"]["kl"] == pytest.approx(0, abs=1e-6)
-
-
-def test_bins_without_a_common_edge_are_not_compared() -> None:
-    a = Reference.from_histogram([0, 10, 20, 64], [[50, 30, 20]])
-    b = Reference.from_histogram([0, 11, 21, 64], [[50, 30, 20]])
-    with pytest.raises(StatsError, match="none in common"):
-        references.comparison(a, b)
-    with pytest.raises(StatsError, match=r"a code is worth 1 in one and 0\.5 in the other"):
-        references.comparison(a, Reference.from_histogram([0, 10, 20, 64], [[50, 30, 20]], lsb=0.5))
-
-
 BAD: dict[str, tuple[dict[str, Any], tuple[object, ...], str]] = {
     "empty": ({"scores": np.zeros(0, np.int64)}, (), "0 reference events"),
     "fewer events than bins": ({"scores": np.arange(20)}, (), "20 reference events for 29 bins: take more events"),
@@ -304,7 +284,7 @@ def test_a_reference_is_replaced_whole_or_not_at_all(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="no space"):
-        references.save(Reference.build([(sample(2)["scores"], None, None)], bits=12), tmp_path / "sample.ref")
+        references.save(reference_of_sample([(sample(2)["scores"], None, None)], bits=12), tmp_path / "sample.ref")
     assert (tmp_path / "sample.ref").read_bytes() == old
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sample.npz", "sample.ref"]
 

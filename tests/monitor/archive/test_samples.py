@@ -14,8 +14,8 @@ import torch
 import uproot
 from pyarrow import parquet
 
-from monitor.archive.samples import Rows, count, expand, rows
-from monitor.stats.errors import StatsError
+from monitor.archive.errors import ArchiveError
+from monitor.archive.samples import Rows, count_rows, expand, rows
 
 N = 1000
 RNG = np.random.default_rng(1)
@@ -93,11 +93,11 @@ def test_every_format_gives_the_same_columns_in_stretches(file: Path) -> None:
     assert [part.first for part in parts] == np.cumsum([0, *(len(part.columns["scores"]) for part in parts)]).tolist()[
         :-1
     ]
-    assert count([str(file), str(file)], "scores") == 2 * N
+    assert count_rows([str(file), str(file)], "scores") == 2 * N
 
 
 def test_a_missing_column_is_named_with_those_that_are_there(file: Path) -> None:
-    with pytest.raises(StatsError, match=rf"{file}: no column score; there is .*scores"):
+    with pytest.raises(ArchiveError, match=rf"{file}: no column score; there is .*scores"):
         list(rows([str(file)], ["score"]))
 
 
@@ -106,13 +106,13 @@ def test_a_file_that_is_cut_off_is_named(file: Path) -> None:
     whole = file.read_bytes()
     for share in (0.02, 0.5, 0.97):
         file.write_bytes(whole[: int(share * len(whole))])
-        with pytest.raises(StatsError, match=str(file)):
+        with pytest.raises(ArchiveError, match=str(file)):
             list(rows([str(file)], ["scores", "pileup", "inputs"]))
 
 
 def test_a_file_of_noise_is_named(file: Path) -> None:
     file.write_bytes(RNG.bytes(500))
-    with pytest.raises(StatsError, match=f"{file}: damaged"):
+    with pytest.raises(ArchiveError, match=f"{file}: damaged"):
         list(rows([str(file)], ["scores"]))
 
 
@@ -131,36 +131,36 @@ def test_several_files_and_globs_follow_each_other(tmp_path: Path) -> None:
         np.save(tmp_path / f"part{number}.npy", np.full(3, number))
     files = expand([str(tmp_path / "part*.npy"), str(tmp_path / "part1.npy")])
     assert joined(list(rows(files, ["scores"])), "scores").tolist() == [1, 1, 1, 2, 2, 2, 1, 1, 1]
-    with pytest.raises(StatsError, match="no file matches"):
+    with pytest.raises(ArchiveError, match="no file matches"):
         expand([str(tmp_path / "*.root")])
 
 
 def test_integers_and_floats_do_not_mix(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(3))
     np.save(tmp_path / "b.npy", np.arange(3.0))
-    with pytest.raises(StatsError, match=r"b.npy: column 'scores' holds floats, but integers in .*a.npy"):
+    with pytest.raises(ArchiveError, match=r"b.npy: column 'scores' holds floats, but integers in .*a.npy"):
         list(rows([str(tmp_path / "a.npy"), str(tmp_path / "b.npy")], ["scores"]))
 
 
 def test_columns_of_different_length_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", scores=np.arange(3), pileup=np.arange(2.0))
-    with pytest.raises(StatsError, match=r"a.npz: columns of different length: .*3.*2"):
+    with pytest.raises(ArchiveError, match=r"a.npz: columns of different length: .*3.*2"):
         list(rows([str(tmp_path / "a.npz")], ["scores", "pileup"]))
 
 
 def test_text_and_objects_are_no_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", scores=np.array(["1", "2"]), other=np.array([{}, {}]))
-    with pytest.raises(StatsError, match=r"column 'scores' holds <U1"):
+    with pytest.raises(ArchiveError, match=r"column 'scores' holds <U1"):
         list(rows([str(tmp_path / "a.npz")], ["scores"]))
     np.savez(tmp_path / "b.npz", scores=np.array([{}, {}]))
-    with pytest.raises(StatsError, match=r"b.npz: column 'scores': expected numbers"):
+    with pytest.raises(ArchiveError, match=r"b.npz: column 'scores': expected numbers"):
         list(rows([str(tmp_path / "b.npz")], ["scores"]))
 
 
 def test_a_missing_value_in_a_parquet_file_has_a_row(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"scores": pa.array([1, 2, 3, None, 5])}), path, row_group_size=2)
-    with pytest.raises(StatsError, match=r"a.parquet: column 'scores', row 3: no value"):
+    with pytest.raises(ArchiveError, match=r"a.parquet: column 'scores', row 3: no value"):
         list(rows([str(path)], ["scores"], size=2))
 
 
@@ -170,21 +170,21 @@ def test_the_tree_of_a_root_file_can_be_named(tmp_path: Path) -> None:
         file.mktree("a", {"scores": np.int32}).extend({"scores": np.arange(3)})
         file.mktree("b", {"scores": np.int32}).extend({"scores": np.arange(4)})
     assert len(joined(list(rows([f"{path}:b"], ["scores"])), "scores")) == 4
-    with pytest.raises(StatsError, match=rf"no tree ''; name one of a, b, as in {path}:a"):
+    with pytest.raises(ArchiveError, match=rf"no tree ''; name one of a, b, as in {path}:a"):
         list(rows([str(path)], ["scores"]))
 
 
 def test_a_missing_file_and_an_unknown_kind_say_so(tmp_path: Path) -> None:
-    with pytest.raises(StatsError, match="there is no such file"):
+    with pytest.raises(ArchiveError, match="there is no such file"):
         list(rows([str(tmp_path / "a.npy")], ["scores"]))
-    with pytest.raises(StatsError, match=r"a.csv: expected one of .npy, .npz"):
+    with pytest.raises(ArchiveError, match=r"a.csv: expected one of .npy, .npz"):
         list(rows([str(tmp_path / "a.csv")], ["scores"]))
 
 
 def test_a_bad_value_is_named_with_file_column_and_row(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([1.0, 2.0, 3.0, np.nan]))
     _, part = rows([str(tmp_path / "a.npy")], ["scores"], size=3)
-    with pytest.raises(StatsError, match=r"a.npy: column 'scores', row 3: nan is no number"):
+    with pytest.raises(ArchiveError, match=r"a.npy: column 'scores', row 3: nan is no number"):
         part.require("scores", np.isfinite(part.columns["scores"]), "number")
 
 

@@ -38,17 +38,16 @@ from monitor.bench.loop.fill import (
 )
 from monitor.cli.main import main
 from monitor.stats.count.reference import Reference
-from recalib.training.train import TrainSettings, build_package
+from recalib.training.train import TrainSettings
+from tests.support.trained import trained
 
 SMALL = TrainSettings(training_events=60_000, epochs=3, reference_events=200_000, pileup_edges=(20.0, 40.0, 60.0))
 NO_EVENTS: Events = np.zeros((0, 57), np.int16)
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("loop") / "small.driftd"
-    build_package(found, SMALL)
-    return found
+def path() -> Path:
+    return trained(SMALL)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from monitor import exits
 from monitor.cli import main as cli
 from monitor.cli import operator as operator_commands
-from tests.monitor.plots.test_plots import proposal
+from tests.support.proposals import proposal
 
 STREAM = "/api/v1/streams/axol1tl"
 

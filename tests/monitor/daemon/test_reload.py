@@ -7,6 +7,7 @@ import pytest
 
 from monitor.config import Config, load
 from monitor.daemon.reload import Difference, difference
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import make_detector
 from monitor.watch.policy import Policy
@@ -62,7 +63,7 @@ def test_what_comes_at_the_top_is_live_or_not_by_its_name(tmp_path: Path) -> Non
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     codes = np.random.default_rng(1).geometric(0.015, 2_000_000).clip(max=4000)
-    return Reference.build([(codes, None, None)], cuts=[150, 300], bits=12)
+    return reference_of_sample([(codes, None, None)], cuts=[150, 300], bits=12)
 
 
 def test_a_policy_judges_by_a_new_tolerance_with_what_it_has_already_seen(reference: Reference) -> None:
@@ -70,7 +71,7 @@ def test_a_policy_judges_by_a_new_tolerance_with_what_it_has_already_seen(refere
     policy = Policy(Detect(tolerated_kl=0.5, rate_tolerance=0.9), "distribution", reference)
     reports = [report(reference, scores(ls, 1.05), ls) for ls in range(1, 12)]
     assert {policy.assess(each).level for each in reports[:10]} == {"ok"}
-    policy.turn(Detect(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1))
+    policy.use(Detect(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1))
     verdict = policy.assess(reports[10])
     assert verdict.level == "drift"
     assert verdict.onset <= (1, 2)
@@ -80,7 +81,7 @@ def test_another_pile_up_error_begins_a_new_history(reference: Reference) -> Non
     policy = Policy(Detect(tolerated_kl=0.5, rate_tolerance=0.9), "distribution", reference)
     for ls in range(1, 11):
         policy.assess(report(reference, scores(ls, 1.05), ls))
-    policy.turn(Detect(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1, pileup_error=0.1))
+    policy.use(Detect(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1, pileup_error=0.1))
     assert policy.assess(report(reference, scores(11, 1.05), 11)).onset == (1, 11)
 
 
@@ -91,9 +92,9 @@ def test_an_alarm_of_a_detector_that_is_gone_is_forgotten_and_the_others_go_on(r
     fed = Fed(reference, block_scores=1000)
     e_mixture = make_detector("e_mixture", reference, target_run_length=1e6)
     e_rate = make_detector("e_rate", reference, target_run_length=1e9)
-    fed.monitor.turn({"e_mixture": e_mixture, "e_rate": e_rate}, 0.0)
+    fed.monitor.use({"e_mixture": e_mixture, "e_rate": e_rate}, 0.0)
     fed.send(1, np.full(5000, 290))
-    fed.monitor.turn({"e_rate": e_rate}, 0.0)
+    fed.monitor.use({"e_rate": e_rate}, 0.0)
     fed.send(1, np.full(5000, 290))
     fed.send(2, [1])
     (closed,) = fed.closed

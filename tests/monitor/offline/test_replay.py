@@ -23,17 +23,21 @@ from firmware.sim.settings import BoardSettings
 from firmware.sim.world.beam import Fill, bunch_mask
 from firmware.wire import CROSSINGS, Batch
 from monitor.archive import references
-from monitor.archive.intake import of_stream
+from monitor.archive.errors import FileFault
 from monitor.archive.recipe import Recipe
+from monitor.archive.sources import reference_of_stream
 from monitor.archive.tap import messages
 from monitor.cli.main import main
-from monitor.offline.replay import Outcome, Subject, replay
+from monitor.offline.replay import StreamSetup, replay
+from monitor.offline.result import ReplayResult
 from monitor.stats.count.binning import Binning
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.counter import Counter, Scale
 from monitor.stats.count.reference import Reference
 from monitor.stats.errors import StatsError
 from monitor.watch.policy import Policy
-from monitor.watch.stream import LsReport, StreamMonitor
+from monitor.watch.report import LsReport
+from monitor.watch.stream import StreamMonitor
 from tests.support.places import DATA
 
 FILL = DATA / "pileup_fill_6360.csv"
@@ -66,20 +70,23 @@ def histograms(events: dict[str, Any], edges: npt.NDArray[np.int64]) -> dict[str
     return {"counts": counts, "edges": edges} | {name: events[name][::PER_LS] for name in ("run", "ls", "pileup")}
 
 
+Replay = Callable[..., ReplayResult]
+
+
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     rng = np.random.default_rng(5)
     means = np.repeat(np.linspace(12, 62, 51), 3)
     chunks = [(scores(mean, rng), None, float(mean)) for mean in means]
     edges = np.linspace(11.5, 62.5, 18).tolist()
-    return Reference.build(chunks, target_rates=[0.01, 0.002], bits=BITS, pileup_edges=edges)
+    return reference_of_sample(chunks, target_rates=[0.01, 0.002], bits=BITS, pileup_edges=edges)
 
 
 @pytest.fixture
-def run(reference: Reference, tmp_path: Path) -> Callable[..., Outcome]:
-    def play(arrays: dict[str, Any], **own: Any) -> Outcome:
+def run(reference: Reference, tmp_path: Path) -> Replay:
+    def play(arrays: dict[str, Any], **own: Any) -> ReplayResult:
         np.savez(tmp_path / "archive.npz", **arrays)
-        subject = Subject(reference, **own).on_archive([str(tmp_path / "archive.npz")])
+        subject = StreamSetup(reference, **own).on_archive([str(tmp_path / "archive.npz")])
         return replay([str(tmp_path / "archive.npz")], subject, subject.detectors())
 
     return play
@@ -89,47 +96,47 @@ def driftd(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
-def test_every_score_of_every_lumi_section_is_judged_at_its_pileup(run: Callable[..., Outcome]) -> None:
+def test_every_score_of_every_lumi_section_is_judged_at_its_pileup(run: Replay) -> None:
     found = run(archive([20.0, 30.0, 40.0]))
-    assert [(ls.run, ls.ls, ls.n, ls.pileup) for ls in found.judged] == [
+    assert [(ls.run, ls.ls, ls.n, ls.pileup) for ls in found.lumi_sections] == [
         (7, ls, PER_LS, pytest.approx(pileup)) for ls, pileup in ((1, 20.0), (2, 30.0), (3, 40.0))
     ]
     assert found.skipped == {}
 
 
 @pytest.mark.skipif(not FILL.exists(), reason="needs the measured pile-up of a fill in ../shared/data")
-def test_a_fill_without_drift_gives_none_and_one_with_a_gain_is_found(run: Callable[..., Outcome]) -> None:
+def test_a_fill_without_drift_gives_none_and_one_with_a_gain_is_found(run: Replay) -> None:
     """The pile-up of a real fill falls by a factor of three: that alone is no drift."""
     with FILL.open() as file:
         pileup = np.array([float(row[7]) for row in csv.reader(file) if not row[0].startswith("#")])
     pileup = pileup[pileup > 12][::50]
     gains = np.where(np.arange(len(pileup)) < 40, 1.0, 1.12)
     calm, drifted = run(archive(pileup)), run(archive(pileup, gains))
-    assert {ls.level for ls in calm.judged} == {"ok"}
-    levels = [ls.level for ls in drifted.judged]
+    assert {ls.level for ls in calm.lumi_sections} == {"ok"}
+    levels = [ls.level for ls in drifted.lumi_sections]
     assert set(levels[:40]) == {"ok"}
     assert "drift" in levels[40:46]
     assert drifted.summary()["drifts"][0]["ls"] == 1 + levels.index("drift")
 
 
-def test_histograms_are_judged_as_the_events_that_made_them(run: Callable[..., Outcome], reference: Reference) -> None:
+def test_histograms_are_judged_as_the_events_that_made_them(run: Replay, reference: Reference) -> None:
     """One block a lumi section either way: the same counts, verdicts and words."""
     events = archive(np.arange(55.0, 19.0, -3.0), np.where(np.arange(12) < 6, 1.0, 1.15))
     of_events, of_histograms = run(events), run(histograms(events, reference.cells.edges))
-    assert of_events.judged == of_histograms.judged
-    assert of_events.judged[-1].level == "drift"
+    assert of_events.lumi_sections == of_histograms.lumi_sections
+    assert of_events.lumi_sections[-1].level == "drift"
 
 
-def test_coarser_histograms_keep_the_bins_that_they_allow(run: Callable[..., Outcome], reference: Reference) -> None:
+def test_coarser_histograms_keep_the_bins_that_they_allow(run: Replay, reference: Reference) -> None:
     edges = np.union1d(reference.binning.edges[::3], [0, *reference.binning.cuts, 1 << BITS])
     found = run(histograms(archive([30.0] * 8, np.where(np.arange(8) < 4, 1.0, 1.2)), edges))
-    assert [ls.n for ls in found.judged] == [PER_LS] * 8
-    assert [ls.level for ls in found.judged][:4] == ["ok"] * 4
-    assert found.judged[-1].level == "drift"
+    assert [ls.n for ls in found.lumi_sections] == [PER_LS] * 8
+    assert [ls.level for ls in found.lumi_sections][:4] == ["ok"] * 4
+    assert found.lumi_sections[-1].level == "drift"
 
 
-def test_histograms_that_do_not_end_on_the_cuts_are_refused(run: Callable[..., Outcome]) -> None:
-    with pytest.raises(StatsError, match=r"archive.npz: cuts .* are no edges of the other histogram"):
+def test_histograms_that_do_not_end_on_the_cuts_are_refused(run: Replay) -> None:
+    with pytest.raises(FileFault, match=r"archive.npz: cuts .* are no edges of the other histogram"):
         run(histograms(archive([30.0]), np.array([0, 7, 11, 13, 1 << BITS])))
 
 
@@ -140,31 +147,33 @@ def test_a_parquet_archive_holds_edges_in_every_row(reference: Reference, tmp_pa
         for name, array in arrays.items()
     }
     parquet.write_table(pa.table(columns), tmp_path / "archive.parquet")
-    subject = Subject(reference).on_archive([str(tmp_path / "archive.parquet")])
+    subject = StreamSetup(reference).on_archive([str(tmp_path / "archive.parquet")])
     found = replay([str(tmp_path / "archive.parquet")], subject, subject.detectors())
-    assert [(ls.ls, ls.n) for ls in found.judged] == [(1, PER_LS), (2, PER_LS), (3, PER_LS)]
+    assert [(ls.ls, ls.n) for ls in found.lumi_sections] == [(1, PER_LS), (2, PER_LS), (3, PER_LS)]
 
 
-def test_rows_out_of_order_and_several_runs_are_put_in_order(run: Callable[..., Outcome]) -> None:
+def test_rows_out_of_order_and_several_runs_are_put_in_order(run: Replay) -> None:
     parts = [archive([30.0] * 3, seed=run_number, run=run_number) for run_number in (7, 8)]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     shuffled = np.random.default_rng(1).permutation(len(arrays["scores"]))
     found = run({name: array[shuffled] for name, array in arrays.items()})
-    assert [(ls.run, ls.ls, ls.n) for ls in found.judged] == [(r, ls, PER_LS) for r in (7, 8) for ls in (1, 2, 3)]
+    assert [(ls.run, ls.ls, ls.n) for ls in found.lumi_sections] == [
+        (r, ls, PER_LS) for r in (7, 8) for ls in (1, 2, 3)
+    ]
 
 
-def test_a_lumi_section_that_comes_back_is_skipped_and_counted(run: Callable[..., Outcome]) -> None:
+def test_a_lumi_section_that_comes_back_is_skipped_and_counted(run: Replay) -> None:
     arrays = archive([30.0] * 12)
     arrays["ls"][-PER_LS:] = 1
     found = run(arrays)
-    assert len(found.judged) == 11
+    assert len(found.lumi_sections) == 11
     assert found.skipped["stale"] > 0
 
 
-def test_empty_histograms_are_no_lumi_sections(run: Callable[..., Outcome], reference: Reference) -> None:
+def test_empty_histograms_are_no_lumi_sections(run: Replay, reference: Reference) -> None:
     arrays = histograms(archive([30.0] * 4), reference.cells.edges)
     arrays["counts"][2] = 0
-    assert [ls.ls for ls in run(arrays).judged] == [1, 2, 4]
+    assert [ls.ls for ls in run(arrays).lumi_sections] == [1, 2, 4]
 
 
 def board(seed: int, *conditions: str) -> Iterator[Batch]:
@@ -195,9 +204,9 @@ def board(seed: int, *conditions: str) -> Iterator[Batch]:
 
 def test_a_recorded_board_is_judged_as_the_daemon_judged_it_live(tmp_path: Path) -> None:
     """A reference taken off the live stream; then another stream of the board, live and from the archive."""
-    reference, _ = of_stream(board(1), 10, Recipe(target_rates=(0.05, 0.01)))
+    reference, _ = reference_of_stream(board(1), 10, Recipe(target_rates=(0.05, 0.01)))
     assert reference.m == 10 * 4 * bunch_mask().sum()
-    subject = Subject(reference)
+    subject = StreamSetup(reference)
     live: list[LsReport] = []
     cuts, error = reference.binning.cuts, subject.detect.pileup_error
     monitor = StreamMonitor(
@@ -217,10 +226,10 @@ def test_a_recorded_board_is_judged_as_the_daemon_judged_it_live(tmp_path: Path)
     found = replay([str(tmp_path / "board.npz")], subject, subject.detectors())
     policy = Policy(subject.detect, subject.hold, reference)
     verdicts = [policy.assess(report) for report in live]
-    assert [(ls.run, ls.ls, ls.n) for ls in found.judged] == [(r.key.run, r.key.ls, r.n) for r in live]
-    assert [(ls.level, ls.ratios) for ls in found.judged] == [(v.level, v.ratios) for v in verdicts]
-    assert [ls.kl for ls in found.judged] == pytest.approx([r.divergence.kl_corrected for r in live])
-    assert found.judged[-1].level == "drift"
+    assert [(ls.run, ls.ls, ls.n) for ls in found.lumi_sections] == [(r.key.run, r.key.ls, r.n) for r in live]
+    assert [(ls.level, ls.ratios) for ls in found.lumi_sections] == [(v.level, v.ratios) for v in verdicts]
+    assert [ls.kl for ls in found.lumi_sections] == pytest.approx([r.divergence.kl_corrected for r in live])
+    assert found.lumi_sections[-1].level == "drift"
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

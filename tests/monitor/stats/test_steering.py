@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from monitor.stats.count.binning import FloatArray
+from monitor.stats.arrays import FloatArray
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 from monitor.stats.steering import Steering
 
@@ -24,7 +25,7 @@ def draw(random: np.random.Generator, n: int, pileup: float) -> NDArray[np.int64
 def reference() -> Reference:
     random = np.random.default_rng(1)
     chunks = [(draw(random, 500_000, pileup), None, np.full(500_000, pileup)) for pileup in PILEUPS]
-    return Reference.build(chunks, target_rates=TARGETS.tolist(), bits=10, pileup_edges=[20, 30, 40, 50, 60])
+    return reference_of_sample(chunks, target_rates=TARGETS.tolist(), bits=10, pileup_edges=[20, 30, 40, 50, 60])
 
 
 def drifted(cells: FloatArray, amount: float) -> FloatArray:
@@ -102,9 +103,9 @@ def test_what_was_learned_belongs_to_the_scores_and_those_before_are_remembered(
         stream.next(40.0, 0.3)
     assert (stream.cuts > before).all()
     learned = stream.cuts
-    stream.steering.turn("others")
+    stream.steering.begin_anew("others")
     np.testing.assert_allclose(stream.steering.cuts(reference.expected(40.0), learned), before, atol=2)
-    stream.steering.turn("")
+    stream.steering.begin_anew("")
     np.testing.assert_array_equal(stream.steering.cuts(reference.expected(40.0), learned), learned)
 
 

@@ -7,11 +7,12 @@ import numpy.typing as npt
 import pytest
 
 from monitor.stats.compare.divergence import compare
+from monitor.stats.count.building import reference_of_histogram, reference_of_sample
 from monitor.stats.count.reference import Reference
 from monitor.stats.count.window import Slice, Window
 from monitor.watch.policy import Policy, Verdict
+from monitor.watch.report import Alarm, Key, LsReport
 from monitor.watch.settings import Detect
-from monitor.watch.stream import Alarm, Key, LsReport
 
 CUTS = [150, 300]
 N = 100_000
@@ -20,7 +21,7 @@ N = 100_000
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     codes = np.random.default_rng(1).geometric(0.015, 2_000_000).clip(max=4000)
-    return Reference.build([(codes, None, None)], cuts=CUTS, bits=12)
+    return reference_of_sample([(codes, None, None)], cuts=CUTS, bits=12)
 
 
 def scores(seed: int, scale: float = 1.0, n: int = N) -> npt.NDArray[np.int64]:
@@ -173,7 +174,7 @@ def sliced() -> Reference:
     edges = np.arange(4097)
     counts = [np.random.default_rng(5).poisson(1e7 * shares(edges, pileup)) for pileup in PILEUPS]
     edges_of_slices = [*(PILEUPS - 2), 60.0]
-    return Reference.from_histogram(edges, counts, CUTS, pileup_edges=edges_of_slices, pileup_means=PILEUPS)
+    return reference_of_histogram(edges, counts, CUTS, pileup_edges=edges_of_slices, pileup_means=PILEUPS)
 
 
 class Stream:
@@ -361,7 +362,7 @@ def test_scores_are_alike_since_their_last_change_however_far_off_they_are(refer
 def test_a_drift_of_shape_and_rate_is_told_by_its_shape_where_rates_are_held() -> None:
     """A heavier tail shows most in a rate, which moved cuts bring back: what they cannot bring back decides."""
     codes, pileup = scores(1, n=1_000_000), np.repeat([10.0, 30.0], 500_000)
-    reference = Reference.build([(codes, None, pileup)], cuts=CUTS, bits=12, pileup_edges=[0.0, 20.0, 40.0])
+    reference = reference_of_sample([(codes, None, pileup)], cuts=CUTS, bits=12, pileup_edges=[0.0, 20.0, 40.0])
     policy = Policy(Detect(), "rate", reference)
     for ls in range(1, 5):
         drawn = scores(ls, n=20_000)

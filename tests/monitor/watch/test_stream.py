@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from firmware.wire import CROSSINGS, Batch, EventHeader, Header
-from monitor.stats.count.reference import Expected, Reference
+from monitor.stats.count.building import reference_of_sample
+from monitor.stats.count.expected import Expected
+from monitor.stats.count.reference import Reference
+from monitor.watch.accounting import Accounting
+from monitor.watch.report import Expectation, LsReport
 from monitor.watch.settings import Ingest
-from monitor.watch.stream import RUNS_KEPT, Accounting, Expectation, LsReport, StreamMonitor
+from monitor.watch.stream import RUNS_KEPT, StreamMonitor
 
 BITS = 12
 MASK = np.zeros(CROSSINGS, np.bool_)
@@ -24,7 +28,7 @@ MASK[100:2100] = True
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     codes = np.random.default_rng(1).geometric(0.02, 200_000).clip(max=4000)
-    return Reference.build([(codes, None, None)], cuts=[150, 300], bits=BITS)
+    return reference_of_sample([(codes, None, None)], cuts=[150, 300], bits=BITS)
 
 
 class Fed:
@@ -137,7 +141,7 @@ def test_the_detectors_see_every_score_once_in_blocks(reference: Reference, size
 def sliced() -> Reference:
     codes = np.random.default_rng(1).geometric(0.02, 100_000).clip(max=4000)
     chunks = [(codes + shift, None, pileup) for shift, pileup in ((0, 20.0), (5, 40.0))]
-    return Reference.build(chunks, cuts=[150, 300], bits=BITS, pileup_edges=[0, 30, 60])
+    return reference_of_sample(chunks, cuts=[150, 300], bits=BITS, pileup_edges=[0, 30, 60])
 
 
 def test_pile_up_slices_are_counted_apart_and_each_against_what_it_should_be(sliced: Reference) -> None:

@@ -9,6 +9,7 @@ from firmware.model.payload import Payload
 from firmware.sim.world.detector import Response
 from firmware.sim.world.events import Generator, digitise
 from recalib.inputs.locality import Axis, Counted, Locality, concentrated, locality
+from recalib.knobs.names import KnobName
 from recalib.sample import EventSample
 from tests.recalib.conftest import PILEUP, Lab
 
@@ -117,10 +118,10 @@ def test_an_offset_makes_no_objects_where_there_are_none(lab: Lab) -> None:
 def test_with_a_local_excess_no_scale_is_turned_and_a_human_is_asked(lab: Lab) -> None:
     sample = lab.sample(response=Response(hot_tower=0.005))
     proposal = lab.engine.propose(lab.request(sample, knobs=("threshold", "input_scale", "output_scale")))
-    assert proposal.knob in ("threshold", "none")
+    assert proposal.knob.name in (KnobName.THRESHOLD, None)
     assert "of the excess of" in proposal.attention
     for candidate in proposal.candidates:
-        if candidate.knob != "threshold":
+        if candidate.knob.name is not KnobName.THRESHOLD:
             assert "not to be calibrated away" in candidate.verdict or "no step lowers" in candidate.verdict
     advice = {gate.name: gate for gate in proposal.gates}
     assert not advice or not advice["local excess"].passed

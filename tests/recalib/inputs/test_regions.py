@@ -11,6 +11,7 @@ from firmware.sim.world.detector import Response, mean_response
 from firmware.sim.world.events import Generator
 from recalib.inputs.inputs import InputReference, Tell, numbers_in_ring
 from recalib.knobs.knobs import scale_knob
+from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Proposal
 from recalib.sample import EventSample
 from tests.recalib.conftest import CHUNK, PILEUP, Lab
@@ -111,7 +112,7 @@ def test_the_engine_restores_what_scales_can(calorimeter: Lab, response: Respons
     """On twins that it has not seen; by scales of the inputs, and better than cuts alone could."""
     proposal = proposed(calorimeter, response)
     assert proposal.accepted, proposal.reason
-    assert proposal.knob.startswith("input_scale")
+    assert proposal.knob.name in (KnobName.INPUT_SCALE, KnobName.INPUT_SCALE_RING)
     assert proposal.kl_after < 0.2 * proposal.kl_before
     rates, overlaps = calorimeter.truth(proposal.words, response)
     drifted, _ = calorimeter.truth(calorimeter.nominal.words, response)
@@ -122,7 +123,7 @@ def test_the_engine_restores_what_scales_can(calorimeter: Lab, response: Respons
 
 def test_ageing_is_undone_by_ring(calorimeter: Lab) -> None:
     proposal = proposed(calorimeter, AGED)
-    assert proposal.knob.startswith("input_scale_ring")
+    assert proposal.knob.name is KnobName.INPUT_SCALE_RING
     words = calorimeter.nominal.layout["input_scale"].words
     scales = np.log(replace(calorimeter.nominal, words=proposal.words).value("input_scale")).reshape(18, 14)[0]
     assert words.start == 0
@@ -131,7 +132,7 @@ def test_ageing_is_undone_by_ring(calorimeter: Lab) -> None:
 
 def test_a_dead_wedge_leaves_the_scales_alone_and_is_told(calorimeter: Lab) -> None:
     proposal = proposed(calorimeter, DEAD)
-    assert proposal.knob == "threshold", proposal.reason
+    assert proposal.knob == Turned(KnobName.THRESHOLD), proposal.reason
     (told,) = (gate.text for gate in proposal.gates if gate.name == "local excess")
     assert "are missing at phi codes 11 to" in told
 
@@ -140,7 +141,7 @@ def test_a_hot_tower_goes_to_a_person_with_its_place(calorimeter: Lab) -> None:
     """η 1.6 is ring 11, φ 2.2 wedge 6."""
     proposal = proposed(calorimeter, HOT)
     assert "eta 11, phi 6" in proposal.attention
-    assert proposal.knob in ("threshold", "none")
+    assert proposal.knob.name in (KnobName.THRESHOLD, None)
 
 
 def test_what_drifts_as_a_whole_is_not_local(calorimeter: Lab) -> None:

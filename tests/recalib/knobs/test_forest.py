@@ -17,6 +17,7 @@ from firmware.sim.world.events import Generator, digitise
 from recalib.errors import Unfit
 from recalib.inputs.inputs import Tell
 from recalib.knobs import forest
+from recalib.knobs.names import KnobName, Turned
 from recalib.lipschitz import STEP, bounds, rise
 from recalib.proposal import Proposal
 from recalib.surrogate import Surrogate
@@ -42,8 +43,8 @@ def quiet(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def trees(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return lab_of(tmp_path_factory.mktemp("model") / "forest.driftd", SMALL)
+def trees() -> Lab:
+    return lab_of(SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +159,8 @@ def test_a_network_has_no_such_knob(lab: Lab) -> None:
 def test_a_jet_scale_is_found_by_the_thresholds_alone(trees: Lab, restored: Proposal) -> None:
     """Rates within the tolerance, decisions kept at least as well as by moved cuts, and nothing else is written."""
     assert restored.accepted, restored.reason
-    assert restored.knob.removesuffix("+threshold") == "forest"
-    found = next(c for c in restored.candidates if c.knob == "forest")
+    assert restored.knob.name is KnobName.FOREST
+    found = next(c for c in restored.candidates if c.knob == Turned(KnobName.FOREST))
     assert found.moves["jet"] == pytest.approx(0.083, abs=0.025)
     assert found.explained > 0.5
     assert {c.field for c in payload_of(trees, restored.words).diff(trees.nominal)} <= {"forest", "cuts"}
@@ -185,8 +186,8 @@ def test_a_forest_that_is_corrected_already_is_left_alone(trees: Lab, restored: 
 def test_other_knobs_turn_what_surrounds_a_forest(trees: Lab) -> None:
     sample = trees.sample(ENOUGH, response=JETS_DOWN)
     proposal = trees.engine.propose(trees.request(sample, knobs=("input_scale", "output_scale", "lut")))
-    tried = {c.knob: c for c in proposal.candidates}
-    assert proposal.knob == "input_scale"
+    tried = {str(c.knob): c for c in proposal.candidates}
+    assert proposal.knob == Turned(KnobName.INPUT_SCALE)
     assert tried["input_scale"].moves["jet"] == pytest.approx(0.083, abs=0.025)
     assert tried["output_scale"].moves["output0"] > 0
     assert tried["lut"].kl < tried["input_scale"].kl

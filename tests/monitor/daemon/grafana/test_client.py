@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from monitor.daemon.grafana.annotations import WAITING, Annotator
 from monitor.daemon.grafana.client import Change, Grafana, GrafanaError, token
 from tests.support.grafana_stub import TOKEN, GrafanaStub
 from tests.support.places import DASHBOARDS, SCHEMAS
+from tests.support.waiting import strained, until
 
 OVERVIEW = "/dashboards/db"
 RULES = "/v1/provisioning/folder/driftd/rule-groups/driftd"
@@ -45,13 +46,6 @@ def apply(grafana: Grafana, folder: Path = DASHBOARDS, datasource: str = "promet
 
 def actions(changes: list[Change]) -> set[str]:
     return {change.action for change in changes}
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    due = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < due
-        time.sleep(0.02)
 
 
 def test_all_is_created_once_and_then_left_alone(grafana: Grafana, stub: GrafanaStub) -> None:
@@ -166,11 +160,11 @@ def test_what_the_schemas_forbid_is_refused_with_the_fault(grafana: Grafana, stu
 
 
 def test_a_grafana_that_is_slow_or_absent_is_said_within_the_time_limit(stub: GrafanaStub) -> None:
-    stub.delay_s = 2.0
+    stub.delay_s = 30
     began = time.monotonic()
     with pytest.raises(GrafanaError, match="does not answer in time"):
         apply(Grafana(stub.url, TOKEN, timeout=0.5))
-    assert time.monotonic() - began < 1.9
+    assert time.monotonic() - began < strained(1.9)
     with pytest.raises(GrafanaError, match="is not reached"):
         apply(Grafana("http://127.0.0.1:9", TOKEN, timeout=0.5))
 
@@ -245,15 +239,15 @@ def test_annotations_are_written_in_order_with_their_tags_and_time(grafana: Graf
 def test_a_slow_grafana_costs_the_caller_no_time_and_what_is_too_much_is_dropped_and_counted(
     grafana: Grafana, stub: GrafanaStub
 ) -> None:
-    stub.delay_s = 0.3
+    stub.delay_s = 30
     annotator = Annotator(grafana)
     began = time.monotonic()
     for number in range(WAITING + 50):
         annotator.note("axol1tl", "drift", str(number))
-    assert time.monotonic() - began < 0.25
+    assert time.monotonic() - began < strained(0.25)
     assert annotator.outcomes["dropped"] in (49, 50)
     annotator.close()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < strained(0.5)
 
 
 def test_after_refusals_the_next_annotation_is_written(grafana: Grafana, stub: GrafanaStub) -> None:

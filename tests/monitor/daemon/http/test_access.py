@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi import HTTPException, Request
 
-from monitor.config import ConfigError, Http
+from monitor.config import ConfigError, HttpSettings
 from monitor.daemon.http import tokens
 from monitor.daemon.http.access import Access, Caller
 from monitor.daemon.http.tokens import Role, TokenError
@@ -48,7 +48,9 @@ def refused(access: Access, *args: Any, **headers: str) -> int:
 def test_only_who_is_on_this_host_may_anything_without_a_token(
     settings: dict[str, Any], peer: str, headers: dict[str, str], known: bool
 ) -> None:
-    assert caller(Access(Http(**settings)), peer, **headers) == (Caller("anonymous", Role.VIEWER) if known else None)
+    assert caller(Access(HttpSettings(**settings)), peer, **headers) == (
+        Caller("anonymous", Role.VIEWER) if known else None
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_only_who_is_on_this_host_may_anything_without_a_token(
 def test_where_only_this_host_can_connect_it_is_asked_for_by_its_name(
     host: str, settings: dict[str, Any], good: bool
 ) -> None:
-    access = Access(Http(**settings))
+    access = Access(HttpSettings(**settings))
     if good:
         access.check_host(request(host=host))
         return
@@ -80,8 +82,8 @@ def test_where_only_this_host_can_connect_it_is_asked_for_by_its_name(
 
 def test_behind_a_proxy_the_audit_is_told_for_whom_it_speaks() -> None:
     far = request(x_forwarded_for="192.0.2.7")
-    assert Access(Http(behind_proxy=True)).peer(far) == "127.0.0.1 for 192.0.2.7"
-    assert Access(Http()).peer(far) == "127.0.0.1"
+    assert Access(HttpSettings(behind_proxy=True)).peer(far) == "127.0.0.1 for 192.0.2.7"
+    assert Access(HttpSettings()).peer(far) == "127.0.0.1"
 
 
 def test_a_token_is_hashed_once_and_known_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +91,7 @@ def test_a_token_is_hashed_once_and_known_from_then_on(tmp_path: Path, monkeypat
     path = tmp_path / "tokens.toml"
     text, kept = tokens.issue("ada", Role.EXPERT)
     tokens.write(path, {"ada": kept})
-    access = Access(Http(tokens=path))
+    access = Access(HttpSettings(tokens=path))
     hashed = []
     whole = tokens._hash
     monkeypatch.setattr(tokens, "_hash", lambda *given: hashed.append(given) or whole(*given))
@@ -108,12 +110,12 @@ def test_a_file_of_tokens_that_cannot_be_trusted_lets_nobody_in(tmp_path: Path) 
     text, kept = tokens.issue("ada", Role.EXPERT)
     tokens.write(path, {"ada": kept})
     own, mine = tokens.issue("operator", Role.EXPERT)
-    access = Access(Http(tokens=path), mine)
+    access = Access(HttpSettings(tokens=path), mine)
     path.chmod(0o620)
     assert refused(access, authorization=f"Bearer {text}") == 401
     assert caller(access, authorization=f"Bearer {own}") == Caller("operator", Role.EXPERT)
     with pytest.raises(ConfigError, match="chmod 600"):
-        Access(Http(tokens=path))
+        Access(HttpSettings(tokens=path))
     path.unlink()
     assert refused(access, authorization=f"Bearer {text}") == 401
 

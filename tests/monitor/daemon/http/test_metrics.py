@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware.errors import FirmwareError
-from monitor.config import ConfigError, Grafana
+from monitor.config import ConfigError, GrafanaSettings
 from monitor.daemon.http.metrics import counter, gauge
 from monitor.daemon.run.boards import BoardLink, StreamBoards
 from monitor.daemon.service import annotator
-from monitor.watch.stream import Accounting
+from monitor.watch.accounting import Accounting
 
 
 @given(st.permutations(range(30)), st.sets(st.integers(0, 29)))
@@ -56,5 +56,5 @@ def test_a_grafana_without_a_token_is_a_fault_of_the_configuration(
 ) -> None:
     monkeypatch.delenv("GRAFANA_TOKEN", raising=False)
     with pytest.raises(ConfigError, match="token cannot be read"):
-        annotator(Grafana(url="http://127.0.0.1:3000", token_file=tmp_path / "token"))
+        annotator(GrafanaSettings(url="http://127.0.0.1:3000", token_file=tmp_path / "token"))
     assert annotator(None) is None

@@ -14,16 +14,17 @@ from starlette.routing import Route
 from monitor.daemon.http import sse as module
 from monitor.daemon.http.queries import EventStream
 from monitor.daemon.http.server import BoundedProtocol
-from monitor.daemon.http.sse import CLIENTS, MEMORY, WAITING, Events, Listener, TooManyClients
+from monitor.daemon.http.sse import CLIENTS, MEMORY, WAITING, Broadcast, Client, TooManyClients
+from tests.support.waiting import strained, until_async
 
 
 def nothing() -> None:
     pass
 
 
-async def told(events: Events, listener: Listener, last: str = "", n: int = 1) -> list[str]:
+async def told(events: Broadcast, client: Client, last: str = "", n: int = 1) -> list[str]:
     """The first n messages that a client is sent, after the time to wait for it."""
-    lines = events.lines(listener, events.missed(last) if last else [])
+    lines = events.lines(client, events.missed(last) if last else [])
     assert (await anext(lines)).startswith(b"retry: ")
     return [(await anext(lines)).decode() for _ in range(n)]
 
@@ -34,12 +35,12 @@ def identity(message: str) -> str:
 
 def test_a_client_is_told_what_it_wants_and_nothing_else() -> None:
     async def scene() -> None:
-        events = Events()
-        listener = events.listen("a", nothing)
+        events = Broadcast()
+        client = events.listen("a", nothing)
         events.publish("status", "b", "1")
         events.publish("status", "a", "2")
         events.publish("board", "", "3")
-        first, second = await told(events, listener, n=2)
+        first, second = await told(events, client, n=2)
         assert first.startswith("event: status\ndata: 2\nid: ")
         assert second.startswith("event: board\ndata: 3\n")
         assert second.endswith("\n\n")
@@ -49,11 +50,11 @@ def test_a_client_is_told_what_it_wants_and_nothing_else() -> None:
 
 def test_what_was_missed_is_told_after_the_last_that_was_seen() -> None:
     async def scene() -> None:
-        events = Events()
-        listener = events.listen("", nothing)
+        events = Broadcast()
+        client = events.listen("", nothing)
         for number in range(5):
             events.publish("ledger", "a", str(number))
-        seen = await told(events, listener, n=2)
+        seen = await told(events, client, n=2)
         missed = await told(events, events.listen("", nothing), identity(seen[1]), n=3)
         assert [message.split("\n")[1] for message in missed] == ["data: 2", "data: 3", "data: 4"]
         assert events.missed(identity(missed[-1])) == []
@@ -66,7 +67,7 @@ def test_what_was_missed_is_told_after_the_last_that_was_seen() -> None:
 )
 def test_who_missed_more_than_is_remembered_is_told_to_read_anew(last: str) -> None:
     async def scene() -> None:
-        events = Events()
+        events = Broadcast()
         for number in range(MEMORY + 1):
             events.publish("ledger", "a", str(number))
         (first,) = await told(events, events.listen("", nothing), last.format(boot=events._boot))
@@ -80,7 +81,7 @@ def test_a_silent_stream_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "HEARTBEAT_S", 0.01)
 
     async def scene() -> None:
-        events = Events()
+        events = Broadcast()
         beat, *_ = await told(events, events.listen("", nothing))
         assert beat == ": \n\n"
 
@@ -89,11 +90,11 @@ def test_a_silent_stream_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_there_are_so_many_clients_and_no_more_and_none_at_the_end() -> None:
     async def scene() -> None:
-        events = Events()
-        listeners = [events.listen("", nothing) for _ in range(CLIENTS)]
+        events = Broadcast()
+        clients = [events.listen("", nothing) for _ in range(CLIENTS)]
         with pytest.raises(TooManyClients, match="64"):
             events.listen("", nothing)
-        lines = [events.lines(each, []) for each in listeners]
+        lines = [events.lines(each, []) for each in clients]
         for each in lines:
             await anext(each)
         events.publish("status", "a", "1")
@@ -101,7 +102,7 @@ def test_there_are_so_many_clients_and_no_more_and_none_at_the_end() -> None:
         for each in lines:
             with pytest.raises(StopAsyncIteration):
                 await anext(each)
-        events.listeners.clear()
+        events.clients.clear()
         with pytest.raises(TooManyClients):
             events.listen("", nothing)
 
@@ -109,12 +110,12 @@ def test_there_are_so_many_clients_and_no_more_and_none_at_the_end() -> None:
 
 
 @asynccontextmanager
-async def served(events: Events) -> AsyncIterator[int]:
+async def served(events: Broadcast) -> AsyncIterator[int]:
     """A real server with one route; its port."""
 
     async def listen(request: Request) -> EventStream:
-        listener = events.listen("", request.state.drop)
-        return EventStream(events, listener, events.lines(listener, []))
+        client = events.listen("", request.state.drop)
+        return EventStream(events, client, events.lines(client, []))
 
     application = Starlette(routes=[Route("/", listen)])
     config = uvicorn.Config(application, http=BoundedProtocol, lifespan="off", log_config=None)
@@ -126,7 +127,7 @@ async def served(events: Events) -> AsyncIterator[int]:
         finally:
             events.close()
             server.should_exit = True
-            await asyncio.wait_for(running, 5)
+            await asyncio.wait_for(running, strained(5))
 
 
 def test_a_client_that_does_not_read_is_dropped_and_the_others_miss_nothing() -> None:
@@ -134,7 +135,7 @@ def test_a_client_that_does_not_read_is_dropped_and_the_others_miss_nothing() ->
     size, n = 100_000, 3 * WAITING
 
     async def scene() -> None:
-        events = Events()
+        events = Broadcast()
         async with served(events) as port:
             lazy = socket.socket()
             lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -142,14 +143,13 @@ def test_a_client_that_does_not_read_is_dropped_and_the_others_miss_nothing() ->
             lazy.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2 * size)
             writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            while len(events.listeners) < 2:
-                await asyncio.sleep(0.01)
+            await until_async(lambda: len(events.clients) == 2)
             for _ in range(n):
                 events.publish("window", "a", "x" * size)
                 await reader.readuntil(b"\nid: ")
             assert events.dropped == 1
-            assert len(events.listeners) == 1
-            lazy.settimeout(5)
+            assert len(events.clients) == 1
+            lazy.settimeout(strained(5))
             left = await asyncio.to_thread(lambda: sum(map(len, iter(lambda: lazy.recv(1 << 20), b""))))
             assert left < n * size / 2
             lazy.close()
@@ -160,15 +160,12 @@ def test_a_client_that_does_not_read_is_dropped_and_the_others_miss_nothing() ->
 
 def test_a_client_that_leaves_is_forgotten() -> None:
     async def scene() -> None:
-        events = Events()
+        events = Broadcast()
         async with served(events) as port:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            while not events.listeners:
-                await asyncio.sleep(0.01)
+            await until_async(lambda: events.clients)
             writer.close()
-            async with asyncio.timeout(5):
-                while events.listeners:
-                    await asyncio.sleep(0.01)
+            await until_async(lambda: not events.clients)
 
     asyncio.run(scene())

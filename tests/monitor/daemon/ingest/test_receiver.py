@@ -1,6 +1,5 @@
 """The receiver on real sockets: what is sound is counted, what is not is counted by cause."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,9 +12,11 @@ from structlog.testing import capture_logs
 
 from firmware.wire import CROSSINGS, Batch, EventHeader, Header, encode
 from monitor.daemon.ingest.receiver import Receiver
-from monitor.stats.count.reference import Reference
+from monitor.stats.count.building import reference_of_sample
+from monitor.watch.report import LsReport
 from monitor.watch.settings import Ingest
-from monitor.watch.stream import LsReport, StreamMonitor
+from monitor.watch.stream import StreamMonitor
+from tests.support.waiting import until
 
 Send = Callable[[list[bytes]], None]
 
@@ -28,7 +29,7 @@ def closed() -> list[LsReport]:
 @pytest.fixture
 def tap(closed: list[LsReport]) -> Iterator[tuple[Receiver, Send]]:
     codes = np.random.default_rng(1).geometric(0.02, 50_000).clip(max=4000)
-    reference = Reference.build([(codes, None, None)], cuts=[150], bits=12)
+    reference = reference_of_sample([(codes, None, None)], cuts=[150], bits=12)
     context = zmq.Context()
     context.setsockopt(zmq.LINGER, 0)
     push = context.socket(zmq.PUSH)
@@ -49,13 +50,6 @@ def message(seq: int, **own: Any) -> list[bytes]:
         "dtype": "u2", "epoch": 1, "generation": 0, "t_ns": 0, "bx_class": "colliding",
     }  # fmt: skip
     return encode(Batch(Header(**fields | own), np.array([1, 2, 3], np.uint16)))
-
-
-def until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    due = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < due, "not within the time"
-        time.sleep(0.01)
 
 
 def with_header(frames: list[bytes], **changed: Any) -> list[bytes]:
@@ -127,7 +121,7 @@ def test_streams_and_sources_of_one_receiver_are_counted_apart() -> None:
     """Three sources of two streams over two sockets, codes of both widths, scores as floats, events beside."""
     random = np.random.default_rng(1)
     codes = random.geometric(0.02, 50_000).clip(max=4000)
-    reference = Reference.build([(codes, None, None)], cuts=[150], bits=12)
+    reference = reference_of_sample([(codes, None, None)], cuts=[150], bits=12)
     closed: list[LsReport] = []
     sampled: list[Batch] = []
     context = zmq.Context()

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from monitor.stats.compare.pileup import fit_pileup
-from monitor.stats.count.reference import Reference
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.errors import StatsError
 
 PILEUPS = np.arange(22.0, 62.0, 4.0)
 RNG = np.random.default_rng(1)
 CHUNKS = [(RNG.geometric(0.045 - pileup / 2000, 200_000).clip(max=4095), None, pileup) for pileup in PILEUPS]
-REFERENCE = Reference.build(CHUNKS, cuts=[150], bits=12, pileup_edges=[*(PILEUPS - 2), 60.0])
+REFERENCE = reference_of_sample(CHUNKS, cuts=[150], bits=12, pileup_edges=[*(PILEUPS - 2), 60.0])
 
 
 @pytest.mark.parametrize("pileup", [24.0, 37.3, 55.0])
@@ -37,6 +37,6 @@ def test_the_rates_are_those_of_the_reference_at_that_pileup() -> None:
 
 
 def test_a_reference_without_slices_tells_no_pileup() -> None:
-    plain = Reference.build([(CHUNKS[0][0], None, None)], cuts=[150], bits=12)
+    plain = reference_of_sample([(CHUNKS[0][0], None, None)], cuts=[150], bits=12)
     with pytest.raises(StatsError, match="without pile-up slices"):
         fit_pileup(plain.counts, plain)

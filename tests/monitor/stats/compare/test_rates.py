@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.rates import confidence_sequence, interval, measure
 from monitor.stats.count.binning import Binning
 from monitor.stats.errors import StatsError
@@ -76,13 +77,16 @@ def test_input_without_rates_is_refused(counts: list[int], targets: list[float])
 
 def test_a_confidence_sequence_holds_at_all_times_at_once_and_an_interval_does_not() -> None:
     rng, truth = np.random.default_rng(3), 0.02
-    left = {confidence_sequence: 0, interval: 0}
-    for above in np.cumsum(rng.binomial(200, truth, size=(200, 200)), axis=1):
-        for limits in left:
-            looks = (limits(int(k), 200 * (i + 1), 0.95) for i, k in enumerate(above))
-            left[limits] += any(not low <= truth <= high for low, high in looks)
-    assert left[confidence_sequence] <= 0.05 * 200
-    assert left[interval] > 0.2 * 200
+    above = np.cumsum(rng.binomial(200, truth, size=(200, 200)), axis=1)
+    n = 200 * np.arange(1, 201)
+
+    def left(limits: tuple[FloatArray, FloatArray]) -> int:
+        """Runs in which the truth was outside at least once."""
+        low, high = limits
+        return int(((low > truth) | (truth > high)).any(axis=1).sum())
+
+    assert left(confidence_sequence(above, n, 0.95)) <= 0.05 * 200
+    assert left(interval(above, n, 0.95)) > 0.2 * 200
 
 
 @pytest.mark.parametrize(("above", "n"), [(0, 50), (50, 50), (1, 10**9)])

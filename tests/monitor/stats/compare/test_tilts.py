@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from monitor.stats.compare.tilts import CHANGES, KINDS, SIZES, Direction, bank, directions, rate_bank
+from monitor.stats.compare.tilts import CHANGES, KINDS, TILT_SIZES, Direction, bank, directions, rate_bank
 from monitor.stats.count.binning import Binning
 from monitor.stats.errors import StatsError
 
@@ -53,7 +53,7 @@ def test_a_real_change_of_gain_or_width_lies_along_its_direction_with_its_size(k
 @given(st.sampled_from(bank(ALONG)))
 def test_members_of_a_bank_are_tuned_to_the_sizes_asked_for_or_to_thirtyfold(tilt: Any) -> None:
     odds = np.exp(abs(tilt.amplitude) * np.ptp(tilt.direction.values))
-    sizes = [size for size in SIZES if tilt.amplitude**2 / 2 == pytest.approx(size)]
+    sizes = [size for size in TILT_SIZES if tilt.amplitude**2 / 2 == pytest.approx(size)]
     assert sizes or odds == pytest.approx(30)
     q = P * np.exp(tilt.amplitude * tilt.direction.values)
     q /= q.sum()

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.stats.count.reference import Reference
+from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.window import Dyadic, Slice, Window
 from monitor.stats.errors import StatsError
 
 CODES = np.random.default_rng(1).geometric(0.02, 40_000)
-REFERENCE = Reference.build(
+REFERENCE = reference_of_sample(
     [(CODES[:20_000], None, 20.0), (CODES[20_000:] * 2, None, 40.0)], cuts=[150], bits=12, pileup_edges=[10, 30, 50]
 )
 

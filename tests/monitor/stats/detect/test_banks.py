@@ -12,7 +12,7 @@ from scipy.special import rel_entr
 
 from monitor.stats.compare.tilts import bank, directions
 from monitor.stats.count.binning import Binning
-from monitor.stats.count.reference import Expected
+from monitor.stats.count.expected import Expected
 from monitor.stats.detect import bets
 from monitor.stats.detect.banks import TiltBank
 from monitor.stats.detect.learner import Learner, smooth
@@ -154,7 +154,7 @@ def test_compiled_and_numpy_evidence_agree(members: int, bins: int, single: bool
         pytest.skip("the kernel is not compiled: it takes a C compiler when driftd is installed")
     rng = np.random.default_rng(seed)
     shape = (members, bins) if single else (members,)
-    one, other = (bets.Evidence(rng_h, weight) for rng_h, weight in [_bank(rng, members, bins, shape)] * 2)
+    one, other = (bets.EProcesses(rng_h, weight) for rng_h, weight in [_bank(rng, members, bins, shape)] * 2)
     one.r[:] = other.r[:] = rng.exponential(size=shape)
     one.log_z[:] = other.log_z[:] = rng.normal(size=shape)
     counts = rng.poisson(3, size=bins).astype(float)
@@ -209,7 +209,7 @@ def _slack() -> tuple[float, float]:
 
 
 def test_evidence_neither_overflows_nor_dies() -> None:
-    one = bets.Evidence(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.ones(2))
+    one = bets.EProcesses(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.ones(2))
     for _ in range(50):
         one.r += 1e4
         one.grow(np.array([1e4, 0.0]), 1e4, 1.0)

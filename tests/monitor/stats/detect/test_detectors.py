@@ -7,12 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
-from monitor.stats.count.reference import Reference
-from monitor.stats.detect.detectors import DETECTORS, Detector, kl_per_block, make_detector, rate_per_block
+from monitor.stats.count.building import reference_of_sample
+from monitor.stats.detect.detectors import DETECTORS, Detector, make_detector, promises_run_length
+from monitor.stats.detect.on_statistic import kl_per_block, rate_per_block
 from monitor.stats.errors import StatsError
 
 RNG = np.random.default_rng(1)
-REFERENCE = Reference.build([(RNG.gamma(2, 60, 400_000).astype(np.int64), None, None)], cuts=[250, 500], bits=12)
+REFERENCE = reference_of_sample([(RNG.gamma(2, 60, 400_000).astype(np.int64), None, None)], cuts=[250, 500], bits=12)
 EXPECTED = REFERENCE.expected()
 P = EXPECTED.cells
 DRIFTED = P * np.where(np.arange(len(P)) >= REFERENCE.cells.cut_bins[0], 1.5, 1)
@@ -123,12 +124,35 @@ def test_settings_that_it_does_not_know_are_refused(name: str) -> None:
         ("e_mixture", {"target_run_length": 0.5}),
         ("e_rate", {"targets": [0.1]}),
         ("adwin_rate", {"cut": 2}),
+        ("adwin_rate", {"cut": 0.5}),
+        ("adwin_kl", {"clock": 0.0}),
+        ("adwin_kl", {"max_buckets": 5.5}),
+        ("kswin_kl", {"window_size": 50.0}),
+        ("glr", {"target_run_length": 0.0}),
+        ("glr", {"tolerated": -1.0}),
         ("page_hinkley_kl", {"mode": "sideways"}),
     ],
 )
 def test_settings_out_of_range_are_refused_in_the_name_of_the_detector(name: str, settings: dict[str, Any]) -> None:
     with pytest.raises(StatsError, match=f"detector '{name}'"):
         make_detector(name, REFERENCE, **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("adwin_rate", {"cut": 1.0, "clock": 16.0}), ("kswin_kl", {"window_size": 80.0, "stat_size": 40.0})],
+)
+def test_whole_numbers_may_come_as_floats_as_they_do_out_of_a_configuration(
+    name: str, settings: dict[str, float]
+) -> None:
+    detector = make_detector(name, REFERENCE, **settings)
+    for block in blocks(P, 200):
+        detector.update(block, EXPECTED)
+
+
+def test_e_detectors_alone_promise_a_run_length_and_say_so_by_name_too(name: str) -> None:
+    assert made(name).promises_run_length is promises_run_length(name) is name.startswith("e_")
+    assert not promises_run_length("voodoo")
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:

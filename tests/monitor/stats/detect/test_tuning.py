@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from monitor.stats.count.reference import Reference
-from monitor.stats.detect.detectors import OnStatistic, make_detector
-from monitor.stats.detect.tuning import alarms, recorder, setting_of, tune
+from monitor.stats.count.building import reference_of_sample
+from monitor.stats.detect.detectors import make_detector
+from monitor.stats.detect.on_statistic import OnStatistic
+from monitor.stats.detect.tuning import count_alarms, recorder, setting_of, tune
 from monitor.stats.errors import StatsError
 
-REFERENCE = Reference.build([(np.random.default_rng(1).geometric(0.02, 200_000), None, None)], cuts=[150], bits=12)
+REFERENCE = reference_of_sample([(np.random.default_rng(1).geometric(0.02, 200_000), None, None)], cuts=[150], bits=12)
 OTHERS: dict[str, dict[str, float]] = {"adwin_kl": {}, "page_hinkley_kl": {"delta": 0.05}, "kswin_rate": {"cut": 0}}
 
 
@@ -34,7 +35,7 @@ def test_the_setting_keeps_to_the_alarms_and_a_keener_one_does_not(detector: str
     for value in (found.value, keener):
         made = make_detector(detector, REFERENCE, **OTHERS[detector] | {setting.name: value})
         assert isinstance(made, OnStatistic)
-        counted.append(alarms(made, statistics))
+        counted.append(count_alarms(made, statistics))
     assert counted[0] == found.alarms <= 3
     assert counted[1] > 3
 

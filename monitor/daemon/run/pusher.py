@@ -16,9 +16,9 @@ from firmware.push.journal import ONLINE
 from firmware.push.readback import check_identity
 from firmware.push.standing import Outcome
 from firmware.push.transaction import Preview, Transaction
-from monitor.config import Push as Settings
+from monitor.config import PushSettings
 from monitor.daemon.run.boards import StreamBoards
-from monitor.loop import loop
+from monitor.loop.events import Armed, Event, Latched, Previewed, Staged, WorkFailed
 from monitor.store.ledger import Ledger
 
 log = structlog.get_logger()
@@ -27,35 +27,39 @@ PREVIEW_SIGMAS = 4.0
 """How far a shadow rate may be from the promised one, beyond the tolerance, before it counts as another."""
 
 
-class Push:
+class Pusher:
     """At most one transaction at a time; it ends latched or aborted.
 
-    Every method raises FirmwareError where the board, the ledger or the transaction refuses.
+    Args:
+        validation: makes the golden vectors, given whether a board that cannot play them back is refused.
+        frozen: whether nothing may be written now.
+
+    Raises:
+        FirmwareError: by every method, where the board, the ledger or the transaction refuses.
     """
 
     def __init__(
         self,
         stream: str,
-        validation: Validation,
+        validation: Callable[[bool], Validation],
         boards: StreamBoards,
         ledger: Ledger,
-        settings: Settings,
+        settings: PushSettings,
         rate_tolerance: float,
         frozen: Callable[[], bool],
     ) -> None:
         self._stream = stream
-        self._validation = validation
+        self._validate = validation
         self._boards = boards
         self._ledger = ledger
-        self._settings = settings
-        self._rate_tolerance = rate_tolerance
         self._frozen = frozen
         self._transaction: Transaction | None = None
         self._catch_up: Transaction | None = None
+        self.use(settings, rate_tolerance)
 
-    def turn(self, validation: Validation, settings: Settings, rate_tolerance: float) -> None:
+    def use(self, settings: PushSettings, rate_tolerance: float) -> None:
         """Go by other settings from the next step on; an open transaction keeps its validation."""
-        self._validation = validation
+        self._validation = self._validate(settings.require_playback)
         self._settings = settings
         self._rate_tolerance = rate_tolerance
 
@@ -67,7 +71,7 @@ class Push:
         """
         return await self._boards.call(self._read)
 
-    async def stage(self, task: int, payload: Payload, active: int) -> loop.Event:
+    async def stage(self, task: int, payload: Payload, active: int) -> Event:
         """Prove the payload, write the shadow banks, read them back and play the golden vectors through them.
 
         All under a generation above the ``active`` one.
@@ -75,16 +79,16 @@ class Push:
         generation = self._ledger.next_generation(self._stream, active)
         self._transaction = transaction = self._begun(self._boards.boards, payload, generation, ONLINE)
         await self._boards.call(transaction.stage)
-        return loop.Staged(task, generation)
+        return Staged(task, generation)
 
-    async def start_preview(self, task: int) -> loop.Event | None:
+    async def start_preview(self, task: int) -> Event | None:
         prescale = self._settings.preview_prescale
         if prescale == 0:
-            return loop.Previewed(task, True, "no preview is configured")
+            return Previewed(task, True, "no preview is configured")
         await self._boards.call(self._open.preview_start, prescale)
         return None
 
-    async def poll_preview(self, task: int, last: bool, promised: Any) -> loop.Event | None:
+    async def poll_preview(self, task: int, last: bool, promised: Any) -> Event | None:
         """Hold the shadow bank's accepts against the ``promised`` rates (n_cuts,), once there are enough."""
         preview = await self._boards.call(self._open.preview_read, self._settings.preview_accepts)
         if not preview.enough and not last:
@@ -92,20 +96,20 @@ class Push:
         await self._boards.call(self._open.preview_stop)
         good, reason = self._compare(preview, np.asarray(promised))
         log.info("preview", stream=self._stream, good=good, why=reason)
-        return loop.Previewed(task, good, reason)
+        return Previewed(task, good, reason)
 
-    async def arm(self, task: int) -> loop.Event:
+    async def arm(self, task: int) -> Event:
         standing = await self._boards.call(self._open.arm, self._settings.arm_margin_ls)
-        return loop.ArmedAt(task, standing.ls)
+        return Armed(task, standing.ls)
 
-    async def poll_latch(self, task: int) -> loop.Event | None:
+    async def poll_latch(self, task: int) -> Event | None:
         standing = await self._boards.call(self._open.confirm)
         if standing.outcome is Outcome.ARMED:
             return None
         if standing.outcome is Outcome.LATCHED:
             self._transaction = None
-            return loop.Latched(task, (standing.run, standing.ls), standing.state.epoch)
-        return loop.Failed(task, standing.reason, unknown=True)
+            return Latched(task, (standing.run, standing.ls), standing.state.epoch)
+        return WorkFailed(task, standing.reason, unknown=True)
 
     async def abort(self) -> None:
         """Disarm; a failure is noted, as the next reading of the board takes back what is still armed."""

@@ -3,49 +3,44 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from types import UnionType
 
 import pytest
 
-from monitor.loop.loop import (
-    ALLOWED,
-    WRITING,
+from monitor.loop.commands import (
     Abort,
     Adopt,
     Announce,
-    Approve,
     Arm,
-    ArmedAt,
-    BoardSeen,
     Command,
-    Event,
-    Failed,
     Fit,
-    FitDone,
-    FitProgress,
-    Freeze,
     Judge,
-    Judged,
-    Latched,
-    LsClosed,
-    Mode,
-    ModeSet,
-    Phase,
     PollLatch,
-    Previewed,
-    Recalibrate,
     Reconcile,
     Refuse,
-    Reject,
-    Rollback,
-    Rules,
     Stage,
-    Staged,
     StartPreview,
-    State,
-    Tick,
-    Unfreeze,
-    step,
 )
+from monitor.loop.events import (
+    Answer,
+    Armed,
+    BoardSeen,
+    Event,
+    FitEnded,
+    FitProgressed,
+    Latched,
+    LsClosed,
+    ModeSet,
+    Ordered,
+    Previewed,
+    PushJudged,
+    Staged,
+    Ticked,
+    WorkFailed,
+)
+from monitor.loop.orders import ALLOWED, Approve, Freeze, Recalibrate, Reject, Rollback, Unfreeze
+from monitor.loop.states import WRITING, Mode, Phase, Rules, State
+from monitor.loop.step import step
 
 RULES = Rules(
     warm_ls=1,
@@ -75,35 +70,38 @@ def events(state: State) -> Iterator[Event]:
         yield LsClosed(at, "ok", state.epoch, state.generation, sample_ready=ready, steer="moved cuts")
     yield LsClosed(at, "drift", state.epoch, state.generation, steer="moved cuts", by_cuts=True)
     yield LsClosed(at, "ok", state.epoch + 1, 0)
-    yield Tick()
+    yield Ticked()
     task = state.task
-    yield FitProgress(task, "gating", "input_scale")
+    yield FitProgressed(task, "gating", "input_scale")
     for accepted in (True, False):
         for attention in ("", "a bump"):
-            yield FitDone(task, "proposal", "candidate", accepted, "", attention)
+            yield FitEnded(task, "proposal", "candidate", accepted, "", attention)
     yield Staged(task, state.generation + 1)
     yield Previewed(task, True, "")
     yield Previewed(task, False, "off")
-    yield ArmedAt(task, 7)
+    yield Armed(task, 7)
     yield Latched(task, at, state.epoch)
-    yield Judged(task, "good", "")
-    yield Judged(task, "harmful", "")
-    yield Judged(task, "undecided", "")
-    yield Failed(task, "broke")
-    yield Failed(task, "silent", unknown=True)
+    yield PushJudged(task, False, "")
+    yield PushJudged(task, True, "")
+    yield WorkFailed(task, "broke")
+    yield WorkFailed(task, "silent", unknown=True)
     yield BoardSeen(state.epoch, state.generation, state.payload)
     yield BoardSeen(state.epoch, state.target_generation, state.candidate)
     yield BoardSeen(state.epoch + 1, 0, "nominal")
-    yield Recalibrate()
-    yield Recalibrate(dry_run=True)
-    yield Approve(state.proposal)
-    yield Approve("another")
-    yield Reject(state.proposal)
-    yield Rollback("nominal")
-    yield Freeze()
-    yield Unfreeze()
+    yield Ordered(Recalibrate())
+    yield Ordered(Recalibrate(dry_run=True))
+    yield Ordered(Approve(state.proposal))
+    yield Ordered(Approve("another"))
+    yield Ordered(Reject(state.proposal))
+    yield Ordered(Rollback("nominal"))
+    yield Ordered(Freeze())
+    yield Ordered(Unfreeze())
     for mode in Mode:
         yield ModeSet(mode)
+
+
+def ordered(event: Event, orders: type | UnionType) -> bool:
+    return isinstance(event, Ordered) and isinstance(event.order, orders)
 
 
 def normal(state: State) -> State:
@@ -176,7 +174,7 @@ def test_a_frozen_stream_is_never_written(edges: list[Edge]) -> None:
     for state, event, after, commands in edges:
         if state.phase is Phase.FROZEN:
             assert not any(isinstance(command, writes) for command in commands), event
-            assert after.phase is Phase.FROZEN or isinstance(event, Unfreeze)
+            assert after.phase is Phase.FROZEN or ordered(event, Unfreeze)
 
 
 def test_the_board_is_armed_only_after_a_good_preview_or_to_undo_or_to_move_cuts(edges: list[Edge]) -> None:
@@ -192,9 +190,9 @@ def test_a_payload_is_staged_only_with_passed_gates_or_by_a_human_or_to_undo_har
         if not any(isinstance(command, Stage) for command in commands):
             continue
         unattended = state.mode is Mode.AUTO and not state.dry_run
-        by_gates = isinstance(event, FitDone) and event.accepted and unattended and not event.attention
-        by_human = isinstance(event, Approve | Rollback)
-        undone = isinstance(event, Judged) and event.outcome == "harmful" and state.mode is not Mode.SHADOW
+        by_gates = isinstance(event, FitEnded) and event.accepted and unattended and not event.attention
+        by_human = ordered(event, Approve | Rollback)
+        undone = isinstance(event, PushJudged) and event.harmful and state.mode is not Mode.SHADOW
         steered = state.mode is Mode.AUTO and isinstance(event, LsClosed) and event.steer != ""
         assert by_gates or by_human or undone or (steered and after.steering)
         assert after.phase is Phase.STAGING
@@ -236,17 +234,15 @@ def test_leaving_a_writing_phase_without_a_swap_disarms_the_board(edges: list[Ed
 
 def test_what_belongs_to_an_older_task_changes_nothing(edges: list[Edge]) -> None:
     for state, event, _, _ in edges:
-        task = getattr(event, "task", None)
-        if task is not None:
-            assert step(state, replace(event, task=task - 1), RULES) == (state, [])
+        if isinstance(event, Answer):
+            assert step(state, replace(event, task=event.task - 1), RULES) == (state, [])
 
 
 def test_a_command_that_does_not_fit_is_refused_with_the_reason_and_changes_nothing(
     edges: list[Edge],
 ) -> None:
-    orders = tuple(ALLOWED)
     for state, event, after, commands in edges:
-        if isinstance(event, orders) and state.phase not in ALLOWED[type(event)]:
+        if isinstance(event, Ordered) and state.phase not in ALLOWED[type(event.order)]:
             assert after == state
             assert [type(command) for command in commands] == [Refuse]
             assert str(state.phase) in commands[0].reason  # type: ignore[union-attr]
@@ -291,9 +287,9 @@ def test_a_drift_runs_through_to_a_confirmed_payload() -> None:
     state, _ = run(state, closed(state, level="drift", onset=(1, 3)))
     state, commands = run(state, closed(state, level="drift", sample_ready=True))
     assert commands == [Fit(state.task, (1, 3))]
-    state, commands = run(state, FitDone(state.task, "p", "new", True, "good"))
+    state, commands = run(state, FitEnded(state.task, "p", "new", True, "good"))
     assert commands == [Stage(state.task, "new")]
-    state, _ = run(state, Staged(state.task, 1), Previewed(state.task, True, ""), ArmedAt(state.task, 9))
+    state, _ = run(state, Staged(state.task, 1), Previewed(state.task, True, ""), Armed(state.task, 9))
     assert state.phase is Phase.ARMED
     state, commands = run(state, closed(state, generation=1))
     assert commands == [PollLatch(state.task)]
@@ -301,25 +297,25 @@ def test_a_drift_runs_through_to_a_confirmed_payload() -> None:
     assert Adopt("new", "p", 1, 1, (1, 9)) in commands
     state, commands = run(state, closed(state, sample_ready=True))
     assert commands == [Judge(state.task, (1, 9), "nominal", "new")]
-    state, _ = run(state, Judged(state.task, "good", "restored"))
+    state, _ = run(state, PushJudged(state.task, False, "restored"))
     assert (state.phase, state.payload, state.generation, state.retries) == (Phase.WATCHING, "new", 1, 0)
 
 
 def test_what_needs_attention_waits_for_a_human_even_in_auto_mode() -> None:
     fitting = replace(START, phase=Phase.FITTING, task=4)
-    waits, commands = run(fitting, FitDone(4, "p", "new", True, "cuts moved", "23 σ in one cell"))
+    waits, commands = run(fitting, FitEnded(4, "p", "new", True, "cuts moved", "23 σ in one cell"))
     assert waits.phase is Phase.AWAITING_APPROVAL
     assert commands == [Announce("warning", "proposal p waits for approval: 23 σ in one cell; cuts moved")]
-    _, commands = run(waits, Approve("p"))
+    _, commands = run(waits, Ordered(Approve("p")))
     assert commands == [Stage(waits.task + 1, "new")]
-    left, commands = run(waits, Reject("p"))
+    left, commands = run(waits, Ordered(Reject("p")))
     assert left.phase is Phase.WATCHING
     assert not any(isinstance(command, Stage) for command in commands)
 
 
 def test_what_needs_attention_is_said_where_nothing_can_be_done_about_it() -> None:
     fitting = replace(START, phase=Phase.FITTING, task=4)
-    done = FitDone(4, "p", "new", False, "no knob helps", "23 σ in one cell")
+    done = FitEnded(4, "p", "new", False, "no knob helps", "23 σ in one cell")
     for state in (fitting, replace(fitting, mode=Mode.SHADOW), replace(fitting, dry_run=True)):
         _, (announcement,) = run(state, done)
         assert isinstance(announcement, Announce)
@@ -329,11 +325,11 @@ def test_what_needs_attention_is_said_where_nothing_can_be_done_about_it() -> No
 
 def test_a_harmful_payload_is_rolled_back_as_a_new_generation() -> None:
     state = replace(START, phase=Phase.CONFIRMING, payload="bad", previous="good", generation=4, task=3)
-    state, commands = run(state, Judged(3, "harmful", "rate"))
+    state, commands = run(state, PushJudged(3, True, "rate"))
     assert Stage(state.task, "good") in commands
     state, commands = run(state, Staged(state.task, 5))
     assert commands == [Arm(state.task)]
-    state, _ = run(state, ArmedAt(state.task, 9), Latched(state.task, (1, 9), 1))
+    state, _ = run(state, Armed(state.task, 9), Latched(state.task, (1, 9), 1))
     assert (state.phase, state.payload, state.generation) == (Phase.ROLLED_BACK, "good", 5)
 
 
@@ -342,7 +338,7 @@ def test_retries_back_off_exponentially_up_to_a_limit() -> None:
     waits = []
     state = replace(START, phase=Phase.FITTING)
     for _ in range(4):
-        state, _ = step(replace(state, phase=Phase.FITTING), Failed(state.task, "worker died"), rules)
+        state, _ = step(replace(state, phase=Phase.FITTING), WorkFailed(state.task, "worker died"), rules)
         waits.append(state.not_before - state.clock)
         state = replace(state, clock=state.not_before)
     assert waits == [5, 10, 18, 18]
@@ -367,7 +363,7 @@ def test_cuts_are_moved_without_a_preview_and_without_being_judged() -> None:
     assert (state.phase, commands) == (Phase.STAGING, [Stage(state.task, "moved")])
     state, commands = run(state, Staged(state.task, 1))
     assert commands == [Arm(state.task)]
-    state, commands = run(state, ArmedAt(state.task, 3), Latched(state.task, (1, 3), 1))
+    state, commands = run(state, Armed(state.task, 3), Latched(state.task, (1, 3), 1))
     assert (state.phase, state.payload, state.previous) == (Phase.WATCHING, "moved", "")
     assert [command.steered for command in commands if isinstance(command, Adopt)] == [True]
 
@@ -378,7 +374,7 @@ def test_a_confirmation_goes_on_after_its_cuts_have_moved() -> None:
         START, phase=Phase.CONFIRMING, payload="new", previous="old", latched=(1, 4), generation=3, clock=9, entered=9
     )
     state, _ = run(confirming, closed(confirming, steer="moved"))
-    state, _ = run(state, Staged(state.task, 4), ArmedAt(state.task, 11), Latched(state.task, (1, 11), 1))
+    state, _ = run(state, Staged(state.task, 4), Armed(state.task, 11), Latched(state.task, (1, 11), 1))
     assert (state.phase, state.entered, state.latched, state.generation) == (Phase.CONFIRMING, 9, (1, 4), 4)
     state, commands = step(state, closed(state, sample_ready=True), replace(RULES, confirm_max_ls=9))
     assert commands == [Judge(state.task, (1, 4), "old", "moved")]
@@ -404,9 +400,9 @@ def test_what_is_ready_to_be_fitted_or_judged_comes_before_the_cuts() -> None:
 
 
 def test_collecting_goes_on_after_cuts_have_moved_with_what_was_asked_for() -> None:
-    state, _ = run(replace(START, phase=Phase.WATCHING), Recalibrate(dry_run=True))
+    state, _ = run(replace(START, phase=Phase.WATCHING), Ordered(Recalibrate(dry_run=True)))
     state, _ = run(state, closed(state, steer="moved"))
-    state, _ = run(state, Staged(state.task, 1), ArmedAt(state.task, 3), Latched(state.task, (1, 3), 1))
+    state, _ = run(state, Staged(state.task, 1), Armed(state.task, 3), Latched(state.task, (1, 3), 1))
     assert (state.phase, state.asked, state.dry_run) == (Phase.COLLECTING, True, True)
 
 
@@ -414,8 +410,8 @@ def test_a_proposal_waits_for_its_human_while_cuts_move() -> None:
     waiting = replace(START, phase=Phase.AWAITING_APPROVAL, candidate="new", proposal="proposal")
     state, _ = run(waiting, closed(waiting, steer="moved"))
     assert (state.phase, state.candidate, state.proposal) == (Phase.STAGING, "moved", "")
-    for event in (Latched(state.task, (1, 3), 1), Failed(state.task, "refused")):
-        state_then, _ = run(state, Staged(state.task, 1), ArmedAt(state.task, 3))
+    for event in (Latched(state.task, (1, 3), 1), WorkFailed(state.task, "refused")):
+        state_then, _ = run(state, Staged(state.task, 1), Armed(state.task, 3))
         state_then, _ = run(state_then if isinstance(event, Latched) else state, event)
         assert (state_then.phase, state_then.candidate, state_then.proposal) == (waiting.phase, "new", "proposal")
 
@@ -430,7 +426,7 @@ def test_rates_alone_are_brought_back_by_cuts_and_fitted_only_where_no_cut_moves
 def test_cuts_that_could_not_be_moved_rest_but_a_fit_does_not() -> None:
     patient = replace(RULES, backoff_ls=3)
     state, _ = run(replace(START, phase=Phase.WATCHING), closed(START, steer="moved"))
-    state, commands = step(state, Failed(state.task, "refused"), patient)
+    state, commands = step(state, WorkFailed(state.task, "refused"), patient)
     assert (state.phase, state.retries) == (Phase.WATCHING, 0)
     assert isinstance(commands[0], Abort)
     assert step(state, closed(state, steer="moved"), patient)[0].phase is Phase.WATCHING

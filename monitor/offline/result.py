@@ -10,7 +10,7 @@ from monitor.terms import LS_SECONDS
 
 
 @dataclass(frozen=True)
-class Judged:
+class ReplayedLs:
     """One lumi section, as the daemon would have seen it."""
 
     run: int
@@ -27,30 +27,31 @@ class Judged:
 
 
 @dataclass
-class Outcome:
+class ReplayResult:
     """What a replay came to."""
 
-    judged: list[Judged] = field(default_factory=list)
+    lumi_sections: list[ReplayedLs] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     def summary(self) -> dict[str, Any]:
-        hours = len(self.judged) * LS_SECONDS / 3600
-        alarms = Counter(name for ls in self.judged for name in ls.alarms)
+        """Lumi sections by level, alarms by detector, and each beginning of a drift, as a JSON object has them."""
+        hours = len(self.lumi_sections) * LS_SECONDS / 3600
+        alarms = Counter(name for ls in self.lumi_sections for name in ls.alarms)
         began = [
             ls
-            for before, ls in zip([None, *self.judged], self.judged, strict=False)
+            for before, ls in zip([None, *self.lumi_sections], self.lumi_sections, strict=False)
             if ls.level == "drift" and (before is None or before.level != "drift")
         ]
         return {
-            "lumi_sections": len(self.judged),
+            "lumi_sections": len(self.lumi_sections),
             "hours": hours,
-            "scores": sum(ls.n for ls in self.judged),
-            "levels": Counter(ls.level for ls in self.judged),
+            "scores": sum(ls.n for ls in self.lumi_sections),
+            "levels": Counter(ls.level for ls in self.lumi_sections),
             "alarms": alarms,
             "alarms_per_hour": {name: n / hours for name, n in alarms.items()},
             "drifts": [{"run": ls.run, "ls": ls.ls, "text": ls.text} for ls in began],
             "skipped": self.skipped,
             "seconds": self.seconds,
-            "ls_per_s": len(self.judged) / max(self.seconds, 1e-9),
+            "ls_per_s": len(self.lumi_sections) / max(self.seconds, 1e-9),
         }

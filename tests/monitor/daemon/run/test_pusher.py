@@ -8,16 +8,16 @@ from typing import NamedTuple
 import pytest
 
 from firmware.errors import FirmwareError
-from monitor.config import Push as Settings
+from monitor.config import PushSettings
 from monitor.daemon.run.boards import BoardLink, StreamBoards
-from monitor.daemon.run.pushing import Push
+from monitor.daemon.run.pusher import Pusher
 from monitor.store.ledger import Ledger
 from tests.support.rig import STREAM, Rig, tiny_model
 
 
 class Site(NamedTuple):
     rigs: list[Rig]
-    push: Push
+    push: Pusher
     ledger: Ledger
     frozen: list[bool]
 
@@ -39,7 +39,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
         for payload in (rigs[0].nominal, rigs[0].payload):
             ledger.add_payload(STREAM, payload, "test")
         boards = StreamBoards(links)
-        push = Push(STREAM, rigs[0].validation, boards, ledger, Settings(), 0.1, frozen=lambda: frozen[0])
+        push = Pusher(
+            STREAM, lambda playback: rigs[0].validation, boards, ledger, PushSettings(), 0.1, frozen=lambda: frozen[0]
+        )
         yield Site(rigs, push, ledger, frozen)
     for link in links:
         link.close()
