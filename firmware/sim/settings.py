@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from firmware.errors import FirmwareError
+from firmware.errors import BoardSettingsError
 from firmware.sim.stream import Sampling
 from firmware.sim.world.beam import Fill
 
@@ -46,6 +46,6 @@ class BoardSettings:
 
     def __post_init__(self) -> None:
         if self.orbits_per_message < 1 or self.orbits_per_ls % self.orbits_per_message:
-            raise FirmwareError(
+            raise BoardSettingsError(
                 f"orbits_per_ls = {self.orbits_per_ls} is no multiple of orbits_per_message = {self.orbits_per_message}"
             )
