@@ -85,6 +85,10 @@ class ProcessDied(ProcessError):
     """The process ended, or was closed, before it answered."""
 
 
+class BoardSettingsError(FirmwareError):
+    """A simulated board cannot run so."""
+
+
 class BusError(FirmwareError):
     """No register there, or not one that may be read or written so."""
 

@@ -90,6 +90,7 @@ class Remote:
 
     def close(self) -> None:
         """End the process; a call in flight raises ProcessDied."""
+        # Killed before its turn is asked for: a call in flight holds the turn, and ends by this.
         self._closed = True
         if (child := self._child) is not None:
             child.process.kill()
@@ -101,11 +102,13 @@ class Remote:
             return self._child
         self._drop()
         self._check_open()
+        # Not "fork": the child would hold a copy of every socket and lock that this process has open.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         arguments = (theirs, self._factory, self._args)
         process = context.Process(target=_serve, args=arguments, name=self.name, daemon=True)
         process.start()
+        # The child's end is closed here, so that its death is an end of file and not a wait for ever.
         theirs.close()
         self._child = _Child(process, ours)
         try:
@@ -128,6 +131,7 @@ class Remote:
         on_progress: Callable[[Any], None] | None,
     ) -> Any:
         due = time.monotonic() + seconds
+        # A timer that kills, not a receive with a timeout: `send` and `recv` may both block in the middle of a message.
         overdue = threading.Timer(seconds, child.process.kill)
         overdue.daemon = True
         overdue.start()
@@ -138,6 +142,7 @@ class Remote:
                 if on_progress is not None:
                     on_progress(reply[1])
         except BaseException as error:
+            # Also after a KeyboardInterrupt: an answer that comes later would be taken for that of the next call.
             self._drop()
             if not isinstance(error, (EOFError, ConnectionError)):
                 raise
@@ -162,6 +167,7 @@ class Remote:
 
 
 def _serve(link: "Connection[Any, Any]", factory: Callable[..., object], args: tuple[object, ...]) -> None:
+    # Ctrl-C reaches the whole group of processes; whether this one ends is for its parent to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     target: object = None
@@ -197,6 +203,7 @@ def _answer(action: Callable[[], object]) -> memoryview:
         error.add_note(f"in process {os.getpid()}:\n{traceback.format_exc().rstrip()}")
         try:
             answer = ForkingPickler.dumps(("failed", error))
+            # Read back here: an exception that can be written but not read would break the parent's `recv`.
             pickle.loads(answer)
             return answer
         except Exception:

@@ -47,6 +47,7 @@ class AxiBus:
                 words = [self._load(memory, access.address + i) for i in range(access.size)]
                 answers.append(np.array(words, dtype=np.uint32))
             else:
+                # Word by word: a copy of a slice may be split or reordered, which registers with effects do not stand.
                 for address, word in enumerate(access.words, access.address):
                     self._store(memory, address, word)
         return answers

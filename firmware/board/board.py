@@ -22,6 +22,8 @@ START_DEADLINE_S = 20.0
 
 @dataclass(frozen=True)
 class Identity:
+    """What a board and one of its streams say that they are."""
+
     magic: int
     version: int
     epoch: int

@@ -34,12 +34,16 @@ _STATE_WORDS = {
 
 @dataclass(frozen=True)
 class Read:
+    """Read `size` words from `address` on."""
+
     address: int
     size: int
 
 
 @dataclass(frozen=True)
 class Write:
+    """Write words from `address` on."""
+
     address: int
     words: list[int]
 
@@ -119,6 +123,7 @@ class RegisterBoard:
             Write(self._node(f"{playback}.events").address, words.tolist()),
             *self._writes(playback, count=len(events), command=PLAY[bank]),
         ]
+        # Status and codes are asked for with the command: a board that is done by then needs no second transfer.
         (status,), codes = self._bus.transfer([*asked, *answer])
         due = time.monotonic() + PLAY_S
         while status == PLAY_RUNNING:

@@ -44,6 +44,7 @@ class UhalBus:
                 self._client.setTimeoutPeriod(self._timeout_ms)
             return _dispatch(self._client, accesses)
         except BaseException as error:
+            # The reply may still come, and would be taken for that of the next request: never use this client again.
             self._client = None
             if not isinstance(error, (uhal.exception, RuntimeError)):
                 raise

@@ -30,7 +30,7 @@ KNOBS = {
     "cuts": ("cuts",),
 }
 """The fields that are reconfigurable together."""
-FROZEN, BANK, ALL, PREVIEW, PLAYBACK = "frozen datapath", "register bank", "all knobs", "preview", "playback"
+FROZEN, BANK, ALL, WITH_PREVIEW, WITH_PLAYBACK = "frozen datapath", "register bank", "all knobs", "preview", "playback"
 TOGETHER = "in common"
 UNDRIVEN = "setundef -undriven -zero"
 ALONE = (
@@ -78,7 +78,8 @@ class Resources:
 
     @classmethod
     def of(cls, cells: Mapping[str, int]) -> Self:
-        """
+        """Of the cells of a design, by their type.
+
         Raises:
             SynthesisError: for a cell whose size is unknown.
         """
@@ -160,8 +161,8 @@ class Cost:
             BANK: self.bank,
             **self.knobs,
             TOGETHER: self.together,
-            PREVIEW: self.preview,
-            PLAYBACK: self.playback,
+            WITH_PREVIEW: self.preview,
+            WITH_PLAYBACK: self.playback,
         }
 
     @property
@@ -206,8 +207,8 @@ def cost(model: Model, cuts: ArrayLike, settings: Synthesis, progress: Callable[
         bank=counts[BANK] - counts[FROZEN],
         knobs=knobs,
         together=counts[ALL] - counts[BANK] - sum(knobs.values(), Resources()),
-        preview=counts[PREVIEW] - counts[ALL],
-        playback=counts[PLAYBACK] - counts[PREVIEW],
+        preview=counts[WITH_PREVIEW] - counts[ALL],
+        playback=counts[WITH_PLAYBACK] - counts[WITH_PREVIEW],
         frozen_clocks=datapath.sizes(_frozen(model, ())).latency,
         clocks=datapath.sizes(model).latency,
     )
@@ -224,8 +225,8 @@ def designs(model: Model, cuts: ArrayLike) -> list[Design]:
         return Design(name, of, nominal, (*_constants(of, nominal, live), _event(of, entrance), *cut))
 
     return [
-        design(PLAYBACK, every, ()),
-        design(PREVIEW, every, UNPLAYED),
+        design(WITH_PLAYBACK, every, ()),
+        design(WITH_PREVIEW, every, UNPLAYED),
         design(ALL, every, unseen),
         *(design(name, live, unseen) for name, live in _knobs(model).items()),
         design(BANK, (), unseen),

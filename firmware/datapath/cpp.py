@@ -159,6 +159,13 @@ driftd_run(const int32_t *events, size_t n, const uint32_t *words, uint32_t *cod
 
 
 def source(model: Model, project: str, ports: list[tuple[str, str]]) -> str:
+    """The C++ around the core of a model.
+
+    Args:
+        model: whose datapath it is.
+        project: name of the core's top function.
+        ports: of the core, as (layout field, C++ type), in the order of its arguments.
+    """
     layout, score, latent = model.layout, model.score, model.latent.result_type
     names = [field for field, _ in ports]
     ring_ports = rings = offset_ports = offsets = conditions = ""

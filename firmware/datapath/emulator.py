@@ -49,7 +49,8 @@ class Emulator:
         self._layers = _network(model, model.wired)
 
     def run(self, events: NDArray[Any], payload: Payload) -> Answers:
-        """
+        """What the firmware says about events under a payload.
+
         Args:
             events: hardware integers (n, n_features).
 
@@ -133,7 +134,8 @@ class Emulator:
 
 
 def check_payload(model: Model, payload: Payload) -> None:
-    """
+    """Check that a payload is one of this model's.
+
     Raises:
         PayloadError: if the payload is made for another model or layout.
     """
@@ -165,7 +167,7 @@ def _forest(walk: Walker) -> Transform:
 
 
 def _add(total: Integers, type: Fixed, term: Integers, frac: int) -> Integers:
-    """total + term, as `type`, of which total is."""
+    """The sum of `total` and a term, as `type`, of which total is."""
     common = max(type.frac, frac)
     return type.cast((total << (common - type.frac)) + (term << (common - frac)), common)
 

@@ -13,7 +13,7 @@ from firmware.datapath.emulator import Answers, check_payload
 from firmware.errors import OutOfStep
 from firmware.model.model import Model
 from firmware.model.payload import Payload
-from firmware.rtl import datapath
+from firmware.rtl import datapath, pipeline, statements
 from firmware.tools import verilator
 from firmware.tools.compiler import processor
 from firmware.tools.verilator import Verilator
@@ -76,7 +76,8 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
 def _recipe(program: Verilator) -> str:
     """What a library depends on besides its model: Verilator, the processor and our code."""
     digest = hashlib.sha256(f"{program.version} {processor()}".encode())
-    for file in (HARNESS, *datapath.DATAPATH_PARTS, *map(Path, (__file__, datapath.__file__, verilator.__file__))):
+    code = (__file__, datapath.__file__, pipeline.__file__, statements.__file__, verilator.__file__)
+    for file in (HARNESS, *datapath.DATAPATH_PARTS, *map(Path, code)):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

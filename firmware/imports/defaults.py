@@ -25,12 +25,14 @@ def input_registers(given: Fixed) -> Registers:
 
 
 def latent_registers(given: Fixed) -> Registers:
+    """For latent values of the type `given`: signed offsets over its range."""
     signed = Fixed(given.width + (not given.signed), given.integer + (not given.signed))
     offset = Fixed(min(signed.width, OFFSET_BITS), signed.integer)
     return Registers(SCALE, offset, replace(given, rounding="RND_CONV", overflow="SAT"))
 
 
 def output_registers(code: Fixed) -> Registers:
+    """For codes of the type `code`: offsets over twice its range, either way."""
     offset = Fixed(code.width + 2, code.integer + 2)
     return Registers(OUTPUT_SCALE, offset, Fixed(code.width, code.integer, False, "RND", "SAT"))
 

@@ -1,9 +1,7 @@
 """Specifications: a model as a file of a few lines, beside the arrays or the hls4ml project that hold its weights.
 
-See IMPORT.md beside this file.
+See IMPORT.md in the folder of the package.
 """
-
-from __future__ import annotations
 
 import hashlib
 import tomllib
@@ -11,136 +9,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from firmware.errors import ModelError, SpecificationError
 from firmware.imports import defaults
 from firmware.imports.hls_project import HlsProject
+from firmware.imports.schema import (
+    ConditionPart,
+    CutsPart,
+    LayerPart,
+    Numbers,
+    RegistersPart,
+    RingsPart,
+    SpecificationFile,
+)
 from firmware.model.fixed import Fixed, Integers
 from firmware.model.model import Model
 from firmware.model.parts import ENERGIES, Condition, Dense, Feature, Normalisation, Registers, Rings, Score
-
-
-def _parsed(spelling: Any) -> Fixed:
-    return Fixed.parse(str(spelling))
-
-
-Type = Annotated[Fixed, BeforeValidator(_parsed)]
-Numbers = str | float | tuple[float, ...]
-"""An array by its name, one number for all, or the numbers."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RingsPart(_Part):
-    shift: int
-    size: int
-
-
-class ObjectPart(_Part):
-    name: str
-    count: int = Field(1, ge=1)
-    features: dict[str, Type] = Field(min_length=1)
-    rings: RingsPart | bool = True
-    ring: tuple[int, ...] = ()
-
-    @model_validator(mode="after")
-    def _ring_each(self) -> Self:
-        if self.ring and len(self.ring) != self.count:
-            raise ValueError(f"{len(self.ring)} rings for {self.count} objects")
-        return self
-
-
-class NormalisationPart(_Part):
-    shift: Numbers = 0
-    offset: Numbers = 0
-    subtract_type: Type | None = None
-    shift_type: Type | None = None
-    result_type: Type
-
-
-class LayerPart(_Part):
-    weight: str | None = None
-    scale: str | None = None
-    bias: str | None = None
-    weight_type: Type
-    bias_type: Type | None = None
-    accum_type: Type | None = None
-    sum_type: Type | None = None
-    result_type: Type
-    activation: Literal["linear", "relu"] = "linear"
-    reconfigurable: bool = False
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        if self.scale is not None and (self.weight is not None or self.accum_type is not None or self.reconfigurable):
-            raise ValueError("a layer with a scale has no weight and no accum_type, and is not reconfigurable")
-        return self
-
-
-class ConditionPart(_Part):
-    """What a register tells the first layer, in values."""
-
-    name: str = Field(pattern=r"^[A-Za-z_]\w*$")
-    type: Type
-    nominal: float
-    low: float
-    high: float
-    centre: float = 0.0
-    unit: float = 1.0
-
-
-class ScorePart(_Part):
-    kind: Literal["sum_of_squares", "squared_distance", "linear"] = "sum_of_squares"
-    center: Numbers | None = None
-    type: Type | None = None
-    term_type: Type | None = None
-    lift: bool = True
-
-
-class CutsPart(_Part):
-    codes: tuple[int, ...] = ()
-    target_rates: tuple[float, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        if bool(self.codes) == bool(self.target_rates):
-            raise ValueError("give codes or target_rates")
-        return self
-
-
-class RegistersPart(_Part):
-    scale_type: Type | None = None
-    offset_type: Type | None = None
-    result_type: Type | None = None
-
-
-class SpecificationFile(_Part):
-    name: str = Field(pattern=r"^[A-Za-z_]\w*$")
-    weights: Path | None = None
-    hls4ml: Path | None = None
-    objects: tuple[ObjectPart, ...] = ()
-    normalisation: NormalisationPart | None = None
-    layers: tuple[LayerPart, ...] = ()
-    conditions: tuple[ConditionPart, ...] = ()
-    score: ScorePart = ScorePart()
-    cuts: CutsPart
-    registers: dict[Literal["input", "latent", "output"], RegistersPart] = {}
-    lut_bits: int | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if self.hls4ml is not None and (self.layers or self.normalisation or self.weights or self.conditions):
-            raise ValueError("hls4ml: the project holds layers, normalisation and weights, and has no conditions")
-        if self.hls4ml is None and not (self.layers and self.objects and self.weights):
-            raise ValueError("give objects, layers and weights, or an hls4ml project")
-        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,32 +79,25 @@ class Specification:
 
     @cached_property
     def model(self) -> Model:
-        """
+        """What is specified.
+
         Raises:
             SpecificationError: if an array is missing or has another shape.
             ModelError: if the parts do not fit together.
         """
         file = self.file
         features = self._features
-        types = [feature.type for feature in features]
-        holding = _holding(types)
+        holding = _holding([feature.type for feature in features])
         given = self._registers("input", defaults.input_registers(holding))
         if self._project:
             normalisation, layers = self._project.normalisation(given.result_type), self._project.layers
         else:
             normalisation = self._normalisation(given.result_type, holding, len(features))
             layers = self._layers(normalisation.result_type, len(features) + len(file.conditions))
-        last = layers[-1]
-        if file.score.kind == "linear" and file.score.lift and last.result_type.signed and not last.relu:
-            if last.reconfigurable:
-                raise SpecificationError(
-                    f"layers.{len(layers) - 1}: reconfigurable, but what lifts a linear score is a layer behind it: "
-                    "give score.lift = false, or an unsigned result_type"
-                )
-            layers = (*layers, defaults.lifted(last.bias.size, last.result_type))
-        n, latent = layers[-1].bias.size, layers[-1].result_type
+        layers = self._lifted(layers)
+        latent = layers[-1].result_type
         registers = self._registers("latent", defaults.latent_registers(latent))
-        score = self._score(registers.result_type, n)
+        score = self._score(registers.result_type, layers[-1].bias.size)
         return Model(
             name=file.name,
             features=features,
@@ -230,6 +112,18 @@ class Specification:
             n_cuts=len(file.cuts.codes or file.cuts.target_rates),
             conditions=tuple(map(_condition, file.conditions)),
         )
+
+    def _lifted(self, layers: tuple[Dense, ...]) -> tuple[Dense, ...]:
+        """With a layer that makes zero of the lowest value, where a signed value is the score."""
+        last, score = layers[-1], self.file.score
+        if score.kind != "linear" or not score.lift or not last.result_type.signed or last.relu:
+            return layers
+        if last.reconfigurable:
+            raise SpecificationError(
+                f"layers.{len(layers) - 1}: reconfigurable, but what lifts a linear score is a layer behind it: "
+                "give score.lift = false, or an unsigned result_type"
+            )
+        return (*layers, defaults.lifted(last.bias.size, last.result_type))
 
     @cached_property
     def _project(self) -> HlsProject | None:
@@ -310,29 +204,38 @@ class Specification:
     def _layers(self, given: Fixed, n_in: int) -> tuple[Dense, ...]:
         layers: list[Dense] = []
         for i, part in enumerate(self.file.layers):
-            bias_type = part.bias_type or part.weight_type
-            if part.scale is None:
-                weight = self._raw(part.weight or f"weight{i}", part.weight_type, f"layers.{i}.weight")
-                if weight.ndim != 2 or weight.shape[0] != n_in:
-                    raise SpecificationError(f"layers.{i}.weight has shape {weight.shape}, expected ({n_in}, n_out)")
-            else:
-                weight = self._raw(part.scale, part.weight_type, f"layers.{i}.scale")
-            n_out = weight.shape[-1]
-            name = part.bias or (f"bias{i}" if f"bias{i}" in self._arrays else None)
-            bias = self._raw(name, bias_type, f"layers.{i}.bias") if name else np.zeros(n_out, np.int64)
-            if bias.shape != (n_out,):
-                raise SpecificationError(f"layers.{i}.bias has shape {bias.shape}, expected ({n_out},)")
-            if part.scale is None:
-                accum = part.accum_type or defaults.accumulator(given, part.weight_type, bias_type, n_in)
-                layer = Dense(weight, bias, part.weight_type, bias_type, accum, part.result_type, False)
-                layer = replace(layer, reconfigurable=part.reconfigurable)
-            else:
-                if weight.shape != (n_in,):
-                    raise SpecificationError(f"layers.{i}.scale has shape {weight.shape}, expected ({n_in},)")
-                layer = Dense.elementwise(weight, bias, part.weight_type, bias_type, given, part.result_type)
+            layer = self._dense(i, part, given, n_in) if part.scale is None else self._scaling(i, part, given, n_in)
             layers.append(replace(layer, relu=part.activation == "relu", sum_type=part.sum_type))
-            given, n_in = part.result_type, n_out
+            given, n_in = part.result_type, layer.bias.size
         return tuple(layers)
+
+    def _dense(self, i: int, part: LayerPart, given: Fixed, n_in: int) -> Dense:
+        """A layer of weights (n_in, n_out)."""
+        weight = self._raw(part.weight or f"weight{i}", part.weight_type, f"layers.{i}.weight")
+        if weight.ndim != 2 or weight.shape[0] != n_in:
+            raise SpecificationError(f"layers.{i}.weight has shape {weight.shape}, expected ({n_in}, n_out)")
+        bias, bias_type = self._bias(i, part, weight.shape[-1])
+        accum = part.accum_type or defaults.accumulator(given, part.weight_type, bias_type, n_in)
+        layer = Dense(weight, bias, part.weight_type, bias_type, accum, part.result_type, False)
+        return replace(layer, reconfigurable=part.reconfigurable)
+
+    def _scaling(self, i: int, part: LayerPart, given: Fixed, n_in: int) -> Dense:
+        """A layer of one factor for each input (n_in,)."""
+        assert part.scale is not None
+        scale = self._raw(part.scale, part.weight_type, f"layers.{i}.scale")
+        bias, bias_type = self._bias(i, part, scale.shape[-1])
+        if scale.shape != (n_in,):
+            raise SpecificationError(f"layers.{i}.scale has shape {scale.shape}, expected ({n_in},)")
+        return Dense.elementwise(scale, bias, part.weight_type, bias_type, given, part.result_type)
+
+    def _bias(self, i: int, part: LayerPart, n_out: int) -> tuple[Integers, Fixed]:
+        """The biases (n_out,) of a layer, zeros where none are given, and their type."""
+        kind = part.bias_type or part.weight_type
+        name = part.bias or (f"bias{i}" if f"bias{i}" in self._arrays else None)
+        bias = self._raw(name, kind, f"layers.{i}.bias") if name else np.zeros(n_out, np.int64)
+        if bias.shape != (n_out,):
+            raise SpecificationError(f"layers.{i}.bias has shape {bias.shape}, expected ({n_out},)")
+        return bias, kind
 
     def _score(self, latent: Fixed, n: int) -> Score:
         part = self.file.score

@@ -12,11 +12,11 @@ from firmware.model.parts import Condition, Dense, Feature, Normalisation, Regis
 _fixed = Fixed.parse
 
 WEIGHT, BIAS = _fixed("fixed<6,3,RND_CONV,SAT>"), _fixed("fixed<10,7,RND_CONV,SAT>")
-HIDDEN, MU = _fixed("ufixed<10,6,RND_CONV,SAT>"), _fixed("fixed<10,7,RND_CONV,SAT>")
+HIDDEN, MEAN = _fixed("ufixed<10,6,RND_CONV,SAT>"), _fixed("fixed<10,7,RND_CONV,SAT>")
 LAYERS = (
     (_fixed("fixed<29,16>"), HIDDEN, True),
     (_fixed("fixed<22,15>"), HIDDEN, True),
-    (_fixed("fixed<21,14>"), MU, False),
+    (_fixed("fixed<21,14>"), MEAN, False),
 )
 FINE_WEIGHT, FINE_BIAS = _fixed("fixed<12,3,RND_CONV,SAT>"), _fixed("fixed<14,7,RND_CONV,SAT>")
 """Of a last layer whose weights are registers, which are to move by little."""
@@ -24,7 +24,7 @@ FINE_ACCUM = _fixed("fixed<27,14>")
 CODE = _fixed("ufixed<18,14>")
 
 INPUT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<16,10>"), _fixed("fixed<18,13,RND_CONV,SAT>"))
-LATENT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<10,7>"), MU)
+LATENT = Registers(_fixed("ufixed<16,2>"), _fixed("fixed<10,7>"), MEAN)
 SCORE = Score("sum_of_squares", None, CODE, CODE)
 OUTPUT = Registers(_fixed("ufixed<18,2>"), _fixed("fixed<20,16>"), _fixed("ufixed<18,14,RND,SAT>"))
 
@@ -45,6 +45,7 @@ FEATURES = tuple(
 
 
 def normalisation(shift: ArrayLike, offset: ArrayLike) -> Normalisation:
+    """From a shift and an offset for each feature (57,); the firmware floors the offsets."""
     between = _fixed("fixed<18,13>")
     return Normalisation(
         np.asarray(shift).astype(np.int64),

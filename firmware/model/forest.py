@@ -7,6 +7,7 @@ x <= threshold goes left, thresholds and inputs are integers of one type, scores
 import json
 from collections import deque
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -21,8 +22,17 @@ INNER = 1 << 31
 CHILD_AT, FEATURE_AT = VALUE_BITS, VALUE_BITS + CHILD_BITS
 NODE_VALUE = Fixed(VALUE_BITS, VALUE_BITS)
 
-THRESHOLD, SCORE, FEATURE, LEFT, RIGHT, CLASS, IS_LEAF = range(7)
-"""The columns of a node in conifer's format."""
+
+class Column(IntEnum):
+    """Of a node in conifer's format."""
+
+    THRESHOLD = 0
+    SCORE = 1
+    FEATURE = 2
+    LEFT = 3
+    RIGHT = 4
+    CLASS = 5
+    IS_LEAF = 6
 
 
 class Nodes(NamedTuple):
@@ -211,8 +221,8 @@ class Forest:
             ForestError: naming tree, node and fault; nodes have conifer's numbers.
         """
         given = np.asarray(nodes, dtype=np.int64)
-        if given.ndim != 3 or given.shape[2] != IS_LEAF + 1:
-            raise ForestError(f"forest: nodes of shape {given.shape}, expected (engines, nodes, {IS_LEAF + 1})")
+        if given.ndim != 3 or given.shape[2] != len(Column):
+            raise ForestError(f"forest: nodes of shape {given.shape}, expected (engines, nodes, {len(Column)})")
         starts = np.tile([1, 0], (len(given), 1)) if roots is None else np.asarray(roots, dtype=np.int64)
         trees = [(engine, int(root)) for engine, row in enumerate(starts) for root in row[1 : 1 + row[0]]]
         if len(trees) > shape.n_trees:

@@ -71,7 +71,8 @@ class Inputs:
         return np.asarray(((events >= low) & (events <= high)).all(axis=1))
 
     def check_events(self, events: NDArray[Any]) -> None:
-        """
+        """Check that the firmware's inputs can carry these events.
+
         Raises:
             ModelError: unless events are integers of shape (n, n_features), within each feature's range.
         """

@@ -8,6 +8,8 @@ from firmware.board.board import BoardState
 
 
 class Outcome(StrEnum):
+    """What has become of a payload; `Standing` says what each means."""
+
     OLD = "old"
     ARMED = "armed"
     LATCHED = "latched"

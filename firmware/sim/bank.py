@@ -111,6 +111,7 @@ class Bank:
         generation, target = self._armed
         if self._status != ArmStatus.ARMED or ls < target:
             return
+        # One flip of the index, as in the hardware: no register of the new bank can be active without the others.
         self.active_bank = 1 - self.active_bank
         self.active = self._payload(self._banks[self.active_bank])
         self.generation = generation

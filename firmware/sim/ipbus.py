@@ -28,6 +28,8 @@ LENGTH = struct.Struct("!I")
 
 
 class TransactionType(IntEnum):
+    """What an IPbus transaction asks for."""
+
     READ = 0
     WRITE = 1
     READ_FIFO = 2
@@ -177,6 +179,7 @@ class Server:
         if self._closed:
             return
         self._closed = True
+        # The thread waits in `recvfrom`, which closing the socket would not end: an empty packet wakes it.
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
             waker.sendto(b"", self.address)
         _shut(self._listener)

@@ -45,6 +45,8 @@ class EmulatedBank(Bank):
         self._execute = execute
 
     def decide(self, events: npt.NDArray[Any], lock: RLock) -> tuple[Words, Accepts]:
+        # The lock is not held while the datapath runs, or every access of the bus would wait for it. What was written
+        # to the shadow bank meanwhile is told by the trial's revision.
         words = self._execute(events, self.active)
         with lock:
             trial = self.trial(len(events) - 1)

@@ -18,7 +18,8 @@ def compiler() -> str | None:
 
 
 def needed_compiler() -> str:
-    """
+    """The compiler, which must be there.
+
     Raises:
         CompilerMissing: if there is none.
     """

@@ -44,7 +44,8 @@ class Verilator:
 
     @classmethod
     def get(cls) -> Self:
-        """
+        """The same, which must be there.
+
         Raises:
             VerilatorMissing: if there is none.
         """

@@ -40,7 +40,8 @@ class Yosys:
 
     @classmethod
     def get(cls) -> Self:
-        """
+        """The same, which must be there.
+
         Raises:
             YosysMissing: if there is none.
         """

@@ -16,6 +16,11 @@ Check = Callable[[Any], bool]
 
 
 def read_header(frame: Buffer) -> Header:
+    """The header in a frame.
+
+    Raises:
+        WireError: naming the field that is missing, unknown or out of its range.
+    """
     if len(frame) > MAX_HEADER_BYTES:
         raise WireError("header", f"header of {len(frame)} bytes, at most {MAX_HEADER_BYTES}")
     try:

@@ -117,7 +117,8 @@ def board(
 ) -> None:
     """Run the simulated board: crossings, trigger, score publisher, registers over IPbus."""
     from firmware.errors import FirmwareError
-    from firmware.sim.board import BoardSettings, run_board
+    from firmware.sim.board import run_board
+    from firmware.sim.settings import BoardSettings
     from firmware.sim.stream import Sampling
 
     if rtl:

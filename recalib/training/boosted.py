@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from firmware.datapath.emulator import Emulator
 from firmware.errors import ForestError
 from firmware.model import fpu
-from firmware.model.forest import FEATURE, IS_LEAF, LEFT, RIGHT, SCORE, THRESHOLD, Forest
+from firmware.model.forest import Column, Forest
 from firmware.model.fpu import SHAPE
 from firmware.model.model import Model
 from firmware.model.payload import Payload
@@ -71,15 +71,19 @@ def scores(teacher: Model, events: Events) -> NDArray[np.float64]:
 
 def _forest(trees: Sequence[Any], mean: float) -> Forest:
     """scikit-learn's trees in the unit's numbers: thresholds rounded down, as both take x <= threshold to the left."""
-    nodes = np.zeros((len(trees), SHAPE.n_nodes, IS_LEAF + 1), np.int64)
+    nodes = np.zeros((len(trees), SHAPE.n_nodes, len(Column)), np.int64)
     for i, tree in enumerate(trees):
         own = nodes[i, : tree.node_count]
         leaf = tree.children_left < 0
         score = RATE * tree.value[:, 0, 0] + (mean if i == 0 else 0.0)
-        own[:, THRESHOLD] = np.floor(np.ldexp(np.where(leaf, 0.0, tree.threshold), SHAPE.threshold_type.frac))
-        own[:, SCORE] = np.rint(np.ldexp(score, SHAPE.score_type.frac))
-        own[:, FEATURE], own[:, LEFT], own[:, RIGHT] = tree.feature, tree.children_left, tree.children_right
-        own[:, IS_LEAF] = leaf
+        own[:, Column.THRESHOLD] = np.floor(np.ldexp(np.where(leaf, 0.0, tree.threshold), SHAPE.threshold_type.frac))
+        own[:, Column.SCORE] = np.rint(np.ldexp(score, SHAPE.score_type.frac))
+        own[:, Column.FEATURE], own[:, Column.LEFT], own[:, Column.RIGHT] = (
+            tree.feature,
+            tree.children_left,
+            tree.children_right,
+        )
+        own[:, Column.IS_LEAF] = leaf
     try:
         return Forest.from_conifer(SHAPE, nodes)
     except ForestError as error:

@@ -20,7 +20,7 @@ from tests.support.rig import Bench, Rig
 
 Events = NDArray[np.int64]
 CUTS = (346, 389, 415, 456, 557)
-collect_ignore = [] if "DRIFTD_CONTROLHUB" in os.environ else ["test_controlhub.py"]
+collect_ignore = [] if "DRIFTD_CONTROLHUB" in os.environ else ["board/test_controlhub.py"]
 """A ControlHub is in no package of a system: its tests are there for who has one."""
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from firmware.model.cicada import N_ETA, N_PHI
 from firmware.sim.world.detector import (
     DEAD_PHI_CENTRE,
     EG,
@@ -17,7 +18,6 @@ from firmware.sim.world.detector import (
     soft_met,
 )
 
-N_PHI, N_ETA = 18, 14
 REGIONS = N_PHI * N_ETA
 ET_LSB = 0.5
 """GeV per code."""

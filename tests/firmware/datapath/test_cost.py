@@ -96,7 +96,7 @@ def counts(yosys: Yosys, model: Model, name: str, settings: Synthesis) -> Resour
 
 
 def test_the_parts_add_up_to_the_stream_as_it_is_written(yosys: Yosys, counted: Cost, settings: Synthesis) -> None:
-    assert counted.total == counts(yosys, small_model(), cost.PLAYBACK, settings)
+    assert counted.total == counts(yosys, small_model(), cost.WITH_PLAYBACK, settings)
 
 
 def test_every_part_that_can_be_set_costs_registers_and_logic(counted: Cost) -> None:

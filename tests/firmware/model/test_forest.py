@@ -17,7 +17,7 @@ from firmware.datapath.emulator import Emulator
 from firmware.datapath.validation import Validation
 from firmware.errors import ForestError, ModelError, PayloadError, RtlMissing
 from firmware.model.fixed import Fixed
-from firmware.model.forest import CLASS, FEATURE, IS_LEAF, LEFT, RIGHT, SCORE, THRESHOLD, Forest, Nodes, Walker
+from firmware.model.forest import Column, Forest, Nodes, Walker
 from firmware.model.fpu import SHAPE
 from firmware.model.model import Model
 from firmware.model.payload import Payload
@@ -148,17 +148,20 @@ def test_conifers_own_order_and_several_trees_to_an_engine_give_the_same_walks()
     nodes, _ = forest.to_conifer()
     random = np.random.default_rng(1)
     engines = np.zeros((2, 40, 7), np.int64)
-    engines[..., [SCORE, FEATURE, LEFT, RIGHT, IS_LEAF]] = 77, -2, -1, -1, 1
+    engines[..., [Column.SCORE, Column.FEATURE, Column.LEFT, Column.RIGHT, Column.IS_LEAF]] = 77, -2, -1, -1, 1
     roots = np.zeros((2, 3), np.int64)
     for tree, of in enumerate(nodes):
         engine, row = divmod(tree, 2)
         place = random.permutation(16) + 20 * row
         roots[engine, 0], roots[engine, row + 1] = row + 1, place[0]
         moved = of.astype(np.int64)
-        inner = moved[:, IS_LEAF] == 0
-        moved[inner, LEFT], moved[inner, RIGHT] = place[moved[inner, LEFT]], place[moved[inner, RIGHT]]
-        moved[inner, SCORE] = 99
-        moved[~inner, THRESHOLD] = -2
+        inner = moved[:, Column.IS_LEAF] == 0
+        moved[inner, Column.LEFT], moved[inner, Column.RIGHT] = (
+            place[moved[inner, Column.LEFT]],
+            place[moved[inner, Column.RIGHT]],
+        )
+        moved[inner, Column.SCORE] = 99
+        moved[~inner, Column.THRESHOLD] = -2
         engines[engine, place] = moved
     assert (Forest.from_conifer(SMALL, engines, roots).words == forest.words).all()
 
@@ -166,11 +169,11 @@ def test_conifers_own_order_and_several_trees_to_an_engine_give_the_same_walks()
 @pytest.mark.parametrize(
     ("column", "value", "fault"),
     [
-        (LEFT, 0, "node 0: two ways lead there, or a walk never ends"),
-        (RIGHT, 99, "node 99: it is outside the 16 nodes"),
-        (FEATURE, -2, "node 0: feature -2"),
-        (CLASS, 1, "node 0: it is of class 1"),
-        (THRESHOLD, 1 << 20, "node 0: 1048576 is outside"),
+        (Column.LEFT, 0, "node 0: two ways lead there, or a walk never ends"),
+        (Column.RIGHT, 99, "node 99: it is outside the 16 nodes"),
+        (Column.FEATURE, -2, "node 0: feature -2"),
+        (Column.CLASS, 1, "node 0: it is of class 1"),
+        (Column.THRESHOLD, 1 << 20, "node 0: 1048576 is outside"),
     ],
 )
 def test_nodes_of_conifer_with_a_fault_are_refused(column: int, value: int, fault: str) -> None:

@@ -27,7 +27,8 @@ from firmware.model.package import Package
 from firmware.model.parts import Condition
 from firmware.model.payload import Payload
 from firmware.process import Remote
-from firmware.sim.board import BoardSettings, SimBoard, run_board
+from firmware.sim.board import SimBoard, run_board
+from firmware.sim.settings import BoardSettings
 from firmware.sim.stream import Sampling
 from firmware.sim.world.beam import Fill, bunch_mask
 from firmware.sim.world.events import Generator, digitise, regions
@@ -128,7 +129,7 @@ def running(packages: list[Package], settings: BoardSettings) -> Iterator[Runnin
     with SimBoard(packages, settings) as board:
         pattern = zmq.PULL if settings.pattern == "push" else zmq.SUB
         tap = Tap(board.status()["publish"][0], pattern)
-        assert board._publisher.poll(PATIENCE_MS, zmq.POLLOUT)
+        assert board._publisher._socket.poll(PATIENCE_MS, zmq.POLLOUT)
         thread = threading.Thread(target=board.run)
         thread.start()
         try:
@@ -523,7 +524,7 @@ def test_a_board_ends_though_its_sockets_do_not(package: Package, monkeypatch: p
         patch.setattr(board._context, "destroy", lambda linger: forever.wait())
         began = time.monotonic()
         board.close()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
     forever.set()
     board._context.destroy(0)
 
@@ -561,7 +562,7 @@ def spawned(settings: BoardSettings) -> Iterator[tuple[Any, dict[str, Any]]]:
     process = context.Process(target=board_process, args=(theirs, settings))
     process.start()
     try:
-        assert ours.poll(30)
+        assert ours.poll(120)
         yield process, ours.recv()
     finally:
         process.kill()
@@ -577,14 +578,15 @@ def package_file(package: Package, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_in_time_and_in_order(package_file: Path, number: int) -> None:
-    with spawned(replace(PACED, packages=(package_file,), ls_seconds=20)) as (process, status):
+    """A message comes every 1000 s, and the board does not wait for the next one."""
+    with spawned(replace(PACED, packages=(package_file,), ls_seconds=2000)) as (process, status):
         tap = Tap(status["publish"][0])
         tap.next()
         start = time.monotonic()
         os.kill(process.pid, number)
         assert tap.rest()[-1].header.kind == "end"
-        process.join(10)
-        assert time.monotonic() - start < 2
+        process.join(60)
+        assert time.monotonic() - start < 60
         assert process.exitcode == 0
         tap.socket.close(0)
 
@@ -592,5 +594,5 @@ def test_a_signal_ends_the_run_in_time_and_in_order(package_file: Path, number: 
 def test_a_board_ends_with_the_process_that_it_belongs_to(package_file: Path) -> None:
     nobody = 2**22 - 1
     with spawned(replace(PACED, packages=(package_file,), parent_pid=nobody)) as (process, _):
-        process.join(10)
+        process.join(60)
         assert process.exitcode == 0

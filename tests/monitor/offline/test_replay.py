@@ -18,7 +18,8 @@ from firmware.board.addresses import address_table
 from firmware.model import axol1tl
 from firmware.model.package import Package
 from firmware.model.payload import Payload
-from firmware.sim.board import BoardSettings, SimBoard
+from firmware.sim.board import SimBoard
+from firmware.sim.settings import BoardSettings
 from firmware.sim.world.beam import Fill, bunch_mask
 from firmware.wire import CROSSINGS, Batch
 from monitor.archive import references

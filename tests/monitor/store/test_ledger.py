@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware.errors import JournalError
 from firmware.model.fixed import Fixed
 from firmware.model.layout import Layout
 from firmware.model.payload import Payload
 from firmware.push.journal import StepNote
-from monitor.store.errors import LedgerError
+from monitor.store.errors import LedgerError, StoreError
 from monitor.store.ledger import Ledger
 
 LAYOUT = Layout.build([("lut", 4, Fixed(16, 16, signed=False))])
@@ -295,3 +296,9 @@ def test_a_ledger_in_a_missing_folder_or_a_closed_one_says_so(path: Path) -> Non
     ledger.close()
     with pytest.raises(LedgerError, match="closed"):
         ledger.events()
+
+
+def test_an_error_of_the_ledger_is_one_of_the_store_and_of_firmwares_journal() -> None:
+    """Firmware knows the journal alone; whoever works on the store knows its root."""
+    assert issubclass(LedgerError, StoreError)
+    assert issubclass(LedgerError, JournalError)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from firmware.sim.world.calorimeter import ET_TOP, ETA_CENTRES, ETA_EDGES, N_ETA, N_PHI, PHI_CENTRES, REGIONS, regions
+from firmware.model.cicada import N_ETA, N_PHI
+from firmware.sim.world.calorimeter import ET_TOP, ETA_CENTRES, ETA_EDGES, PHI_CENTRES, REGIONS, regions
 from firmware.sim.world.detector import JET, MU, NOMINAL, Response, Truth, mean_response
 from firmware.sim.world.events import SIGNALS, VIEWS, Generator, digitise
 
