@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from firmware.extras import MissingExtra, needed
 from monitor.stats.errors import StatsError
 
 Array = npt.NDArray[Any]
@@ -55,6 +56,8 @@ def _named(file: str) -> Iterator[None]:
     """Name the file in whatever goes wrong with it; what a reader raises on a damaged one is its own affair."""
     try:
         yield
+    except MissingExtra:
+        raise
     except StatsError as error:
         text = str(error)
         raise StatsError(text if text.startswith(file) else f"{file}: {text}") from None
@@ -117,7 +120,8 @@ def _npz(file: str) -> Iterator[Table]:
 
 @contextmanager
 def _hdf5(file: str) -> Iterator[Table]:
-    import h5py
+    with needed("files"):
+        import h5py
 
     with h5py.File(file, "r") as opened:
         columns: list[str] = []
@@ -136,7 +140,8 @@ def _torch(file: str) -> Iterator[Table]:
 
 @contextmanager
 def _parquet(file: str) -> Iterator[Table]:
-    from pyarrow import parquet
+    with needed("files"):
+        from pyarrow import parquet
 
     with parquet.ParquetFile(file, memory_map=True) as opened:
 
@@ -160,7 +165,8 @@ def _numbers(name: str, column: Any, first: int) -> Array:
 
 @contextmanager
 def _root(file: str) -> Iterator[Table]:
-    import uproot
+    with needed("files"):
+        import uproot
 
     path = file_of(file)
     with uproot.open(path) as opened:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from monitor.plots.canvas import pyplot
 from monitor.stats.compare.rates import interval
 from monitor.stats.count.reference import Reference
 
@@ -28,11 +29,7 @@ def demo_figure(
         windows: lumi sections as the HTTP interface gives them, oldest first.
         marks: (lumi section, seconds) of what happened, by name.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    plt = pyplot()
     figure = plt.figure(figsize=(12, 6), layout="constrained")
     grid = figure.add_gridspec(3, 2)
     upper = figure.add_subplot(grid[:2, 0])
@@ -90,11 +87,7 @@ def demo_figure(
 
 def reference_figure(path: Path, reference: Reference, title: str) -> None:
     """p(s) by pile-up slice with the cuts marked, and the rate at each cut against pile-up with its error."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    plt = pyplot()
     binning, lsb = reference.cells, reference.lsb
     counts, n = reference.cell_counts, reference.cell_counts.sum(axis=1)
     means, edges = reference.pileup_means, reference.pileup_edges
@@ -144,11 +137,7 @@ def reference_figure(path: Path, reference: Reference, title: str) -> None:
 
 def replay_figure(path: Path, judged: Sequence[Judged], rate_tolerance: float) -> None:
     """KL with its error band, PSI, rates over expectation and pile-up by lumi section, with every alarm."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    plt = pyplot()
     x = np.arange(len(judged))
     few = len(judged) < 400
     points: dict[str, Any] = {"marker": ".", "ms": 3 if few else 1.5, "lw": 0.6 if few else 0}

@@ -15,12 +15,12 @@ import pytest
 
 from monitor.daemon.http import tokens
 from monitor.daemon.http.tokens import Role
-from monitor.demo.demo import operate
+from monitor.demo.world import operate
 from recalib.training.train import TrainSettings, build_package
 from tests.support.places import ROOT
 
 STREAM = "axol1tl"
-COMMAND = [sys.executable, "-m", "monitor.cli.main"]
+COMMAND = [sys.executable, "-m", "monitor"]
 
 CONFIG = """
 state_dir = "."
