@@ -27,5 +27,5 @@ def init(config_path: Path, force: bool) -> None:
     except OSError as error:
         fail(EX_FAILED, f"{config_path} cannot be written: {error.strerror}")
     click.echo(
-        f"{config_path}: next `driftd model train` makes the model that it names, and `driftd check` looks at all"
+        f"{config_path}: `driftd model train` makes the model that it names, `driftd check` says what is missing"
     )

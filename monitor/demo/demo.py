@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.live import Live
 
 from firmware.extras import MissingExtra
-from firmware.model.package import Package
 from monitor.demo import view
 from monitor.demo.marks import Marks
 from monitor.demo.site import STREAM, DemoFailed, DemoSite
@@ -121,11 +120,12 @@ def run(folder: Path, serve: bool, as_json: bool) -> int:
     path = folder.parent / f"{STREAM}.driftd"
     path.parent.mkdir(parents=True, exist_ok=True)
     package = build_package(path, TrainSettings(), progress=console.print)
+    reference = Reference.from_bytes(package.reference)
     try:
         with DemoSite(path, folder) as site:
             demo = Demo(site, console, package.model.n_cuts)
             figures = demo.play()
-            plot = _drawn(console, folder / "demo.png", package, site.windows(), demo.marks)
+            plot = _drawn(console, folder / "demo.png", reference, site.windows(), demo.marks)
             view.report(console, figures, plot)
             if serve:
                 _serve(console, site.url)
@@ -137,10 +137,12 @@ def run(folder: Path, serve: bool, as_json: bool) -> int:
     return 0 if figures["passed"] else 1
 
 
-def _drawn(console: Console, path: Path, package: Package, windows: list[dict[str, Any]], marks: Marks) -> Path | None:
+def _drawn(
+    console: Console, path: Path, reference: Reference, windows: list[dict[str, Any]], marks: Marks
+) -> Path | None:
     """The plot, where what draws it is installed: the loop can be shown without."""
     try:
-        demo_figure(path, Reference.from_bytes(package.reference), windows, marks.at)
+        demo_figure(path, reference, windows, marks.at)
     except MissingExtra as error:
         console.print(f"no plot: {error}", markup=False)
         return None
