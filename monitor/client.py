@@ -20,7 +20,7 @@ class NoAnswer(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What came back: the status of HTTP, and the body."""
 
     status: int
@@ -72,7 +72,7 @@ class HttpClient:
         if self.url.lower().startswith("https:"):
             self._opener.add_handler(HTTPSHandler(context=tls or ssl.create_default_context()))
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Reply:
         """Ask for ``path``, which is quoted where need be.
 
         Raises:
@@ -80,7 +80,7 @@ class HttpClient:
         """
         return self._send(Request(self.url + path, headers=self._headers))
 
-    def post(self, path: str, body: Any) -> Answer:
+    def post(self, path: str, body: Any) -> Reply:
         """Send ``body`` as JSON to ``path``.
 
         Raises:
@@ -89,12 +89,12 @@ class HttpClient:
         headers = self._headers | {"Content-Type": "application/json"}
         return self._send(Request(self.url + path, json.dumps(body).encode(), headers, method="POST"))
 
-    def _send(self, request: Request) -> Answer:
+    def _send(self, request: Request) -> Reply:
         try:
             response = self._opener.open(request, timeout=self._timeout_s)
             if response is None:
                 raise NoAnswer(f"{self.url} is not the address of a web server: expected http://host:port")
             with response:
-                return Answer(response.status, response.read())
+                return Reply(response.status, response.read())
         except (OSError, HTTPException) as error:
             raise NoAnswer(str(getattr(error, "reason", None) or error or repr(error))) from None

@@ -149,10 +149,16 @@ class Waits(Section):
     backoff_max_ls: Positive = Rules.backoff_max_ls
 
     def rules(self) -> Rules:
+        """The same numbers, as the loop takes them."""
         return Rules(**self.model_dump())
 
 
 class Board(Section):
+    """Where a board's registers are, and how long it may take to answer.
+
+    ``deadline_s``: seconds after which it counts as unreachable. ``address_table``: its own, in place of the package's.
+    """
+
     uri: BoardUri
     deadline_s: Annotated[float, Field(gt=0, le=60)] = 2.0
     address_table: Path | None = None

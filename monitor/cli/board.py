@@ -11,7 +11,7 @@ import click
 from monitor.cli.command import File, WorkCommand, WorkGroup, fail
 from monitor.exits import EX_FAILED
 
-CONTROL = "tcp://127.0.0.1:5556"
+CONTROL_ADDRESS = "tcp://127.0.0.1:5556"
 
 
 @click.group(cls=WorkGroup, invoke_without_command=True)
@@ -33,7 +33,9 @@ CONTROL = "tcp://127.0.0.1:5556"
 )
 @click.option("--pattern", type=click.Choice(["push", "pub"]), default="push", show_default=True, help="ZeroMQ socket.")
 @click.option("--ipbus-port", type=int, default=50001, show_default=True, help="UDP port of the registers.")
-@click.option("--control", default=CONTROL, show_default=True, help="ZeroMQ address that `board set` speaks to.")
+@click.option(
+    "--control", default=CONTROL_ADDRESS, show_default=True, help="ZeroMQ address that `board set` speaks to."
+)
 @click.option("--source", default="board", show_default=True, help="Name of the sender in each message.")
 @click.option("--run", "run_number", type=int, default=1, show_default=True, help="Run number to begin with.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the crossings.")
@@ -101,7 +103,7 @@ def board(
 
 @board.command(name="set", cls=WorkCommand)
 @click.argument("text")
-@click.option("--control", default=CONTROL, show_default=True, help="The `--control` of the board that runs.")
+@click.option("--control", default=CONTROL_ADDRESS, show_default=True, help="The `--control` of the board that runs.")
 def set_world(text: str, control: str) -> None:
     """Change the world around the simulated board.
 

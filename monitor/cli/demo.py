@@ -21,6 +21,6 @@ def demo(folder: Path, serve: bool, as_json: bool) -> None:
     minutes, and one more the first time, when the model is trained. Exits with 0 only if the board's own counters are
     back within 10 % of their targets and the KL is at its floor.
     """
-    from monitor.demo.demo import run as run_demo
+    from monitor.demo.demo import play_demo
 
-    sys.exit(run_demo(folder, serve, as_json))
+    sys.exit(play_demo(folder, serve, as_json))

@@ -114,7 +114,7 @@ class Demo:
         return state
 
 
-def run(folder: Path, serve: bool, as_json: bool) -> int:
+def play_demo(folder: Path, serve: bool, as_json: bool) -> int:
     """Play the demo; the exit code: 0 only if the loop closed."""
     console = Console(stderr=as_json)
     path = folder.parent / f"{STREAM}.driftd"

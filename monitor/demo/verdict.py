@@ -16,7 +16,7 @@ FLOOR_SIGMAS = 5.0
 TOLERANCE = 0.10
 """Of the rates, relative to their targets."""
 
-Window = Mapping[str, Any]
+LumiSection = Mapping[str, Any]
 """A lumi section, as the HTTP interface shows it."""
 
 
@@ -32,7 +32,7 @@ def counted(counters: Mapping[int, Counters], ls: int, n_cuts: int) -> tuple[int
 
 def loop_figures(
     marks: Marks,
-    windows: Iterable[Window],
+    windows: Iterable[LumiSection],
     status: Mapping[str, Any],
     events: int,
     accepts: NDArray[np.int64],
@@ -78,7 +78,7 @@ def loop_figures(
     }
 
 
-def pileup_figures(windows: Sequence[Window], pushes: int) -> dict[str, Any]:
+def pileup_figures(windows: Sequence[LumiSection], pushes: int) -> dict[str, Any]:
     """What a falling pile-up did, over its lumi sections: it is no drift, and nothing must be pushed for it."""
     return {
         "from": windows[0]["pileup"],
@@ -88,7 +88,7 @@ def pileup_figures(windows: Sequence[Window], pushes: int) -> dict[str, Any]:
     }
 
 
-def _mean_kl(windows: Sequence[Window]) -> float:
+def _mean_kl(windows: Sequence[LumiSection]) -> float:
     """Mean of the bias-corrected KL of lumi sections to p_ref at their pile-up."""
     n = np.array([w["n"] for w in windows], dtype=float)
     return float(np.average([w["kl"] for w in windows], weights=n))

@@ -12,13 +12,13 @@ import click
 
 from monitor.cli.command import File, fail
 from monitor.cli.state import state_dir
-from monitor.client import Answer, HttpClient, NoAnswer
+from monitor.client import HttpClient, NoAnswer, Reply
 from monitor.exits import EX_FAILED, EX_NO_STREAM, EX_NOPERM, EX_REFUSED, EX_UNAVAILABLE, EX_USAGE
 
 if TYPE_CHECKING:
     import ssl
 
-CODES = {
+EXIT_CODES = {
     400: EX_USAGE,
     401: EX_NOPERM,
     403: EX_NOPERM,
@@ -53,7 +53,7 @@ class Client:
 
     def _taken(self, ask: Any) -> Any:
         try:
-            answer: Answer = ask()
+            answer: Reply = ask()
         except NoAnswer as error:
             fail(EX_UNAVAILABLE, f"no daemon at {self._http.url}: {error}; is `driftd run` running there?")
         if answer.good:
@@ -62,7 +62,7 @@ class Client:
             text = answer.json()["error"]
         except (ValueError, KeyError, TypeError):
             text = answer.body.decode(errors="replace")[:200]
-        fail(CODES.get(answer.status, EX_FAILED), text)
+        fail(EXIT_CODES.get(answer.status, EX_FAILED), text)
 
 
 def _is_address(url: str) -> bool:

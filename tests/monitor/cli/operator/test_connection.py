@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from monitor.cli.main import main
-from monitor.cli.operator.connection import CODES
+from monitor.cli.operator.connection import EXIT_CODES
 from monitor.exits import EX_FAILED, EX_UNAVAILABLE, EX_USAGE
 from tests.support.http_stub import HttpStub, http_stub
 
@@ -29,7 +29,7 @@ def sent(stub: HttpStub) -> str | None:
     return stub.asked[-1][1].get("Authorization")
 
 
-@pytest.mark.parametrize(("code", "exit_code"), [*CODES.items(), (500, EX_FAILED)])
+@pytest.mark.parametrize(("code", "exit_code"), [*EXIT_CODES.items(), (500, EX_FAILED)])
 def test_a_refusal_becomes_its_exit_code_with_the_daemons_words(code: int, exit_code: int) -> None:
     with http_stub() as stub:
         stub.replies = {STATUS: (code, {"error": "because"})}
