@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from firmware.board.drivers import driver
 from firmware.errors import BoardError
 from monitor.loop.states import Mode, Rules
-from monitor.terms import Hold
+from monitor.terms import STATE_DIR, Hold
 from monitor.watch.settings import Detect, Fraction, Ingest, Positive, Section
 from recalib.knobs.names import DEFAULT_KNOBS, KnobName
 
@@ -30,7 +30,7 @@ class ConfigError(Exception):
 def _endpoint(address: str) -> str:
     parts = urlsplit(address)
     if parts.scheme not in {"tcp", "ipc", "inproc"} or not (parts.netloc or parts.path):
-        raise ValueError(f"{address!r} is no ZeroMQ address; expected tcp://host:port or ipc://path")
+        raise ValueError(f"{address!r} is not a ZeroMQ address: expected tcp://host:port or ipc://path")
     return address
 
 
@@ -45,7 +45,7 @@ def _board_uri(uri: str) -> str:
 def _web_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{url!r} is no address of a web server; expected http://host:port")
+        raise ValueError(f"{url!r} is not the address of a web server: expected http://host:port")
     return url
 
 
@@ -144,10 +144,16 @@ class WaitSettings(Section):
     backoff_max_ls: Positive = Rules.backoff_max_ls
 
     def rules(self) -> Rules:
+        """The same numbers, as the loop takes them."""
         return Rules(**self.model_dump())
 
 
 class BoardSettings(Section):
+    """Where a board's registers are, and how long it may take to answer.
+
+    ``deadline_s``: seconds after which it counts as unreachable. ``address_table``: its own, in place of the package's.
+    """
+
     uri: BoardUri
     deadline_s: Annotated[float, Field(gt=0, le=60)] = 2.0
     address_table: Path | None = None
@@ -179,7 +185,7 @@ class GrafanaSettings(Section):
 class Config(Section):
     """The whole configuration; relative paths are relative to the file's folder."""
 
-    state_dir: Path = Path("var")
+    state_dir: Path = Path(STATE_DIR)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     http: HttpSettings = HttpSettings()
     ingest: Ingest = Ingest()
@@ -218,29 +224,20 @@ def load(path: Path) -> Config:
     """Read and validate a configuration file.
 
     Raises:
-        ConfigError: the file is missing, is no TOML, or has faults; all are named.
+        ConfigError: the file is missing, is not TOML, or has faults; all are named.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from None
+        hint = "; `driftd init` writes one to start from" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(path, [f"cannot be read: {error.strerror}{hint}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(path, [f"is no TOML: {error}"]) from None
-    data.setdefault("state_dir", "var")
+        raise ConfigError(path, [f"is not TOML: {error}"]) from None
+    data.setdefault("state_dir", STATE_DIR)
     try:
         return Config.model_validate(_rooted(data, path.resolve().parent))
     except ValidationError as error:
         raise ConfigError(path, [_fault(item) for item in error.errors()]) from None
-
-
-def state_dir(path: Path) -> Path:
-    """The folder of a configuration's ledger, whatever else the file says.
-
-    Raises:
-        OSError, ValueError: the file cannot be read, or is none.
-    """
-    data = tomllib.loads(path.read_text(encoding="utf-8"))
-    return path.resolve().parent / str(data.get("state_dir", Config.model_fields["state_dir"].default))
 
 
 def _fault(item: Any) -> str:

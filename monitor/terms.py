@@ -18,3 +18,6 @@ Level = Literal["ok", "watch", "drift", "thin"]
 
 Hold = Literal["distribution", "rate"]
 """What a stream keeps: p(s) given the pile-up, or the rates at its cuts."""
+
+STATE_DIR = "var"
+"""Folder of ledger, audit and compiled datapaths, beside the configuration that names no other."""

@@ -3,7 +3,6 @@
 import ctypes
 import hashlib
 import importlib.metadata
-import importlib.util
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from firmware.datapath import cpp
 from firmware.datapath.cpp import source, spelling
 from firmware.datapath.emulator import Answers, check_payload
+from firmware.extras import needed
 from firmware.model.fixed import Fixed
 from firmware.model.model import Model
 from firmware.model.parts import Registers
@@ -38,7 +38,7 @@ class CompiledDatapath:
 
     def __init__(self, model: Model, directory: Path) -> None:
         self.model = model
-        library = directory.resolve() / f"{model.id[:16]}-{_recipe()}.so"
+        library = directory.resolve() / f"{model.id[:16]}-{_recipe(model)}.so"
         if not library.exists():
             _build(model, library)
         self._run = ctypes.CDLL(str(library)).driftd_run
@@ -66,9 +66,10 @@ def _pointer(array: Any) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _recipe() -> str:
-    """What a library depends on besides its model: hls4ml, conifer, the processor and our code."""
-    versions = [importlib.metadata.version(package) for package in ("hls4ml", "conifer")]
+def _recipe(model: Model) -> str:
+    """What a library depends on besides its model: hls4ml, conifer for a forest, the processor and our code."""
+    with needed("forests"):
+        versions = [importlib.metadata.version(package) for package in ("hls4ml", *["conifer"] * bool(model.forest))]
     digest = hashlib.sha256(f"{versions} {processor()}".encode())
     for source_file in (__file__, cpp.__file__, compiler.__file__):
         digest.update(Path(source_file).read_bytes())
@@ -133,10 +134,8 @@ def _ports(model: Model) -> Iterator[tuple[str, str, str]]:
 
 def _conifer() -> Path:
     """Where conifer is installed, which is not imported."""
-    found = importlib.util.find_spec("conifer")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent
+    with needed("forests"):
+        return Path(str(importlib.metadata.distribution("conifer").locate_file("conifer")))
 
 
 def _keep_numbers_in_registers(header: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from firmware.extras import MissingExtra, needed
 from monitor.archive.errors import ArchiveError, FileFault
 from monitor.stats.arrays import Array
 
@@ -56,7 +57,7 @@ def _named(file: str) -> Iterator[None]:
     """Name the file in whatever goes wrong with it; what a reader raises on a damaged one is its own affair."""
     try:
         yield
-    except FileFault:
+    except (FileFault, MissingExtra):
         raise
     except ArchiveError as error:
         raise FileFault(f"{file}: {error}") from None
@@ -119,7 +120,8 @@ def _npz(file: str) -> Iterator[Table]:
 
 @contextmanager
 def _hdf5(file: str) -> Iterator[Table]:
-    import h5py
+    with needed("files"):
+        import h5py
 
     with h5py.File(file, "r") as opened:
         columns: list[str] = []
@@ -138,7 +140,8 @@ def _torch(file: str) -> Iterator[Table]:
 
 @contextmanager
 def _parquet(file: str) -> Iterator[Table]:
-    from pyarrow import parquet
+    with needed("files"):
+        from pyarrow import parquet
 
     with parquet.ParquetFile(file, memory_map=True) as opened:
 
@@ -162,7 +165,8 @@ def _numbers(name: str, column: Any, first: int) -> Array:
 
 @contextmanager
 def _root(file: str) -> Iterator[Table]:
-    import uproot
+    with needed("files"):
+        import uproot
 
     path = path_of(file)
     with uproot.open(path) as opened:

@@ -13,6 +13,7 @@ from firmware.datapath.compiled import CompiledDatapath
 from firmware.datapath.emulator import Answers, Emulator
 from firmware.datapath.verilated import VerilatedDatapath
 from firmware.errors import CompilerMissing, RtlMissing, VerilatorMissing
+from firmware.extras import MissingExtra
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.world.events import Generator, digitise
@@ -49,7 +50,7 @@ def executions(package: Package, cache: Path) -> tuple[dict[str, Callable[..., A
     for name, datapath in (("compiled", CompiledDatapath), ("verilated", VerilatedDatapath)):
         try:
             runs[name] = datapath(package.model, cache).run
-        except (CompilerMissing, RtlMissing, VerilatorMissing) as error:
+        except (CompilerMissing, MissingExtra, RtlMissing, VerilatorMissing) as error:
             lacking[name] = str(error)
     return runs, lacking
 

@@ -8,24 +8,26 @@ from pathlib import Path
 
 import click
 
-from monitor.cli.operator import Client, connected
-from monitor.config import state_dir
-from monitor.daemon.http.audit import AuditError
-from monitor.daemon.http.audit import verify as check
-from monitor.exits import EX_CONFIG, EX_FAILED, fail
+from monitor.cli.command import config_option, fail, json_option
+from monitor.cli.operator.connection import Client, connected
+from monitor.cli.state import state_dir
+from monitor.exits import EX_CONFIG, EX_FAILED
 
 
 @click.group()
 def audit() -> None:
-    """Every command that was tried: by whom, from where, why, and what became of it."""
+    """Show and verify the record of all commands.
+
+    It says for each command that was tried: by whom, from where, why, and what became of it.
+    """
 
 
-@audit.command()
-@click.option("--limit", type=click.IntRange(1, 2000), default=20, show_default=True, help="Of entries, the newest.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@audit.command(name="show")
+@click.option("--limit", type=click.IntRange(1, 2000), default=20, show_default=True, help="How many, the newest.")
+@json_option
 @connected
-def show(limit: int, as_json: bool, client: Client) -> None:
-    """Print the last entries, oldest first."""
+def show_audit(limit: int, as_json: bool, client: Client) -> None:
+    """Print the newest entries, oldest first."""
     found = client.get(f"/api/v1/audit?limit={limit}")
     if as_json:
         click.echo(json.dumps(found))
@@ -39,22 +41,27 @@ def show(limit: int, as_json: bool, client: Client) -> None:
     click.echo(f"{found['count']} entries, head {found['head']}")
 
 
-@audit.command()
-@click.option("--config", "config_path", type=click.Path(path_type=Path), default="config.toml", show_default=True)
-@click.option("--head", default="", help="A hash noted before, as the log and /api/v1/audit say it; must be there.")
-def verify(config_path: Path, head: str) -> None:
-    """Follow the chain through the file; exit 1 if an entry was changed, removed or put in."""
+@audit.command(name="verify")
+@config_option
+@click.option("--head", default="", help="A hash noted before, from the log or `audit show`; it must be in the chain.")
+def verify_audit(config_path: Path, head: str) -> None:
+    """Follow the chain of hashes through the file.
+
+    Exits with 1 if an entry was changed, removed or put in.
+    """
+    from monitor.daemon.http.audit import AuditError, verify
+
     try:
         path = state_dir(config_path) / "audit.sqlite"
     except (OSError, ValueError) as error:
-        fail(EX_CONFIG, f"{config_path}: {error}")
+        fail(EX_CONFIG, f"{config_path}: {error}; --config names the daemon's configuration")
     try:
-        found = check(path, head)
+        found = verify(path, head)
     except AuditError as error:
         fail(EX_FAILED, str(error))
     for fault in found.faults:
         click.echo(fault)
     for sequence in found.open:
-        click.echo(f"entry {sequence}: nothing is written of what became of it; the ledger says")
+        click.echo(f"entry {sequence}: it is not recorded what became of it; the ledger has what was done")
     click.echo(f"{found.count} entries, head {found.head}")
     sys.exit(EX_FAILED if found.faults else 0)

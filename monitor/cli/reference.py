@@ -12,39 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from monitor.archive import references
-from monitor.archive.errors import ArchiveError
+from monitor.cli.command import File, WorkCommand, json_option, numbers
 from monitor.stats.compare.references import comparison, contents
-from monitor.stats.errors import StatsError
 from monitor.terms import SCORES_PER_LS
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-EX_DATA = 65
-"""Exit code of data that cannot be used (sysexits.h)."""
 CHANCE = 0.01
 """Smaller p-values are not put down to chance."""
-
-File = click.Path(dir_okay=False, path_type=Path)
-
-
-class DataFault(click.ClickException):
-    """Data that no reference or replay can be made of."""
-
-    exit_code = EX_DATA
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"driftd: {self.message}", err=True)
-
-
-class DataCommand(click.Command):
-    """A command that ends on a fault of its data with its words and exit code 65."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (ArchiveError, StatsError) as error:
-            raise DataFault(str(error)) from None
 
 
 @contextmanager
@@ -67,29 +43,47 @@ def progress_bar(total: float) -> Iterator[Callable[[str, int], None]]:
 
 @click.group()
 def reference() -> None:
-    """Build references, look at them, hold them against each other."""
+    """Build, show and compare reference distributions."""
 
 
-@reference.command(cls=DataCommand)
+@reference.command(cls=WorkCommand)
 @click.argument("files", nargs=-1)
 @click.option("--out", type=File, required=True, help="The reference to write.")
 @click.option("--scores", default="scores", show_default=True, help="Column of the scores.")
 @click.option("--pileup", default=None, help="Column of the pile-up.")
 @click.option("--inputs", default="", help="Columns of the event inputs, with commas between.")
-@click.option("--bits", type=click.IntRange(1, 24), default=18, show_default=True, help="Of a score code.")
-@click.option("--lsb", type=click.FloatRange(0, min_open=True), default=None, help="Score of one code.")
-@click.option("--cut", "cuts", type=float, multiple=True, help="In the units of the scores.")
-@click.option("--target-rate", "target_rates", type=click.FloatRange(0, 1, True, True), multiple=True)
+@click.option(
+    "--bits", type=click.IntRange(1, 24), default=18, show_default=True, help="Width of a score code in bits."
+)
+@click.option(
+    "--lsb", type=click.FloatRange(0, min_open=True), default=None, help="Score of one code, where scores are floats."
+)
+@click.option("--cut", "cuts", type=float, multiple=True, help="Cut in the units of the scores; repeat for several.")
+@click.option(
+    "--target-rate",
+    "target_rates",
+    type=click.FloatRange(0, 1, True, True),
+    multiple=True,
+    help="Share of crossings that a cut accepts; repeat for several.",
+)
 @click.option("--pileup-edges", default="", help="Edges of the pile-up slices, with commas between.")
-@click.option("--pileup-slices", type=click.IntRange(0), default=0, help="Slices with equal shares.")
-@click.option("--events", "max_events", type=click.IntRange(0), default=200_000, show_default=True, help="To keep.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of the events that are kept.")
+@click.option("--pileup-slices", type=click.IntRange(0), default=0, help="Number of pile-up slices with equal shares.")
+@click.option(
+    "--events", "max_events", type=click.IntRange(0), default=200_000, show_default=True, help="Events to keep."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice of the events that are kept.")
 @click.option("--from-stream", "address", default=None, help="Count the live stream at tcp://host:port instead.")
-@click.option("--stream", default="axol1tl", show_default=True, help="Its name.")
-@click.option("--pattern", type=click.Choice(["sub", "pull"]), default="sub", show_default=True)
-@click.option("--lumi-sections", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--silent-s", type=float, default=60.0, show_default=True, help="Without a message: give up.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--stream", default="axol1tl", show_default=True, help="Name of the live stream.")
+@click.option(
+    "--pattern", type=click.Choice(["sub", "pull"]), default="sub", show_default=True, help="ZeroMQ socket for it."
+)
+@click.option(
+    "--lumi-sections", type=click.IntRange(1), default=10, show_default=True, help="Lumi sections of it to count."
+)
+@click.option(
+    "--silent-s", type=float, default=60.0, show_default=True, help="Seconds without a message after which to give up."
+)
+@json_option
 def build(
     files: tuple[str, ...],
     out: Path,
@@ -103,17 +97,18 @@ def build(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Build a reference from FILES (npy, npz, hdf5, parquet, root, pt; globs) or from the live stream.
+    """Build a reference from files or from the live stream.
 
-    A file holds a score an event, or a histogram: columns `edges` and `counts`. A plain array is the
-    column `scores`; FILE.root:TREE names a tree. A subscriber (sub) takes nothing away from others.
+    FILES are npy, npz, hdf5, parquet, root or pt; patterns such as 'run*.npz' too. A file holds a score an event, or a
+    histogram: columns `edges` and `counts`. A plain array is the column `scores`; FILE.root:TREE names a tree. A
+    subscriber (sub) takes nothing away from others.
     """
     from monitor.archive import sources, tap
     from monitor.archive.recipe import Recipe
     from monitor.archive.samples import count_rows, expand
 
     if bool(files) == bool(address):
-        raise click.UsageError("give FILES, or --from-stream ADDRESS")
+        raise click.UsageError("give either FILES or --from-stream ADDRESS")
     recipe = Recipe(
         inputs=tuple(name for name in inputs.split(",") if name), pileup_edges=numbers(pileup_edges), **settings
     )
@@ -137,13 +132,22 @@ def build(
         click.echo(f"cut {cut} (score {cut * found.lsb:g}): target rate {rate:.3g}")
 
 
-@reference.command(cls=DataCommand)
+@reference.command(cls=WorkCommand)
 @click.argument("path", type=File)
-@click.option("--scores-per-ls", type=click.FloatRange(1), default=SCORES_PER_LS, show_default=True)
-@click.option("--plot", type=File, default=None, help="The PNG to write.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option(
+    "--scores-per-ls",
+    type=click.FloatRange(1),
+    default=SCORES_PER_LS,
+    show_default=True,
+    help="Scores in a lumi section.",
+)
+@click.option("--plot", type=File, default=None, help="Draw the reference into this PNG file.")
+@json_option
 def show(path: Path, scores_per_ls: float, plot: Path | None, as_json: bool) -> None:
-    """Say what a reference (or that of a model package) holds, and how small a drift it can show."""
+    """Say what a reference holds, and how small a drift it can show.
+
+    PATH is a reference, or a model package for the one in it.
+    """
     found = references.load(path)
     if plot:
         from monitor.plots.reference_figure import reference_figure
@@ -171,12 +175,15 @@ def show(path: Path, scores_per_ls: float, plot: Path | None, as_json: bool) -> 
     )
 
 
-@reference.command(cls=DataCommand)
+@reference.command(cls=WorkCommand)
 @click.argument("a", type=File)
 @click.argument("b", type=File)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option
 def compare(a: Path, b: Path, as_json: bool) -> None:
-    """Say how far the reference B is from A."""
+    """Say how far the reference B is from A.
+
+    KL both ways, PSI, χ² and the rates at the cuts; at the pile-up of B too, where A knows slices of it.
+    """
     said = comparison(references.load(a), references.load(b))
     if as_json:
         click.echo(json.dumps(said))
@@ -205,10 +212,3 @@ def _chance(found: dict[str, Any]) -> str:
 def _few(edges: list[int]) -> str:
     head = ", ".join(map(str, edges[:6]))
     return head if len(edges) < 7 else f"{head} … {', '.join(map(str, edges[-4:]))}"
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(number) for number in text.split(",") if number.strip())
-    except ValueError:
-        raise click.UsageError(f"{text!r}: expected numbers with commas between") from None

@@ -8,26 +8,37 @@ from typing import TYPE_CHECKING
 
 import click
 
-from monitor.cli.reference import DataCommand, DataFault, File
-from monitor.config import ConfigError, load
+from monitor.cli.command import File, WorkCommand, config_option, fail, json_option
+from monitor.exits import EX_DATA
 
 if TYPE_CHECKING:
     from monitor.offline.replay import Columns, StreamSetup
     from monitor.offline.result import ReplayedLs
 
 
-@click.command(cls=DataCommand)
+@click.command(cls=WorkCommand)
 @click.argument("files", nargs=-1, required=True)
-@click.option("--reference", "reference_path", type=File, default=None, help="With the detectors' default settings.")
-@click.option("--config", "config_path", type=File, default="config.toml", show_default=True)
-@click.option("--stream", default=None, help="Of the configuration; needed if there are several.")
+@click.option(
+    "--reference",
+    "reference_path",
+    type=File,
+    default=None,
+    help="Reference to judge by, with the detectors' default settings; else the configuration's stream is taken.",
+)
+@config_option
+@click.option("--stream", default=None, help="Stream of the configuration; needed if there are several.")
 @click.option("--scores", default="scores", show_default=True, help="Column of the scores.")
-@click.option("--run", default="run", show_default=True, help="Column of the run; 1 where it is not there.")
+@click.option("--run", default="run", show_default=True, help="Column of the run; 1 where there is none.")
 @click.option("--ls", default="ls", show_default=True, help="Column of the lumi section.")
 @click.option("--pileup", default="pileup", show_default=True, help="Column of the pile-up, where there is one.")
-@click.option("--plot", type=File, default=None, help="The PNG to write.")
-@click.option("--tune", type=click.IntRange(0), default=None, help="Set river's detectors to so many alarms.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--plot", type=File, default=None, help="Draw what was judged into this PNG file.")
+@click.option(
+    "--tune",
+    type=click.IntRange(0),
+    default=None,
+    help="Judge nothing; find settings of river's detectors with at most so many alarms each.",
+)
+@json_option
 def replay(
     files: tuple[str, ...],
     reference_path: Path | None,
@@ -38,11 +49,11 @@ def replay(
     as_json: bool,
     **columns: str,
 ) -> None:
-    """Run archived FILES (npy, npz, hdf5, parquet, root, pt; globs) through counting, detectors and policy.
+    """Run archived scores through the daemon's own judgement.
 
-    A row is an event (scores, run, ls, pileup), or a lumi section with a column `counts` (and the
-    `edges` of its histogram) in place of scores. With --tune N nothing is judged: it prints the settings
-    with which river's detectors give at most N alarms each on FILES, ready for the configuration.
+    FILES are npy, npz, hdf5, parquet, root or pt; patterns such as 'run*.npz' too. A row is an event (scores, run, ls,
+    pileup), or a lumi section with a column `counts` (and the `edges` of its histogram) in place of scores. With
+    --tune N it prints settings for the configuration.
     """
     from monitor.archive.samples import expand
     from monitor.offline import replay as archive
@@ -54,7 +65,7 @@ def replay(
         return _tune(names, setup, named, tune)
     result = archive.replay(names, setup, setup.detectors(), named, archive.unheard if as_json else _Teller())
     if not result.lumi_sections:
-        raise DataFault(f"{names[0]}: no lumi section was closed; skipped: {result.skipped or 'nothing'}")
+        fail(EX_DATA, f"{names[0]}: no lumi section was closed; skipped: {result.skipped or 'nothing'}")
     if plot:
         from monitor.plots.replay_figure import replay_figure
 
@@ -91,6 +102,7 @@ class _Teller:
 
 def _setup(reference: Path | None, config: Path, stream: str | None) -> StreamSetup:
     from monitor.archive import references
+    from monitor.config import ConfigError, load
     from monitor.offline.replay import StreamSetup
 
     if reference is not None:
@@ -98,7 +110,7 @@ def _setup(reference: Path | None, config: Path, stream: str | None) -> StreamSe
     try:
         loaded = load(config)
     except ConfigError as error:
-        raise DataFault(f"{error}\ngive --reference, or a configuration that is whole") from None
+        fail(EX_DATA, f"{error}\ngive --reference, or mend the configuration")
     name = stream or next(iter(loaded.streams))
     if name not in loaded.streams or (stream is None and len(loaded.streams) > 1):
         raise click.UsageError(f"give --stream: one of {', '.join(loaded.streams)}")

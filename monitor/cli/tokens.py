@@ -6,35 +6,50 @@ from pathlib import Path
 
 import click
 
+from monitor.cli.command import File, fail
 from monitor.daemon.http import tokens
 from monitor.daemon.http.tokens import Role, Token, TokenError
-from monitor.exits import EX_FAILED, EX_USAGE, fail
+from monitor.exits import EX_FAILED, EX_USAGE
 
 ROLES = click.Choice([str(role) for role in Role])
 
 
-def _file_option(function: click.decorators.FC) -> click.decorators.FC:
-    path = click.Path(dir_okay=False, path_type=Path)
-    return click.option(
-        "--file", "path", type=path, default="tokens.toml", show_default=True, help="That [http] tokens names."
-    )(function)
+file_option = click.option(
+    "--file",
+    "path",
+    type=File,
+    default="tokens.toml",
+    show_default=True,
+    help="The file that `tokens` in [http] names.",
+)
 
 
 @click.group()
 def token() -> None:
-    """Tokens by which callers are known; a daemon that runs takes a change at once."""
+    """Make, list and revoke the tokens of HTTP callers.
+
+    A daemon that runs takes a change at once.
+    """
 
 
 @token.command()
 @click.argument("name")
-@click.option("--role", type=ROLES, required=True)
-@click.option("--expires", "days", type=click.FloatRange(0, 3650, min_open=True), help="Days from now; without, never.")
-@_file_option
+@click.option("--role", type=ROLES, required=True, help="What the holder may do.")
+@click.option(
+    "--expires",
+    "days",
+    type=click.FloatRange(0, 3650, min_open=True),
+    help="Days that it is good for; else it is good for ever.",
+)
+@file_option
 def add(name: str, role: str, days: float | None, path: Path) -> None:
-    """Make a token for NAME and print it: it can never be shown again."""
+    """Make a token for NAME and print it.
+
+    It is printed this once: the file keeps only a hash of it.
+    """
     known = _read(path) if path.exists() else {}
     if name in known or name == tokens.OPERATOR:
-        fail(EX_USAGE, f"there is a token of {name!r} already: revoke it, or give another name")
+        fail(EX_USAGE, f"{name!r} has a token already: `driftd token revoke {name}` first, or give another name")
     try:
         text, made = tokens.issue(name, Role(role), days)
     except TokenError as error:
@@ -44,9 +59,9 @@ def add(name: str, role: str, days: float | None, path: Path) -> None:
 
 
 @token.command(name="list")
-@_file_option
-def show(path: Path) -> None:
-    """Say whose tokens there are."""
+@file_option
+def list_tokens(path: Path) -> None:
+    """Say who has a token, with its role and when it expires."""
     for name, known in _read(path).items():
         until = f"{'expired' if known.expired else 'expires'} {known.expires}" if known.expires else "never expires"
         click.echo(f"{name}: {known.role}, {until}")
@@ -54,12 +69,12 @@ def show(path: Path) -> None:
 
 @token.command()
 @click.argument("name")
-@_file_option
+@file_option
 def revoke(name: str, path: Path) -> None:
-    """Take the token of NAME back."""
+    """Take back the token of NAME."""
     known = _read(path)
     if known.pop(name, None) is None:
-        fail(EX_USAGE, f"no token of {name!r} in {path}")
+        fail(EX_USAGE, f"{name!r} has no token in {path}; `driftd token list` says who has")
     _write(path, known)
 
 

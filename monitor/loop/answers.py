@@ -13,6 +13,7 @@ from monitor.terms import Moment
 
 
 def fit_ended(state: State, event: FitEnded, rules: Rules) -> Transition:
+    """A proposal is there: drop it, ask a person, or stage it."""
     name = event.proposal[:12]
     reason = "; ".join(filter(None, (event.attention, event.reason)))
     if state.dry_run or state.mode is Mode.SHADOW:
@@ -32,6 +33,7 @@ def fit_ended(state: State, event: FitEnded, rules: Rules) -> Transition:
 
 
 def latched(state: State, at: Moment, epoch: int, rules: Rules) -> Transition:
+    """The candidate decides: adopt it, and see whether it works."""
     before = state.payload
     state = replace(state, payload=state.candidate, generation=state.target_generation, epoch=epoch)
     state = state if state.steering else replace(state, previous=before, latched=at)
@@ -47,6 +49,7 @@ def latched(state: State, at: Moment, epoch: int, rules: Rules) -> Transition:
 
 
 def judged(state: State, event: PushJudged, rules: Rules) -> Transition:
+    """The payload in force was judged: keep it, or undo it."""
     if event.harmful and state.mode is Mode.SHADOW:
         text = f"generation {state.generation} does harm: {event.reason}; shadow mode, nothing is written"
         return let_go(back_off(state, rules), Phase.WATCHING, text), [Announce("error", text)]
@@ -59,6 +62,7 @@ def judged(state: State, event: PushJudged, rules: Rules) -> Transition:
 
 
 def failed(state: State, event: WorkFailed, rules: Rules) -> Transition:
+    """Work has failed: give up what it was for, or read the board where its state is not known."""
     if state.phase is Phase.ARMED or (event.unknown and state.phase in WRITING):
         return fault(state, event.reason)
     if state.phase is Phase.CONFIRMING:
@@ -69,6 +73,7 @@ def failed(state: State, event: WorkFailed, rules: Rules) -> Transition:
 
 
 def board_seen(state: State, event: BoardSeen, rules: Rules) -> Transition:
+    """The board was read: what was under way is settled, or what it runs is adopted."""
     seen = (event.epoch, event.generation, event.payload)
     same = seen == (state.epoch, state.generation, state.payload)
     swapped = seen == (state.epoch, state.target_generation, state.candidate)

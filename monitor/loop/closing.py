@@ -11,6 +11,7 @@ from monitor.loop.states import STEERED, Aside, Mode, Phase, Rules, State
 
 
 def ls_closed(state: State, event: LsClosed, rules: Rules) -> Transition:
+    """Let a lumi section move the loop, and after it the cuts."""
     if event.epoch == state.epoch and event.generation < state.generation:
         return state, []  # late, of a payload that is no longer active
     state = replace(state, at=event.at, clock=state.clock + 1)
@@ -26,6 +27,7 @@ def ls_closed(state: State, event: LsClosed, rules: Rules) -> Transition:
 
 
 def poll(state: State) -> list[Command]:
+    """What is asked again and again while the loop waits for the board."""
     if state.phase is Phase.ARMED:
         return [PollLatch(state.task)]
     if state.phase is Phase.FAULT:

@@ -13,6 +13,7 @@ Transition = tuple[State, list[Command]]
 
 
 def enter(state: State, phase: Phase, **changes: object) -> State:
+    """Go into a phase."""
     return replace(state, phase=phase, entered=state.clock, quiet=0, **changes)  # type: ignore[arg-type]
 
 
@@ -59,15 +60,18 @@ def unasked(state: State, reason: str) -> State:
 
 
 def rest(state: State, wait: int) -> State:
+    """Begin nothing by itself for so many lumi sections."""
     return replace(state, not_before=max(state.not_before, state.clock + wait))
 
 
 def back_off(state: State, rules: Rules) -> State:
+    """Rest for longer after each attempt that failed."""
     wait = min(rules.backoff_ls << min(state.retries, 16), rules.backoff_max_ls)
     return replace(rest(state, wait), retries=state.retries + 1)
 
 
 def give_up(state: State, rules: Rules, reason: str) -> Transition:
+    """Leave what was under way, disarm what may be armed, and rest."""
     commands: list[Command] = [Abort()] if state.phase in WRITING | {Phase.FAULT} else []
     if state.steering:
         text = f"{reason}; the cuts stay for {rules.backoff_ls} lumi sections"
@@ -79,15 +83,18 @@ def give_up(state: State, rules: Rules, reason: str) -> Transition:
 
 
 def fault(state: State, reason: str) -> Transition:
+    """The board's state is not known: read it."""
     return enter(state, Phase.FAULT, reason=reason), [Announce("error", reason), Reconcile()]
 
 
 def collect(state: State, onset: Moment, reason: str, **asked: bool) -> Transition:
+    """Begin to collect events for a fit."""
     state = enter(state, Phase.COLLECTING, onset=onset, reason=reason, **asked)
     return state, [Announce("warning", reason)]
 
 
 def stage(state: State, payload: str, reason: str, rolling_back: bool = False, steering: bool = False) -> Transition:
+    """Begin to bring a payload to the board."""
     state = enter(
         state,
         Phase.STAGING,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from monitor.plots import colours
+from monitor.plots.canvas import pyplot
 from monitor.stats.arrays import FloatArray
 from monitor.stats.count.reference import Reference
 
@@ -25,10 +26,7 @@ def demo_figure(
         windows: lumi sections as the HTTP interface gives them, oldest first.
         marks: (lumi section, seconds) of what happened, by name.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    plt = pyplot()
 
     figure = plt.figure(figsize=(12, 6), layout="constrained")
     grid = figure.add_gridspec(3, 2)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from monitor.plots import colours
+from monitor.plots.canvas import pyplot
 from monitor.plots.proposal_rows import (
     ADVISED,
     CANDIDATE_TITLES,
@@ -60,13 +61,9 @@ def proposal_figure(path: Path, proposal: Proposal) -> None:
     Raises:
         ValueError: the proposal does not hold its distributions, as none did that was stored by an older version.
     """
-    import matplotlib
-
     if not proposal.seen.size:
         raise ValueError(f"proposal {proposal.id[:12]} holds no distribution to draw: {proposal.reason or 'it is old'}")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    plt = pyplot()
     tables = [
         (CANDIDATE_COLUMNS, [Row("", CANDIDATE_TITLES), *candidate_rows(proposal)]),
         (GATE_COLUMNS, [Row("", GATE_TITLES), *gate_rows(proposal)]),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from monitor.plots.canvas import pyplot
 from monitor.stats.arrays import FloatArray
 from monitor.stats.compare.rates import interval
 from monitor.stats.count.reference import Reference
@@ -15,10 +16,7 @@ from monitor.stats.count.reference import Reference
 
 def reference_figure(path: Path, reference: Reference, title: str) -> None:
     """p(s) by pile-up slice with the cuts marked, and the rate at each cut against pile-up with its error."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    plt = pyplot()
 
     means, edges = reference.pileup_means, reference.pileup_edges
     if means is None or edges is None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from monitor.plots.canvas import pyplot
+
 if TYPE_CHECKING:
     from monitor.offline.result import ReplayedLs
 
@@ -17,10 +19,7 @@ FEW_LS = 400
 
 def replay_figure(path: Path, lumi_sections: Sequence[ReplayedLs], rate_tolerance: float) -> None:
     """KL with its error band, PSI, rates over expectation and pile-up by lumi section, with every alarm."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    plt = pyplot()
 
     n = len(lumi_sections)
     points: dict[str, Any] = {"marker": ".", "ms": 3 if n < FEW_LS else 1.5, "lw": 0.6 if n < FEW_LS else 0}

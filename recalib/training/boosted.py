@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from firmware.datapath.emulator import Emulator
 from firmware.errors import ForestError
+from firmware.extras import needed
 from firmware.model import fpu
 from firmware.model.forest import Column, Forest
 from firmware.model.fpu import SHAPE
@@ -40,7 +41,8 @@ def train(
     Raises:
         TrainingError: if the teacher's training fails, or the trees' scores add up to more than the unit holds.
     """
-    from sklearn.ensemble import GradientBoostingRegressor
+    with needed("forests"):
+        from sklearn.ensemble import GradientBoostingRegressor
 
     wanted = scores(encoder.train(seed, events, n_cuts, epochs=epochs, progress=progress), events)
     weights = np.where(wanted >= np.quantile(wanted, 1 - TAIL), TAIL_WEIGHT, 1.0)

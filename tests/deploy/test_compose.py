@@ -99,7 +99,7 @@ def test_every_command_of_driftd_parses_and_they_share_one_package() -> None:
     for name in OF_DRIFTD:
         command = SERVICES[name]["command"]
         group: Any = main
-        while hasattr(group, "commands"):
+        while command[0] in getattr(group, "commands", {}):
             group, command = group.commands[command[0]], command[1:]
         group.make_context(name, list(command))
     assert package in SERVICES["model"]["command"]

@@ -1,20 +1,17 @@
-"""The container file, as far as it can be tried without an engine: linted, its words checked, its wheel installed."""
+"""The container file, as far as it can be tried without an engine: linted, and its words checked."""
 
-import fnmatch
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
-import venv
 from pathlib import Path
 
 import pytest
 
 from monitor.cli.main import main
 from tests.support.places import ROOT
+from tests.support.wheel import COPIED
 
 FILE = ROOT / "deploy" / "container" / "Containerfile"
 
@@ -51,7 +48,7 @@ def test_what_is_copied_is_there_and_reaches_the_builder() -> None:
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     kept = {line[1:] for line in ignored if line.startswith("!")}
     assert ignored[0] == "*"
-    assert set(copied()) == kept
+    assert set(copied()) == kept == set(COPIED), "test_wheel.py tries the wheel that is built of these"
     assert all((ROOT / source).exists() for source in copied())
 
 
@@ -75,57 +72,3 @@ def test_the_daemon_runs_as_a_user_of_its_own_and_is_told_to_end_as_it_expects()
     assert {f"org.opencontainers.image.{name}" for name in ("title", "version", "revision")} <= set(labels)
     bases = {rest.split()[0] for word, rest in instructions() if word == "FROM"}
     assert len(bases) == 1, "the venv names the Python of the image that it was made in"
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of a fresh environment that has the wheel of what the container copies, and no source tree."""
-    folder = tmp_path_factory.mktemp("container")
-    source = folder / "src"
-    source.mkdir()
-    for name in copied():
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-        else:
-            shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source], check=True, cwd=folder)
-    (wheel,) = folder.glob("driftd-*.whl")
-    shutil.rmtree(source)
-    venv.create(folder / "venv", symlinks=True)
-    site = next((folder / "venv" / "lib").glob("python*/site-packages"))
-    subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True, cwd=folder)
-    (site / "rest.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return folder / "venv" / "bin"
-
-
-def ran(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [installed / "python", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=installed, env=environment)
-
-
-def test_the_wheel_holds_what_the_packages_read(installed: Path) -> None:
-    code = "import firmware, monitor, pathlib; print(firmware.__path__[0], monitor.__path__[0])"
-    places = [Path(place) for place in ran(installed, "-c", code).stdout.split()]
-    assert all(place.is_relative_to(installed.parent) for place in places)
-    for folder, pattern in ((Path("firmware/rtl"), "*"), (Path("monitor/daemon/http/web"), "*")):
-        wanted = {path.name for path in (ROOT / folder).glob(pattern) if path.suffix and path.name != "__pycache__"}
-        assert wanted <= {path.name for path in (places[0].parent / folder).glob("*")}, folder
-    built = {path.name.split(".")[0] for path in (places[1] / "stats").glob("*.so")}
-    assert built == {"kernel", "betting"}
-
-
-def test_the_installed_command_runs_without_the_source_tree(installed: Path) -> None:
-    module = ("-m", "monitor.cli.main")
-    version = ran(installed, *module, "--version")
-    assert version.returncode == 0, version.stderr
-    package = ROOT / "var" / "axol1tl.driftd"
-    if not package.exists():
-        pytest.skip("needs var/axol1tl.driftd: driftd model train")
-    config = installed.parent / "config.toml"
-    text = (ROOT / "config.toml").read_text().replace("var/axol1tl.driftd", str(package))
-    config.write_text(text.replace("port = 8765", "port = 0"))
-    checked = ran(installed, *module, "check", "--offline", "--config", str(config))
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert fnmatch.fnmatch(checked.stdout, "✓ *config.toml: streams axol1tl on boards gt*golden events agree*")

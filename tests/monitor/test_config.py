@@ -95,7 +95,7 @@ def test_every_kind_of_board_can_be_named(tmp_path: Path, uri: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [(None, "cannot be read"), ("a = = 3", "no TOML"), ("", "boards"), ('streams = "x"', "streams")],
+    [(None, "cannot be read"), ("a = = 3", "is not TOML"), ("", "boards"), ('streams = "x"', "streams")],
 )
 def test_a_file_that_cannot_be_used_is_an_error_that_says_why(tmp_path: Path, text: str | None, expected: str) -> None:
     path = written(tmp_path, text) if text is not None else tmp_path / "missing.toml"

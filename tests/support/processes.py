@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.waiting import PATIENCE, strained
 
-COMMAND = [sys.executable, "-m", "monitor.cli.main"]
+COMMAND = [sys.executable, "-m", "monitor"]
 END_S = 15
 """After SIGTERM, of an idle machine."""
 

@@ -13,7 +13,7 @@ import pytest
 
 from monitor.daemon.http import tokens
 from monitor.daemon.http.tokens import Role
-from monitor.demo.demo import operate
+from monitor.demo.world import operate
 from tests.support.datapaths import lend
 from tests.support.ports import Ports
 from tests.support.processes import Processes

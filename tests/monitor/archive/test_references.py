@@ -392,7 +392,7 @@ def test_a_silent_stream_is_given_up(tmp_path: Path) -> None:
 
 def test_an_interrupt_leaves_no_reference(sender: Callable[..., Sender], tmp_path: Path) -> None:
     board = sender()
-    command = [sys.executable, "-m", "monitor.cli.main", "reference", "build", "--pattern", "pull"]
+    command = [sys.executable, "-m", "monitor", "reference", "build", "--pattern", "pull"]
     source = ["--from-stream", f"tcp://127.0.0.1:{board.port}", "--lumi-sections", "10000000"]
     process = subprocess.Popen(
         [*command, *source, "--out", str(tmp_path / "a.ref")],

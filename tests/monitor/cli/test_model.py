@@ -127,7 +127,7 @@ def test_axol1tl_v4_is_imported_and_meets_every_published_score(tmp_path: Path) 
         (["--events", "events.npz", "--name", "no name"], 78, "name: String should match"),
         (["--events", "events.npz", "--weights", "events.npz"], 78, "no array 'weight0' in .*events.npz"),
         (["--events", "events.npz", "--pileup-slices", 3], 65, "pile-up slices need a column of pile-up"),
-        ([], 2, "give --events FILE or --generated N"),
+        ([], 2, "give either --events FILE or --generated N"),
     ],
 )
 def test_what_cannot_be_imported_is_said_and_nothing_is_written(

@@ -220,7 +220,9 @@ def test_the_command_applies_compares_and_exits_accordingly(
 def test_an_address_that_is_none_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text((DASHBOARDS.parent / "config.toml").read_text() + '\n[grafana]\nurl = "grafana:3000"\n')
-    with pytest.raises(ConfigError, match=r"grafana\.url: 'grafana:3000' is no address .*; expected http://host:port"):
+    with pytest.raises(
+        ConfigError, match=r"grafana\.url: 'grafana:3000' is not the address .*: expected http://host:port"
+    ):
         load(config)
 
 

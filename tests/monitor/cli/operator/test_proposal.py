@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from monitor import exits
 from monitor.cli import main as cli
-from monitor.cli import operator as operator_commands
+from monitor.cli.operator import connection, recalibrate
 from tests.support.proposals import proposal
 
 STREAM = "/api/v1/streams/axol1tl"
@@ -37,8 +37,8 @@ class Api:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, api: Api, *arguments: str) -> Any:
-    monkeypatch.setattr(operator_commands, "Client", lambda url, token, ca: api)
-    monkeypatch.setattr(operator_commands, "POLL_S", 0)
+    monkeypatch.setattr(connection, "Client", lambda url, token, ca: api)
+    monkeypatch.setattr(recalibrate, "POLL_S", 0)
     return CliRunner().invoke(cli.main, arguments)
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, astuple
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from firmware.tools.yosys import FAMILIES
-from monitor.cli.model import Folder, ModelCommand
-from monitor.cli.reference import File
+from monitor.cli.command import File, Folder, WorkCommand, json_option, progress
 
 if TYPE_CHECKING:
     from firmware.datapath.cost import Resources
@@ -28,25 +26,32 @@ each knob: what it alone adds to these, its registers in both banks with it; in 
 """
 
 
-@click.command(cls=ModelCommand)
+@click.command(cls=WorkCommand)
 @click.argument("path", metavar="PACKAGE", type=File)
-@click.option("--family", type=click.Choice(FAMILIES), default="xcup", show_default=True)
+@click.option(
+    "--family", type=click.Choice(FAMILIES), default="xcup", show_default=True, help="Device family, as Yosys names it."
+)
 @click.option("--no-dsp", is_flag=True, help="Multiply in LUTs alone.")
-@click.option("--cache", type=Folder, default="var/cost", show_default=True, help="Where counts are kept.")
-@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), help="Run so many at once; one a processor.")
-@click.option("--limit", type=click.FloatRange(0), default=3600, show_default=True, help="Seconds for each synthesis.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--cache", type=Folder, default="var/cost", show_default=True, help="Folder where counts are kept.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=os.cpu_count(), help="Syntheses at a time.  [default: one a processor]"
+)
+@click.option(
+    "--limit", type=click.FloatRange(0), default=3600, show_default=True, help="Seconds that each synthesis may take."
+)
+@json_option
 def cost(path: Path, family: str, no_dsp: bool, cache: Path, jobs: int, limit: float, as_json: bool) -> None:
-    """Count the LUTs, flip-flops, block RAMs and DSPs of PACKAGE with and without all that re-calibration needs.
+    """Count the FPGA cells that re-calibration needs.
 
-    Yosys synthesises a dozen designs, minutes each for a large network; what it has counted once is kept.
+    LUTs, flip-flops, block RAMs and DSPs of the frozen datapath, and what each knob adds to it. Yosys synthesises a
+    dozen designs, minutes each for a large network; what it has counted once is kept.
     """
     from firmware.datapath import cost as counting
     from firmware.model.package import Package
 
     package = Package.load(path)
     settings = counting.Synthesis(family, not no_dsp, cache, jobs, limit)
-    found = counting.cost(package.model, package.nominal.raw("cuts"), settings, partial(click.echo, err=True))
+    found = counting.cost(package.model, package.nominal.raw("cuts"), settings, progress)
     shares = {name: found.total.shares(device) for name, device in counting.DEVICES.items()}
     if as_json:
         parts = {name: asdict(part) for name, part in found.parts.items()}
