@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recalib.errors import RecalibError
-from recalib.proposal import Judgement, Proposal, Step
+from recalib.proposal import FitProgress, Judgement, Proposal
 from recalib.request import FitRequest, JudgeRequest
 
 if TYPE_CHECKING:
     from firmware.datapath.emulator import Words
     from firmware.model.package import Package
-    from recalib.fit import Engine
-
-Progress = Callable[[Step], None]
+    from recalib.fit.engine import Engine
 
 
 class FitWorker:
@@ -32,7 +30,7 @@ class FitWorker:
         import torch
 
         from firmware.model.package import Package
-        from recalib.fit import Engine
+        from recalib.fit.engine import Engine
 
         torch.set_num_threads(1)
         self._engine: Engine = Engine(Package.load(package))
@@ -58,7 +56,7 @@ class FitWorker:
         self._engine.datapath = datapath
         return f"NumPy emulator and compiled datapath, equal on {len(package.golden_codes)} golden events"
 
-    def propose(self, request: FitRequest, progress: Progress = lambda step: None) -> Proposal:
+    def propose(self, request: FitRequest, progress: FitProgress = lambda step: None) -> Proposal:
         return self._engine.propose(request, progress)
 
     def judge(self, request: JudgeRequest) -> Judgement:

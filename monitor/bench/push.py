@@ -25,13 +25,13 @@ from firmware.push.transaction import MARGIN_LS, Transaction
 from firmware.sim.bank import Bank
 from firmware.sim.ipbus import Server
 from firmware.sim.registers import Registers
+from monitor.bench.working_point import GOLDEN
 from monitor.store.ledger import Ledger
 from monitor.store.records import Note
 
 STREAM = "bench"
 LUT_BITS = 12
 CUTS = (100, 200, 300)
-GOLDEN = 2048
 CALL_S = 10.0
 SETTLE_S = 0.01
 """Before each part, so that none pays for the processor time that the one before has used."""
@@ -71,7 +71,7 @@ class TimedLedger(Ledger):
         self.seconds += time.perf_counter() - began
 
 
-class Bare:
+class BareAccess:
     """What a script would do: one block write and one block read of the whole shadow bank."""
 
     def __init__(self, uri: str) -> None:
@@ -91,10 +91,10 @@ class Bare:
 
 
 @dataclass(frozen=True)
-class Bench:
+class PushBench:
     validation: Validation
     ledger: TimedLedger
-    bare: Bare
+    bare: BareAccess
     next_ls: Callable[[], object]
 
 
@@ -117,7 +117,7 @@ def push(settings: Settings) -> dict[str, Any]:
         addresses = address_table([(STREAM, model.layout, model.n_cuts)])
         next_ls = partial(remote.call, "begin_ls", MARGIN_LS, deadline=CALL_S)
         driver = RemoteBoard(UhalBoard, uri, addresses)
-        bench = Bench(validation, ledger, Bare(uri), next_ls)
+        bench = PushBench(validation, ledger, BareAccess(uri), next_ls)
         payloads = [
             nominal.replace(lut=random.integers(0, 1 << LUT_BITS, 1 << LUT_BITS)) for _ in range(settings.rounds)
         ]
@@ -139,7 +139,7 @@ def push(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _rounds(bench: Bench, board: Board, payloads: Sequence[Payload]) -> dict[str, list[float]]:
+def _rounds(bench: PushBench, board: Board, payloads: Sequence[Payload]) -> dict[str, list[float]]:
     """Seconds of each part with each payload."""
     times: dict[str, list[float]] = defaultdict(list)
     ledger = bench.ledger

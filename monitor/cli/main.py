@@ -297,8 +297,7 @@ def bench_push(rounds: int, cache: Path, seed: int | None, as_json: bool) -> Non
     "chosen",
     type=click.Choice(["own", "v4", "cicada", "forest", "weights", "conditioned"]),
     multiple=True,
-    default=("own", "v4"),
-    show_default=True,
+    show_default="own and v4",
     help="And others so given.",
 )
 @click.option("--scenario", "names", multiple=True, help="Only this one, and others so given.")
@@ -323,14 +322,16 @@ def bench_recalibrate(
 ) -> None:
     """Measure how well each knob, the engine's choice and simpler ways bring a drifted trigger back."""
     from monitor.bench import models as bench_models
+    from monitor.bench.outside import OutsideDataMissing
     from monitor.bench.recalibrate import figures
     from monitor.bench.recalibrate.scenarios import NAMES
 
     if unknown := set(names) - set(NAMES):
         fail(EX_USAGE, f"no scenario {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
-    models = bench_models.models(chosen, package, _progress)
-    if not models:
-        fail(EX_FAILED, f"no weights of AXOL1TL v4 at {bench_models.WEIGHTS}")
+    try:
+        models = bench_models.models(chosen, package, _progress)
+    except OutsideDataMissing as missing:
+        fail(EX_FAILED, str(missing))
     packages = {
         name: bench_models.bench_package(model, package.parent / "bench", progress=_progress)
         for name, model in models.items()

@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 from scipy.special import rel_entr
 
 from firmware.model.payload import Payload
-from recalib.surrogate import CHUNK, Surrogate
-
-Floats = NDArray[np.float64]
+from recalib.arrays import TINY, Floats
+from recalib.surrogate.surrogate import CACHED_EVENTS, Surrogate
 
 BINS = 32
 """Of each latent value's histogram: quantiles of the reference."""
 
-TINY = 1e-12
 LEAST_SPREAD = 0.5
 """In units of a number's lsb: from here on it varies."""
 
@@ -43,6 +41,7 @@ class Moments(NamedTuple):
 
     @staticmethod
     def of(values: Floats, weights: Floats) -> "Moments":
+        """Of values (n, n_in) with weights (n,); errors to first order."""
         share = weights / weights.sum()
         mean = share @ values
         away = (values - mean) ** 2
@@ -98,7 +97,7 @@ class HiddenReference:
         at = self.surrogate.of(self.nominal)
         device = self.surrogate.device
         with torch.no_grad():
-            chunks = torch.split(torch.tensor(self.events, device=device), CHUNK)
+            chunks = torch.split(torch.tensor(self.events, device=device), CACHED_EVENTS)
             return torch.cat([self.surrogate.hidden(x.double(), at) for x in chunks])
 
     @cached_property

@@ -17,7 +17,7 @@ from firmware.sim.world.detector import NOMINAL, Response
 from firmware.sim.world.events import VIEWS, Generator
 from monitor.stats.count.reference import Reference
 from recalib.evidence import Evidence, Target
-from recalib.fit import Engine
+from recalib.fit.engine import Engine
 from recalib.request import FitRequest, FitSettings
 from recalib.sample import EventSample
 from recalib.training.train import CICADA, TrainSettings

@@ -11,7 +11,7 @@ from firmware.model.fixed import Fixed
 from firmware.model.model import Model, Score
 from firmware.model.payload import Payload
 from recalib.lipschitz import bounds, rise
-from recalib.surrogate import Surrogate
+from recalib.surrogate.surrogate import Surrogate
 
 SIZES = (57, 28, 15, 8)
 CUTS = [100, 200]

@@ -10,10 +10,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from firmware.model.payload import Payload
-
-Events = npt.NDArray[np.int16]
-Codes = npt.NDArray[np.uint32]
-Floats = npt.NDArray[np.float64]
+from monitor.bench.arrays import Codes
+from recalib.arrays import Events, Floats
 
 DELAY = 2
 """A payload that is wanted after chunk k is in force from chunk k + 2 on."""

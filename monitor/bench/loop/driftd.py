@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Histogram
 
 from firmware.board.board import ArmStatus, BoardState
@@ -14,6 +13,7 @@ from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.stream import Sampling
 from firmware.wire import Batch, EventHeader, Header
+from monitor.bench.arrays import Codes
 from monitor.config import Recalibrate, Stream, Waits
 from monitor.daemon.run.boards import StreamBoards
 from monitor.daemon.run.control import StreamControl
@@ -21,11 +21,9 @@ from monitor.loop import loop
 from monitor.stats.count.reference import Reference
 from monitor.store.ledger import Ledger
 from monitor.watch.settings import Detect, Ingest
-from recalib.fit import Engine
+from recalib.arrays import Events
+from recalib.fit.engine import Engine
 from recalib.judge import judge
-
-Codes = npt.NDArray[np.uint32]
-Events = npt.NDArray[np.int16]
 
 MESSAGE = 50_000
 """Scores in a message."""
@@ -41,6 +39,7 @@ class InProcess:
         self.engine = Engine(package)
 
     def call(self, method: str, request: Any, deadline: float, on_progress: Callable[[Any], None] | None = None) -> Any:
+        """As the worker's process would answer."""
         engine = self.engine
         if method == "propose":
             return engine.propose(request, on_progress or (lambda stage: None))
@@ -56,6 +55,7 @@ class Board:
         self.coming, self.target = payload, 0
 
     async def read(self) -> tuple[BoardState, Payload]:
+        """What the board says of itself, and what it holds."""
         armed = ArmStatus.ARMED if self.target > self.ls else ArmStatus.IDLE
         return BoardState(
             epoch=EPOCH,
@@ -71,23 +71,28 @@ class Board:
         ), self.active
 
     async def stage(self, task: int, payload: Payload, active: int) -> loop.Event:
+        """Take the payload into the shadow bank."""
         self.coming = payload
         return loop.Staged(task, active + 1)
 
     async def start_preview(self, task: int) -> loop.Event:
+        """Every preview passes."""
         return loop.Previewed(task, True, "")
 
     async def arm(self, task: int) -> loop.Event:
+        """For the lumi section after the next."""
         self.target = self.ls + 2
         return loop.ArmedAt(task, self.target)
 
     async def poll_latch(self, task: int) -> loop.Event | None:
+        """The latch, once its lumi section is the next one."""
         if self.ls + 1 < self.target:
             return None
         self.active, self.generation, self.latched = self.coming, self.generation + 1, self.target
         return loop.Latched(task, (1, self.target), EPOCH)
 
     async def abort(self) -> None:
+        """Forget what was staged."""
         self.coming = self.active
 
 

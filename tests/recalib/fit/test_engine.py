@@ -10,8 +10,10 @@ from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.world.detector import Response
 from firmware.sim.world.events import Generator, digitise
-from recalib.choice import estimated_overlap
-from recalib.fit import Engine, _Parts
+from recalib.fit.choice import estimated_overlap
+from recalib.fit.engine import Engine
+from recalib.fit.staged import Staged
+from recalib.fit.trials import problem
 from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Candidate, Proposal
 from recalib.request import FitRequest, FitSettings
@@ -196,7 +198,7 @@ def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
 def test_the_engine_cannot_see_the_simulation() -> None:
     """Neither twin nor generator: the modules of the fit and of the judgement load nothing of it."""
     script = (
-        "import sys, recalib.fit, recalib.judge, recalib.worker;"
+        "import sys, recalib.fit.engine, recalib.judge, recalib.worker;"
         "sys.exit(any(name.startswith('firmware.sim') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
@@ -257,13 +259,14 @@ def test_an_offset_s_step_is_gated_in_units_of_a_typical_energy(lab: Lab, offset
 
 def test_slopes_in_an_offset_are_those_of_the_scores(lab: Lab) -> None:
     task = lab.engine.prepare(lab.request(lab.sample(ENOUGH, response=PEDESTAL)))
-    problem = lab.engine._problem("input_offset", task, _Parts(lab.engine.surrogate, task, lab.nominal))
-    theta = problem.knob.centre
-    slopes = problem.linear(theta).slopes
+    staged = Staged(lab.engine.loaded.surrogate, task, lab.nominal)
+    turning = problem(lab.engine.loaded, task, staged, KnobName.INPUT_OFFSET)
+    theta = turning.knob.centre
+    slopes = turning.linear(theta).slopes
     for label in ("jet", "jet offset"):
-        k, step = problem.knob.labels.index(label), np.zeros(len(theta))
+        k, step = turning.knob.labels.index(label), np.zeros(len(theta))
         step[k] = 0.02
-        ends = [problem.scores(at, problem.fit) for at in (theta + step, theta - step)]
+        ends = [turning.scores(at, turning.fit) for at in (theta + step, theta - step)]
         found = float((ends[0] - ends[1]).mean()) / 0.04
         assert float(slopes[:, k].mean()) == pytest.approx(found, rel=0.1), label
 
