@@ -39,6 +39,8 @@ SETTLE_S = 0.01
 
 @dataclass(frozen=True)
 class Settings:
+    """Sizes of a run; `cache` keeps what was compiled."""
+
     rounds: int
     seed: int
     cache: Path
@@ -53,9 +55,11 @@ class BoardProcess:
         self._server = Server(self._registers)
 
     def uri(self) -> str:
+        """Where it is reached."""
         return self._server.uri
 
     def begin_ls(self, n: int) -> None:
+        """Let so many lumi sections begin."""
         for _ in range(n):
             self._registers.begin_ls(self._registers.ls + 1)
 
@@ -66,6 +70,7 @@ class TimedLedger(Ledger):
     seconds = 0.0
 
     def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[Note]) -> None:
+        """As the ledger does, and count the seconds."""
         began = time.perf_counter()
         super().record_steps(stream, generation, payload_id, steps)
         self.seconds += time.perf_counter() - began
@@ -81,6 +86,7 @@ class BareAccess:
         self._client = uhal.buildClient("bare", uri)
 
     def write_and_read(self, words: list[int]) -> list[int]:
+        """The words as they are read back."""
         address = STREAM_SPAN + SHADOW
         self._client.writeBlock(address, words)
         self._client.dispatch()
@@ -92,6 +98,8 @@ class BareAccess:
 
 @dataclass(frozen=True)
 class PushBench:
+    """What the rounds share; `next_ls` begins the lumi sections until an armed payload has latched."""
+
     validation: Validation
     ledger: TimedLedger
     bare: BareAccess

@@ -9,7 +9,7 @@ from torch import Tensor
 from firmware.model.payload import Payload
 from recalib.fit.task import Task
 from recalib.inputs.estimates import Pedestal, Scale, pedestal_of, scale_of
-from recalib.inputs.hidden import HiddenReference, HiddenTell
+from recalib.inputs.hidden import HiddenEstimate, HiddenReference
 from recalib.knobs.forest import as_scales
 from recalib.knobs.knobs import ActsOn
 from recalib.solve.problem import Part
@@ -41,7 +41,7 @@ class Staged:
         base = as_scales(self._surrogate.model, self._task.base)
         return pedestal_of(self._task.inputs, self._task.told, base, name)
 
-    def tell_hidden(self) -> HiddenTell:
+    def hidden_estimate(self) -> HiddenEstimate:
         """What the numbers alone tell that the last layer gets."""
         fit, _ = self.hidden
         return self._hidden_reference.tell(fit.x.double().cpu().numpy(), fit.weights.cpu().numpy())

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware.model.payload import Payload
+from monitor.stats.count.reference import Reference
 from recalib.arrays import Events, Floats
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target, quantile_map
@@ -89,8 +90,8 @@ def prepare(loaded: LoadedModel, request: FitRequest) -> Task:
             "the board does not run what it is thought to run"
         )
     fit, choice = deployed.take(slice(0, len(split.fit))), deployed.take(slice(len(split.fit), None))
-    near = _near(loaded, request.pileup)
-    events, weights = loaded.reference.events[near > 0], near[near > 0]
+    close = near(loaded.reference, request.pileup)
+    events, weights = loaded.reference.events[close > 0], close[close > 0]
     inputs = InputReference(loaded.model, events, weights)
     told, seen = (inputs.observe(part.events, part.weights) for part in (split.fit, split.choice))
     return Task(
@@ -112,7 +113,7 @@ def prepare(loaded: LoadedModel, request: FitRequest) -> Task:
         mismatch=inputs.mismatch(seen, as_scales(loaded.model, base)),
         undrifted=_undrifted(loaded, inputs, known, base, deployed),
         delta=settings.delta or _delta(loaded, fit, target),
-        locality=locality(loaded.model, loaded.reference, near, sample, base, target.p, target.rates, request.pileup),
+        locality=locality(loaded.model, loaded.reference, close, sample, base, target.p, target.rates, request.pileup),
     )
 
 
@@ -154,9 +155,8 @@ def _delta(loaded: LoadedModel, fit: Evidence, target: Target) -> float:
     return float(max(1.0, MOVE_SLACK * needed) * loaded.model.lsb)
 
 
-def _near(loaded: LoadedModel, pileup: float | None) -> Floats:
+def near(reference: Reference, pileup: float | None) -> Floats:
     """Weights (k,) of the reference's events around a pile-up, 0 far from it."""
-    reference = loaded.reference
     weights = 1 / reference.event_inclusion.astype(np.float64)
     if pileup is not None and reference.event_pileup is not None:
         away = np.abs(reference.event_pileup - pileup) / PILEUP_WIDTH

@@ -175,7 +175,7 @@ def _with_payload(loaded: LoadedModel, trial: Trial, task: Task) -> Trial:
 def _knob(loaded: LoadedModel, task: Task, staged: Staged, name: KnobName) -> Knob:
     model, most = loaded.model, task.settings.max_move
     if name is KnobName.WEIGHTS:
-        return weight_knob(model, task.base, staged.tell_hidden, most)
+        return weight_knob(model, task.base, staged.hidden_estimate, most)
     if name is KnobName.CONDITIONING:
         return condition_knob(model, task.base, task.pileup)
     if name is KnobName.INPUT_OFFSET:

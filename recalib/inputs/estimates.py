@@ -63,7 +63,7 @@ def scale_of(inputs: InputReference, observed: Observed, payload: Payload, name:
     kind = inputs.type_of(name)
     if kind is None:
         return Scale(0.0, np.inf, np.zeros(0), np.zeros(0))
-    filled = np.stack([inputs.filled(observed, kind, payload, np.exp(t)) for t in SCALES])
+    filled = inputs.filled(observed, kind, payload, np.exp(SCALES))
     noise = inputs.noise(observed)
     expected = inputs.expected[name]
     together = inputs.divergence(kind.shared(filled.sum(axis=1)), kind.shared(expected.sum(axis=0)))

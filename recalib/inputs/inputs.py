@@ -163,26 +163,36 @@ class InputReference:
         return np.append(0, np.rint(at).clip(0, kind.top)).astype(np.int64)
 
     def filled(
-        self, observed: Observed, kind: ObjectType, payload: Payload, factor: float = 1.0, offset: float = 0.0
+        self,
+        observed: Observed,
+        kind: ObjectType,
+        payload: Payload,
+        factor: float | Floats = 1.0,
+        offset: float = 0.0,
     ) -> Floats:
         """Entries per crossing (rings, bins) of calibrated energies above the floor; each code's lie evenly in it.
 
         Args:
-            factor, offset: of a change behind the payload's registers.
+            observed: whose energies they are.
+            kind: the object type.
+            payload: whose input registers calibrate them.
+            factor: of a change behind the payload's registers; of several (F,) the result is (F, rings, bins).
+            offset: of the same change.
         """
+        factors = np.atleast_1d(factor)
         edges, below = self._edges[kind.name], observed.below[kind.name]
         calibration = np.stack([payload.value(name)[kind.energies] for name in ("input_scale", "input_offset")], axis=1)
         ring_scale = payload.value("ring_scale")[list(kind.ring_registers)] if kind.ring_registers else None
-        filled = np.zeros((kind.n_rings, len(edges)))
+        filled = np.zeros((len(factors), kind.n_rings, len(edges)))
         for r in range(kind.n_rings):
             slots, of_ring = kind.slots(r), 1.0 if ring_scale is None else ring_scale[r]
             distinct, of = np.unique(calibration[slots], axis=0, return_inverse=True)
             for i, (s, o) in enumerate(distinct):
                 pooled = below[slots[of.ravel() == i], r if kind.rings is None else 0].sum(axis=0)
-                codes = (edges - o - offset) / max(s * of_ring * factor, 1e-9) + 0.5
+                codes = (edges - o - offset) / np.maximum(s * of_ring * factors, 1e-9)[:, None] + 0.5
                 inside = np.interp(np.maximum(codes, 1.0), np.arange(kind.top + 2), pooled)
-                filled[r] += np.diff(inside, append=pooled[-1])
-        return filled
+                filled[:, r] += np.diff(inside, append=pooled[-1])
+        return filled if np.ndim(factor) else filled[0]
 
     def divergence(self, entries: Floats, expected: Floats) -> Floats:
         """Σ_b h ln(h/h_ref) over the last axis, h_ref scaled to as many entries."""

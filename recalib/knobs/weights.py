@@ -8,7 +8,7 @@ from firmware.model.model import Model
 from firmware.model.payload import Payload
 from recalib.arrays import TINY, Floats
 from recalib.errors import Unfit
-from recalib.inputs.hidden import HiddenTell
+from recalib.inputs.hidden import HiddenEstimate
 from recalib.knobs.knobs import LinearKnob
 from recalib.knobs.names import KnobName
 
@@ -19,7 +19,7 @@ COARSE = 8
 """In units of their lsb: smaller weights, root mean square, have no gain."""
 
 
-def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenTell], max_move: float) -> LinearKnob:
+def weight_knob(model: Model, base: Payload, tell: Callable[[], HiddenEstimate], max_move: float) -> LinearKnob:
     """How much each number counts that the last layer gets, and a shift of each that it gives.
 
     w_ij moves by g_i w⁰_ij, w⁰ as trained, and b_j by s_j times the norm of a column of random weights: the matrix

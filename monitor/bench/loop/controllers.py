@@ -39,7 +39,8 @@ class Controller(Protocol):
     """Sees chunk after chunk, and says which payload it wants from then on."""
 
     @property
-    def payload(self) -> Payload: ...
+    def payload(self) -> Payload:
+        """What it wants from now on."""
 
     def see(self, pileup: float, events: Events, codes: Codes) -> None:
         """A chunk: its pile-up by the header, its events (n, n_features), their codes (n,) under what was in force."""
@@ -52,6 +53,7 @@ class Cut(NamedTuple):
     target: float
 
     def of(self, payload: Payload) -> int:
+        """Its code in a payload."""
         return int(payload.raw("cuts")[self.place])
 
     def moved(self, payload: Payload, to: float) -> Payload:

@@ -82,6 +82,7 @@ class Course:
         return np.array([self.fill.pileup(k) for k in range(self.chunks)])
 
     def response(self, chunk: int) -> Response:
+        """Of the detector in a chunk."""
         now = Conditions()
         for drift in self.drifts:
             if drift.since <= chunk:

@@ -5,6 +5,7 @@ import pytest
 
 from firmware.model.payload import Payload
 from firmware.sim.world.detector import _JET_RINGS, _RINGS, JET, PT_LSB, RING_SPREAD, Response
+from recalib.fit.task import near
 from recalib.inputs.estimates import pedestal_of, scale_of
 from recalib.inputs.inputs import InputReference
 from recalib.knobs.scales import RINGS_APART
@@ -17,7 +18,7 @@ DEAD = Response(dead_phi=0.7)
 
 @pytest.fixture(scope="module")
 def inputs(lab: Lab) -> InputReference:
-    return InputReference(lab.package.model, lab.reference.events, lab.engine._near(PILEUP))
+    return InputReference(lab.package.model, lab.reference.events, near(lab.reference, PILEUP))
 
 
 def test_undrifted_inputs_match(lab: Lab, inputs: InputReference) -> None:

@@ -9,6 +9,7 @@ from firmware.sim.stream import Sampling
 from firmware.sim.world.calorimeter import ETA_CENTRES, regions
 from firmware.sim.world.detector import Response, mean_response
 from firmware.sim.world.events import Generator
+from recalib.fit.task import near as near_of
 from recalib.inputs.estimates import Scale, scale_of
 from recalib.inputs.inputs import InputReference
 from recalib.inputs.objects import numbers_in_ring
@@ -26,7 +27,7 @@ RINGS = np.linspace(-0.1, 0.1, 14)
 
 @pytest.fixture(scope="module")
 def inputs(calorimeter: Lab) -> InputReference:
-    reference, near = calorimeter.reference, calorimeter.engine._near(PILEUP)
+    reference, near = calorimeter.reference, near_of(calorimeter.reference, PILEUP)
     return InputReference(calorimeter.package.model, reference.events[near > 0], near[near > 0])
 
 

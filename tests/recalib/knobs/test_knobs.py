@@ -10,7 +10,7 @@ from firmware.sim.world.detector import Response
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
 from recalib.inputs.estimates import Pedestal, Scale
-from recalib.inputs.hidden import HiddenTell
+from recalib.inputs.hidden import HiddenEstimate
 from recalib.knobs.conditions import condition_knob
 from recalib.knobs.direct import mapped_lut, moved_cuts
 from recalib.knobs.knobs import LinearKnob
@@ -192,7 +192,7 @@ def test_without_energies_that_ask_for_an_offset_there_is_no_such_knob(package: 
         offset_knob(package.model, tell, lambda name: None, 0.25)
 
 
-HIDDEN = HiddenTell(np.full(15, 1.1), np.full(15, 0.01), np.full(15, 1.7), np.full(15, 1.5))
+HIDDEN = HiddenEstimate(np.full(15, 1.1), np.full(15, 0.01), np.full(15, 1.7), np.full(15, 1.5))
 
 
 def test_weights_return_to_what_gives_their_inputs_the_mean_and_spread_of_the_reference(weighted: Lab) -> None:
