@@ -1,4 +1,4 @@
-"""The one exception tree of the recalibration."""
+"""What keeps a recalibration from being done: each is a `RecalibError`."""
 
 
 class RecalibError(Exception):
@@ -7,6 +7,10 @@ class RecalibError(Exception):
 
 class SampleError(RecalibError, ValueError):
     """Event arrays that do not fit together, or an inclusion probability outside (0, 1]."""
+
+
+class SettingsError(RecalibError, ValueError):
+    """A setting that means nothing, such as the name of no knob."""
 
 
 class Unfit(RecalibError):

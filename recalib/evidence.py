@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
 from firmware.datapath.emulator import Answers
-
-Floats = NDArray[np.float64]
+from recalib.arrays import Floats
 
 SIGMAS = 3.0
 """From here on a difference is significant."""
@@ -47,6 +46,7 @@ class Evidence:
 
     @classmethod
     def of(cls, words: Answers, weights: Floats, target: Target) -> "Evidence":
+        """From what an execution of the datapath gave."""
         return cls(words.codes, words.accepts, weights / weights.sum(), target)
 
     @classmethod
@@ -63,6 +63,7 @@ class Evidence:
 
     @cached_property
     def bins(self) -> NDArray[np.int64]:
+        """(n,), the bin of each code."""
         return np.asarray(np.searchsorted(self.target.edges, self.codes, side="right") - 1)
 
     @cached_property
@@ -77,6 +78,7 @@ class Evidence:
 
     @property
     def n_eff(self) -> float:
+        """(Σw)²/Σw²: how many equally weighted events would be as precise."""
         return float(1 / (self.weights**2).sum())
 
     @cached_property

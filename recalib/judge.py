@@ -8,12 +8,9 @@ from numpy.typing import NDArray
 from firmware.datapath.emulator import Emulator
 from firmware.model.model import Model
 from firmware.model.payload import Payload
-from recalib.evidence import Evidence, Target
+from recalib.evidence import SIGMAS, Evidence, Target
 from recalib.proposal import Judgement
 from recalib.request import JudgeRequest
-
-SIGMAS = 3.0
-"""From here on the old payload would have done better."""
 
 
 def judge(emulator: Emulator, model: Model, edges: NDArray[np.int64], request: JudgeRequest) -> Judgement:

@@ -9,9 +9,8 @@ from firmware.model.fixed import Fixed
 from firmware.model.model import Model
 from firmware.model.parts import Dense
 from firmware.model.payload import Payload
+from recalib.arrays import Floats
 from recalib.knobs.forest import forest_of
-
-Floats = NDArray[np.float64]
 
 STEP = 1 / 64
 """Of an input's range: over so far the jumps of a forest count together."""

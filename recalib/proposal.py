@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple, Self
 
@@ -21,6 +21,10 @@ class Step(NamedTuple):
 
     stage: Literal["fitting", "gating"]
     text: str
+
+
+FitProgress = Callable[[Step], None]
+"""Is called at every step of a fit; what it raises ends the fit."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ class Proposal:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_dict` has given."""
         given = {field.name: data[field.name] for field in fields(cls) if field.name in data}
         plain: dict[str, Any] = {n: _restored(value) for n, value in given.items() if n not in _STRUCTURED}
         arrays: dict[str, Any] = {n: np.array(_restored(given[n])) for n in _ARRAYS if n in given}
@@ -164,6 +169,7 @@ class Judgement:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
+        """JSON: numbers that are not finite as null."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recalib.errors import SettingsError
 from recalib.knobs.names import KNOBS, KnobName
 from recalib.sample import EventSample
 
@@ -53,14 +54,19 @@ class FitSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        """Check what a type cannot.
+
+        Raises:
+            SettingsError: if a name means nothing, or there is no knob.
+        """
         unknown = set(self.knobs) - set(KNOBS)
         if unknown or not self.knobs:
-            raise ValueError(f"knobs {tuple(map(str, self.knobs))}: expected some of {', '.join(KNOBS)}")
+            raise SettingsError(f"knobs {tuple(map(str, self.knobs))}: expected some of {', '.join(KNOBS)}")
         object.__setattr__(self, "knobs", tuple(map(KnobName, self.knobs)))
         if self.form not in FORMS:
-            raise ValueError(f"form {self.form!r} is none of {', '.join(FORMS)}")
+            raise SettingsError(f"form {self.form!r} is none of {', '.join(FORMS)}")
         if self.anchor not in ANCHORS:
-            raise ValueError(f"anchor {self.anchor!r} is none of {', '.join(ANCHORS)}")
+            raise SettingsError(f"anchor {self.anchor!r} is none of {', '.join(ANCHORS)}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,6 +55,7 @@ class EventSample:
 
     @property
     def weights(self) -> NDArray[np.float64]:
+        """(n,), 1/π."""
         return 1 / self.inclusion.astype(np.float64)
 
     @property
@@ -93,6 +94,8 @@ class EventSample:
 
 
 class Split(NamedTuple):
+    """Disjoint parts: to fit, to choose among knobs and stop early, to gate."""
+
     fit: EventSample
     choice: EventSample
     gates: EventSample
@@ -124,6 +127,7 @@ class Reservoir:
         return len(self) / self.offered if self.offered else 1.0
 
     def add(self, *columns: NDArray[Any]) -> None:
+        """Offer rows, given as columns of one length."""
         n, held = len(columns[0]), len(self)
         free = min(n, self.capacity - held)
         self._columns = tuple(self._grown(column, held + free) for column in self._columns or [c[:0] for c in columns])

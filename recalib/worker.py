@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from firmware.process import Remote
 from recalib.errors import RecalibError
-from recalib.proposal import Judgement, Proposal, Step
+from recalib.proposal import FitProgress, Judgement, Proposal
 from recalib.request import FitRequest, JudgeRequest
 
 if TYPE_CHECKING:
     from firmware.datapath.emulator import Answers
     from firmware.model.package import Package
-    from recalib.fit import Engine
-
-Progress = Callable[[Step], None]
+    from recalib.fit.engine import Engine
 
 
 class FitWorker:
@@ -33,7 +31,7 @@ class FitWorker:
         import torch
 
         from firmware.model.package import Package
-        from recalib.fit import Engine
+        from recalib.fit.engine import Engine
 
         torch.set_num_threads(1)
         self._engine: Engine = Engine(Package.load(package))
@@ -59,7 +57,7 @@ class FitWorker:
         self._engine.datapath = datapath
         return f"NumPy emulator and compiled datapath, equal on {len(package.golden_codes)} golden events"
 
-    def propose(self, request: FitRequest, progress: Progress = lambda step: None) -> Proposal:
+    def propose(self, request: FitRequest, progress: FitProgress = lambda step: None) -> Proposal:
         """Fit every knob, choose one, and let the gates decide."""
         return self._engine.propose(request, progress)
 
@@ -106,7 +104,7 @@ class RemoteFitWorker:
         found: str = self._remote.call("warm_up", cache, deadline=deadline)
         return found
 
-    def propose(self, request: FitRequest, deadline: float, progress: Progress = lambda step: None) -> Proposal:
+    def propose(self, request: FitRequest, deadline: float, progress: FitProgress = lambda step: None) -> Proposal:
         """See `FitWorker.propose`. What ``progress`` raises ends the process, and with it the fit."""
         found: Proposal = self._remote.call("propose", request, deadline=deadline, on_progress=progress)
         return found

@@ -17,8 +17,8 @@ from firmware.extras import MissingExtra
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.world.events import Generator, digitise
+from monitor.bench.working_point import DRAWN_AT_ONCE
 
-CHUNK = 50_000
 PAYLOADS = 21
 
 
@@ -68,11 +68,11 @@ def emulate(package: Package, cache: Path, events: int) -> dict[str, Any]:
     mismatches = dict.fromkeys([*runs][1:], 0)
     words = 0
     for payload in payloads:
-        for start in range(0, events, CHUNK):
+        for start in range(0, events, DRAWN_AT_ONCE):
             answers = {}
             for name, run in runs.items():
                 began = time.perf_counter()
-                answers[name] = run(drawn[start : start + CHUNK], payload)
+                answers[name] = run(drawn[start : start + DRAWN_AT_ONCE], payload)
                 seconds[name] += time.perf_counter() - began
             for part in ("codes", "core_codes", "latent", "accepts"):
                 expected = getattr(answers["numpy"], part)

@@ -43,7 +43,7 @@ def ingest(path: Path, rounds: int, orbits: int, progress: Callable[[str], None]
     context = zmq.Context()
     context.setsockopt(zmq.LINGER, 0)
     taps = [_tap(context) for _ in range(2)]
-    bare = Remote(Bare, taps[0].get_string(zmq.LAST_ENDPOINT), path, name="bare")
+    bare = Remote(BareReceiver, taps[0].get_string(zmq.LAST_ENDPOINT), path, name="bare")
     daemon = Remote(Daemon, taps[1].get_string(zmq.LAST_ENDPOINT), path, name="daemon")
     seconds: defaultdict[tuple[str, str], list[list[float]]] = defaultdict(list)
     sent = 0
@@ -120,7 +120,7 @@ def _send(messages: list[list[bytes]], tap: zmq.Socket[bytes], to: Remote) -> fl
         return float(done.result() - began)
 
 
-class Bare:
+class BareReceiver:
     """Receives, and does nothing."""
 
     def __init__(self, address: str, path: Path) -> None:
@@ -173,6 +173,7 @@ class Daemon:
         self._rss_mb.append(psutil.Process().memory_info().rss / 1e6)
 
     def state(self) -> dict[str, Any]:
+        """Messages counted so far, and memory now and at most, in megabytes."""
         self._weigh()
         accounts = [account for monitor in self._streams.values() for account in monitor.totals().values()]
         skipped = sum(sum(monitor.skipped.values()) for monitor in self._streams.values())

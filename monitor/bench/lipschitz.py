@@ -16,17 +16,17 @@ from firmware.model.model import Model
 from firmware.model.payload import Payload
 from firmware.sim.world.detector import NOMINAL, Response, digitise
 from firmware.sim.world.events import SIGNALS, Generator
-from monitor.bench.recalibrate.scenarios import CHUNK, PILEUP, PILEUP_RANGE, Events, truths
+from monitor.bench.arrays import Codes
+from monitor.bench.recalibrate.scenarios import truths
+from monitor.bench.working_point import DRAWN_AT_ONCE, PILEUP, PILEUP_RANGE, RATES, SIGNAL_EVENTS
 from monitor.stats.count.building import reference_of_sample
+from recalib.arrays import Events, Floats
+from recalib.progress import Progress
 from recalib.training.encoder import train
 from recalib.training.norms import gain
 
-Codes = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Progress = Callable[[str], None]
 Row = dict[str, Any]
 
-RATES = (0.01, 0.0025)
 DRIFTS = {
     "jets_down": Response(jet_energy_scale=-0.05),
     "jets_up": Response(jet_energy_scale=0.05),
@@ -34,7 +34,6 @@ DRIFTS = {
     "ageing": Response(ageing=0.1),
 }
 """The same for every model, whatever it does to its rate."""
-SIGNAL_EVENTS = 20_000
 PLAIN = "plain"
 
 
@@ -95,9 +94,9 @@ def lipschitz(settings: Settings, progress: Progress) -> dict[str, Any]:
 
 
 def training_events(seed: int, n: int) -> Events:
-    """n background events, even in pile-up."""
+    """So many background events, even in pile-up."""
     source, random = Generator(seed), np.random.default_rng(seed)
-    sizes = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
+    sizes = [min(DRAWN_AT_ONCE, n - start) for start in range(0, n, DRAWN_AT_ONCE)]
     return np.concatenate([digitise(source.draw(size, random.uniform(*PILEUP_RANGE, size))) for size in sizes])
 
 
@@ -113,8 +112,10 @@ def scored(models: Sequence[Model], settings: Settings) -> Iterator[Scored]:
                 parts[i, name].append(emulator.codes(drawn, payload).astype(np.int64))
     signals = {kind: digitise(Generator(settings.seed).draw_signal(kind, SIGNAL_EVENTS, PILEUP)) for kind in SIGNALS}
     for i, (model, (emulator, payload)) in enumerate(zip(models, runs, strict=True)):
-        found = {name: np.concatenate(parts[i, name]) for name in responses}
-        own = {kind: emulator.codes(drawn, payload).astype(np.int64) for kind, drawn in signals.items()}
+        found: dict[str, Codes] = {name: np.concatenate(parts[i, name]) for name in responses}
+        own: dict[str, Codes] = {
+            kind: emulator.codes(drawn, payload).astype(np.int64) for kind, drawn in signals.items()
+        }
         yield Scored(model, found.pop(""), found, own)
 
 

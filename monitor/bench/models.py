@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,49 +18,73 @@ from firmware.model.model import Model
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.world.events import VIEWS, Generator
-from monitor.bench.outside import outside_data
+from monitor.bench.outside import OutsideDataMissing, lacks, outside_data
+from monitor.bench.working_point import GOLDEN, RATES
+from recalib.progress import Progress
 from recalib.training import train
 from recalib.training.sources import digest
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = outside_data("axol1tl_v4_weights.npz")
 
+DEFAULT = ("own", "v4")
+"""The models whose figures are shown unless others are asked for."""
+ENCODER = train.SETTINGS["axol1tl"]
+TRAINED = {
+    "own": ENCODER,
+    "weights": replace(ENCODER, weights=True),
+    "conditioned": replace(ENCODER, conditioned=True),
+    "cicada": train.SETTINGS["cicada"],
+    "forest": train.SETTINGS["forest"],
+}
+"""By name, what the project trains itself."""
+
 SEED = 1965
-RATES = (0.01, 0.0025)
 REFERENCE_EVENTS = 6_000_000
 PILEUP_EDGES = (20.0, 30.0, 40.0, 50.0, 60.0)
 SLICE_SHARES = (1 / 6, 1 / 6, 1 / 2, 1 / 6)
 """Of the events: half are in the slice around the working point, so that the rate there is known to 0.6 %."""
-CHUNK = 100_000
-GOLDEN = 2048
-
-Progress = Callable[[str], None]
+REFERENCE_AT_ONCE = 100_000
+"""Events."""
 
 
 def models(names: Collection[str], own: Path, progress: Progress = print) -> dict[str, Model]:
-    """Those of the names: the project's own, and AXOL1TL v4 where its weights are at hand.
+    """The models of these names, or those of `DEFAULT` as far as there are the data for them.
 
     Args:
+        names: as people gave them; none for `DEFAULT`.
         own: the package of the project's encoder; those of the others are beside it. They are made if need be.
+        progress: is told what is made, and what is left out.
+
+    Raises:
+        OutsideDataMissing: if a model was asked for by name whose weights are not at hand.
     """
     found = {}
-    if "own" in names:
-        found["own"] = train.build_package(own, train.SETTINGS["axol1tl"], progress).model
-    plain = train.SETTINGS["axol1tl"]
-    others = {"weights": replace(plain, weights=True), "conditioned": replace(plain, conditioned=True)}
-    for name, settings in others.items():
-        if name in names:
-            found[name] = train.build_package(own.with_name(f"{name}.driftd"), settings, progress).model
-    if "v4" in names and WEIGHTS.exists():
-        found["v4"] = axol1tl_v4()
-    for name in ("cicada", "forest"):
-        if name in names:
-            path = own.with_name(f"{name}.driftd")
-            found[name] = train.build_package(path, train.SETTINGS[name], progress).model
+    for name in names or DEFAULT:
+        try:
+            found[name] = _model(name, own, progress)
+        except OutsideDataMissing as missing:
+            if names:
+                raise
+            progress(f"{name} is left out: {missing}")
     return found
 
 
+def _model(name: str, own: Path, progress: Progress) -> Model:
+    if name == "v4":
+        return axol1tl_v4()
+    path = own if name == "own" else own.with_name(f"{name}.driftd")
+    return train.build_package(path, TRAINED[name], progress).model
+
+
 def axol1tl_v4() -> Model:
+    """AXOL1TL v4 with its published weights.
+
+    Raises:
+        OutsideDataMissing: if these are not at hand.
+    """
+    if not WEIGHTS.exists():
+        raise OutsideDataMissing(lacks("weights of AXOL1TL v4", WEIGHTS))
     with np.load(WEIGHTS) as arrays:
         weights, biases = ([arrays[name] for name in sorted(arrays.files) if name[0] == kind] for kind in "wb")
         shift, offset = arrays["input_shift"], arrays["input_offset"]
@@ -76,8 +100,8 @@ def bench_package(model: Model, folder: Path, events: int = REFERENCE_EVENTS, pr
 
     def generated() -> Iterator[tuple[Any, Any]]:
         source, random = Generator(SEED), np.random.default_rng([SEED, 1])
-        for start in range(0, events, CHUNK):
-            number = random.choice(len(SLICE_SHARES), min(CHUNK, events - start), p=SLICE_SHARES)
+        for start in range(0, events, REFERENCE_AT_ONCE):
+            number = random.choice(len(SLICE_SHARES), min(REFERENCE_AT_ONCE, events - start), p=SLICE_SHARES)
             pileup = random.uniform(np.array(PILEUP_EDGES)[number], np.array(PILEUP_EDGES)[number + 1])
             yield view(source.draw(len(pileup), pileup)), pileup
         progress(f"{model.name}: a reference of {events:,} events")

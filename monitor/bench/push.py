@@ -28,12 +28,12 @@ from firmware.push.transaction import MARGIN_LS, Transaction
 from firmware.sim.bank import Bank
 from firmware.sim.ipbus import Server
 from firmware.sim.registers import BoardRegisters
+from monitor.bench.working_point import GOLDEN
 from monitor.store.ledger import Ledger
 
 STREAM = "bench"
 LUT_BITS = 12
 CUTS = (100, 200, 300)
-GOLDEN = 2048
 CALL_S = 10.0
 SETTLE_S = 0.01
 """Before each part, so that none pays for the processor time that the one before has used."""
@@ -41,6 +41,8 @@ SETTLE_S = 0.01
 
 @dataclass(frozen=True)
 class Settings:
+    """Sizes of a run; `cache` keeps what was compiled."""
+
     rounds: int
     seed: int
     cache: Path
@@ -55,9 +57,11 @@ class BoardProcess:
         self._server = Server(self._registers)
 
     def uri(self) -> str:
+        """Where it is reached."""
         return self._server.uri
 
     def begin_ls(self, n: int) -> None:
+        """Let so many lumi sections begin."""
         for _ in range(n):
             self._registers.begin_ls(self._registers.ls + 1)
 
@@ -68,12 +72,13 @@ class TimedLedger(Ledger):
     seconds = 0.0
 
     def record_steps(self, stream: str, generation: int, payload_id: str, steps: Sequence[StepNote]) -> None:
+        """As the ledger does, and count the seconds."""
         began = time.perf_counter()
         super().record_steps(stream, generation, payload_id, steps)
         self.seconds += time.perf_counter() - began
 
 
-class Bare:
+class BareAccess:
     """What a script would do: one block write and one block read of the whole shadow bank."""
 
     def __init__(self, uri: str) -> None:
@@ -83,6 +88,7 @@ class Bare:
         self._client = uhal.buildClient("bare", uri)
 
     def write_and_read(self, words: list[int]) -> list[int]:
+        """The words as they are read back."""
         address = STREAM_SPAN + SHADOW
         self._client.writeBlock(address, words)
         self._client.dispatch()
@@ -93,10 +99,12 @@ class Bare:
 
 
 @dataclass(frozen=True)
-class Bench:
+class PushBench:
+    """What the rounds share; `next_ls` begins the lumi sections until an armed payload has latched."""
+
     validation: Validation
     ledger: TimedLedger
-    bare: Bare
+    bare: BareAccess
     next_ls: Callable[[], object]
 
 
@@ -119,7 +127,7 @@ def push(settings: Settings) -> dict[str, Any]:
         addresses = address_table([(STREAM, model.layout, model.n_cuts)])
         next_ls = partial(remote.call, "begin_ls", MARGIN_LS, deadline=CALL_S)
         driver = RemoteBoard(UhalBoard, uri, addresses)
-        bench = Bench(validation, ledger, Bare(uri), next_ls)
+        bench = PushBench(validation, ledger, BareAccess(uri), next_ls)
         payloads = [
             nominal.replace(lut=random.integers(0, 1 << LUT_BITS, 1 << LUT_BITS)) for _ in range(settings.rounds)
         ]
@@ -141,7 +149,7 @@ def push(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _rounds(bench: Bench, board: Board, payloads: Sequence[Payload]) -> dict[str, list[float]]:
+def _rounds(bench: PushBench, board: Board, payloads: Sequence[Payload]) -> dict[str, list[float]]:
     """Seconds of each part with each payload."""
     times: dict[str, list[float]] = defaultdict(list)
     ledger = bench.ledger

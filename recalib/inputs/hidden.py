@@ -10,19 +10,17 @@ from numpy.typing import NDArray
 from scipy.special import rel_entr
 
 from firmware.model.payload import Payload
-from recalib.surrogate import CHUNK, Surrogate
-
-Floats = NDArray[np.float64]
+from recalib.arrays import TINY, Floats
+from recalib.surrogate.surrogate import CACHED_EVENTS, Surrogate
 
 BINS = 32
 """Of each latent value's histogram: quantiles of the reference."""
 
-TINY = 1e-12
 LEAST_SPREAD = 0.5
 """In units of a number's lsb: from here on it varies."""
 
 
-class HiddenTell(NamedTuple):
+class HiddenEstimate(NamedTuple):
     """Of each number (n_in,) the gain that gives it the reference's spread, and its means in the reference and now.
 
     `error` is the standard error of the gain, which is 1 where nothing varies.
@@ -43,6 +41,7 @@ class Moments(NamedTuple):
 
     @staticmethod
     def of(values: Floats, weights: Floats) -> "Moments":
+        """Of values (n, n_in) with weights (n,); errors to first order."""
         share = weights / weights.sum()
         mean = share @ values
         away = (values - mean) ** 2
@@ -65,7 +64,7 @@ class HiddenReference:
     events: NDArray[np.integer]
     weights: Floats
 
-    def tell(self, hidden: Floats, weights: Floats) -> HiddenTell:
+    def tell(self, hidden: Floats, weights: Floats) -> HiddenEstimate:
         """What events tell whose last layer got hidden (n, n_in), in units of its lsb.
 
         After Y. Li et al., arXiv:1603.04779, who take the statistics of a batch normalisation anew where the data
@@ -76,7 +75,7 @@ class HiddenReference:
         gain = np.where(varies, then.spread / np.where(varies, now.spread, 1.0), 1.0)
         lsb = self.surrogate.hidden_lsb
         error = np.where(varies, gain * np.hypot(then.error, now.error), 0.0)
-        return HiddenTell(gain, error, then.mean * lsb, now.mean * lsb)
+        return HiddenEstimate(gain, error, then.mean * lsb, now.mean * lsb)
 
     def mismatch(self, latent: Floats, weights: Floats) -> float:
         """Nats per crossing between latent values (n, n_latent) before their registers and the reference's.
@@ -98,7 +97,7 @@ class HiddenReference:
         at = self.surrogate.of(self.nominal)
         device = self.surrogate.device
         with torch.no_grad():
-            chunks = torch.split(torch.tensor(self.events, device=device), CHUNK)
+            chunks = torch.split(torch.tensor(self.events, device=device), CACHED_EVENTS)
             return torch.cat([self.surrogate.hidden(x.double(), at) for x in chunks])
 
     @cached_property

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from firmware.errors import ForestError
@@ -12,16 +11,18 @@ from firmware.model.forest import Forest
 from firmware.model.model import Model
 from firmware.model.parts import ENERGIES
 from firmware.model.payload import Payload
+from recalib.arrays import Floats
 from recalib.errors import Unfit
-from recalib.inputs.inputs import Tell
-from recalib.knobs.knobs import Knob, scale_knob
-
-Floats = NDArray[np.float64]
+from recalib.inputs.estimates import Scale
+from recalib.knobs.knobs import Knob
+from recalib.knobs.names import KnobName
+from recalib.knobs.scales import scale_knob
 
 GAIN_SPREAD = 0.02
 """Prior spread of ln(gain) of the trees' scores."""
 
-NAME = "forest"
+FIELD = "forest"
+"""Of the registers that hold the nodes."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,16 +36,20 @@ class ForestKnob(Knob):
     model: Model
 
     def values(self, theta: Floats, base: Payload) -> dict[str, Floats]:
-        return {NAME: self._forest(theta, base).words.astype(np.float64)}
+        """The nodes, as words."""
+        return {FIELD: self._forest(theta, base).words.astype(np.float64)}
 
     def payload(self, theta: Floats, base: Payload) -> Payload:
-        return base.replace(**{NAME: self._forest(theta, base).words})
+        """The deployed payload with the turned forest."""
+        return base.replace(**{FIELD: self._forest(theta, base).words})
 
     def per_move(self, field: str, value: Tensor, slope: Tensor) -> Tensor:
+        """There is none."""
         raise NotImplementedError("a forest has steps, and no slope at a point")
 
     def _forest(self, theta: Floats, base: Payload) -> Forest:
-        """
+        """What the deployed forest becomes.
+
         Raises:
             Unfit: if the trees' scores would add up to more than the unit holds.
         """
@@ -52,38 +57,39 @@ class ForestKnob(Knob):
         try:
             return forest_of(self.model, base).scaled(np.exp(-self.ties["input_scale"] @ move), float(np.exp(move[-1])))
         except ForestError as error:
-            raise Unfit(f"{NAME}: {error}") from error
+            raise Unfit(f"{FIELD}: {error}") from error
 
 
-def forest_knob(model: Model, tell: Callable[[str], Tell], max_move: float) -> ForestKnob:
+def forest_knob(model: Model, scale_of: Callable[[str], Scale], max_move: float) -> ForestKnob:
     """The knob for the parameters of `input_scale`, and a gain.
 
     Args:
-        tell: as of `scale_knob`.
+        scale_of: as of `scale_knob`.
 
     Raises:
         Unfit: if the model is no forest.
     """
     if model.forest is None:
-        raise Unfit(f"{NAME}: the model is a network")
-    scales = scale_knob("input_scale", model, tell, max_move)
+        raise Unfit(f"{FIELD}: the model is a network")
+    scales = scale_knob(KnobName.INPUT_SCALE, model, scale_of, max_move)
     tied = scales.ties["input_scale"]
     return ForestKnob(
-        name=NAME,
+        name=KnobName.FOREST,
         ties={"input_scale": np.hstack([tied, np.zeros((len(tied), 1))])},
         labels=(*scales.labels, "gain"),
         spread=np.append(scales.spread, GAIN_SPREAD),
         centre=np.append(scales.centre, 0.0),
         max_move=max_move,
-        stage="inputs",
+        acts_on="inputs",
         inputs=True,
         model=model,
     )
 
 
 def forest_of(model: Model, payload: Payload) -> Forest:
+    """The forest that a payload holds for a model that has one."""
     assert model.forest is not None
-    return Forest(model.forest.shape, payload.words[payload.layout[NAME].words])
+    return Forest(model.forest.shape, payload.words[payload.layout[FIELD].words])
 
 
 def as_scales(model: Model, payload: Payload) -> Payload:

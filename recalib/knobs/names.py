@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
+from recalib.errors import SettingsError
+
 CUTS_TOO = "+threshold"
 """How it is written that the cuts were moved as well."""
 NO_KNOB = "none"
@@ -47,14 +49,17 @@ class Turned:
         """What `str` of one has written.
 
         Raises:
-            ValueError: if that names no knob.
+            SettingsError: if that names no knob.
 
         >>> Turned.parse("latent_scale+threshold")
         Turned(name=<KnobName.LATENT_SCALE: 'latent_scale'>, with_cuts=True)
         """
         if text == NO_KNOB:
             return cls()
-        return cls(KnobName(text.removesuffix(CUTS_TOO)), text.endswith(CUTS_TOO))
+        try:
+            return cls(KnobName(text.removesuffix(CUTS_TOO)), text.endswith(CUTS_TOO))
+        except ValueError:
+            raise SettingsError(f"{text!r} names no knob: expected one of {', '.join(KNOBS)}") from None
 
     def __str__(self) -> str:
         """As it stands in files, answers, metrics and on the page."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from firmware.datapath.emulator import Emulator
 from firmware.errors import ForestError
@@ -14,11 +13,12 @@ from firmware.model.forest import Column, Forest
 from firmware.model.fpu import SHAPE
 from firmware.model.model import Model
 from firmware.model.payload import Payload
+from recalib.arrays import Events, Floats
 from recalib.errors import TrainingError
+from recalib.progress import Progress
 from recalib.training import encoder
-from recalib.training.quantised import Events, Progress
 
-PER_NEPER = 20.0
+SCORE_PER_NEPER = 20.0
 """The score is so many times ln(1 + the teacher's code): a third of a per cent per code of the score."""
 RATE = 0.2
 FEATURES, SHARE = 0.4, 0.5
@@ -44,7 +44,7 @@ def train(
     with needed("forests"):
         from sklearn.ensemble import GradientBoostingRegressor
 
-    wanted = scores(encoder.train(seed, events, n_cuts, epochs=epochs, progress=progress), events)
+    wanted = wanted_scores(encoder.train(seed, events, n_cuts, epochs=epochs, progress=progress), events)
     weights = np.where(wanted >= np.quantile(wanted, 1 - TAIL), TAIL_WEIGHT, 1.0)
     mean = float(np.average(wanted, weights=weights))
     booster = GradientBoostingRegressor(
@@ -65,10 +65,10 @@ def train(
     return model
 
 
-def scores(teacher: Model, events: Events) -> NDArray[np.float64]:
+def wanted_scores(teacher: Model, events: Events) -> Floats:
     """(n,) of the teacher, as the forest is to give them."""
     codes = Emulator(teacher).codes(events, Payload.nominal(teacher, np.zeros(teacher.n_cuts, np.int64)))
-    return PER_NEPER * np.log1p(codes)
+    return SCORE_PER_NEPER * np.log1p(codes)
 
 
 def _forest(trees: Sequence[Any], mean: float) -> Forest:

@@ -13,10 +13,12 @@ from firmware.model.axol1tl import FEATURES
 from firmware.model.fixed import Fixed
 from firmware.model.model import Model
 from firmware.model.parts import ENERGIES, Condition
+from recalib.arrays import Events, Floats
 from recalib.errors import TrainingError
-from recalib.surrogate import cast
+from recalib.progress import Progress
+from recalib.surrogate.casts import cast
 from recalib.training.norms import limited
-from recalib.training.quantised import Events, Network, Progress, normalised
+from recalib.training.quantised import Network, normalised
 
 SIZES = (57, 28, 15, 8)
 DECODER = (8, 24, 32, 57)
@@ -32,9 +34,6 @@ PILEUP = Condition("pileup", Fixed(10, 4), nominal=-32, low=-256, high=256, cent
 FLATNESS = 20.0
 """What the unevenness of the scores in pile-up counts."""
 LEVELS, SLICES, STEEPNESS = torch.tensor([0.3, 0.6, 0.85, 0.95, 0.98]), 4, 0.1
-
-Integers = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 def train(
@@ -136,7 +135,7 @@ def unevenness(scores: Tensor, pileup: Tensor) -> Tensor:
     return ((slices / slices.mean(dim=0) - 1) ** 2).mean()
 
 
-def normalisation(events: Events) -> tuple[Integers, Integers]:
+def normalisation(events: Events) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Shifts and offsets (n_features,): medians, and powers of two near the spread where something is there.
 
     p_T is left at half of that spread's power of two: its tail is what an anomaly stands out in.

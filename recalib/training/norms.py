@@ -7,7 +7,7 @@ from torch import Tensor
 
 from firmware.model.fixed import Fixed
 from firmware.model.model import Model
-from recalib.surrogate import cast
+from recalib.surrogate.casts import cast
 
 SHRINK = 0.995
 """A matrix whose rounding is beyond the bound is scaled down by this at least, until it is not."""

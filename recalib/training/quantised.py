@@ -1,19 +1,17 @@
 """The network of a model as it trains: floating weights, held by the firmware's types."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from firmware.model.model import Model
-from recalib.surrogate import cast
+from recalib.arrays import Events, Floats
+from recalib.surrogate.casts import cast
 
-Progress = Callable[[str], None]
-Events = NDArray[np.int16]
-Arrays = list[NDArray[np.float64]]
+Arrays = list[Floats]
 
 
 class Network:
@@ -26,6 +24,7 @@ class Network:
 
     @property
     def parameters(self) -> list[Tensor]:
+        """All that is trained."""
         return [*self.weights, *self.biases]
 
     def arrays(self) -> tuple[Arrays, Arrays]:

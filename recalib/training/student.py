@@ -7,13 +7,15 @@ from torch import Tensor, nn
 from firmware.model import cicada
 from firmware.model.cicada import FEATURES, N_ETA, N_HIDDEN, N_PHI, SCORE_VALUE
 from firmware.model.model import Model
+from recalib.arrays import Events
 from recalib.errors import TrainingError
-from recalib.training.quantised import Events, Network, Progress, normalised
+from recalib.progress import Progress
+from recalib.training.quantised import Network, normalised
 
 CHANNELS, LATENT = (8, 12), 24
 TEACHER_EVENTS, TEACHER_EPOCHS, TEACHER_BATCH, TEACHER_RATE = 60_000, 4, 256, 2e-3
-CHUNK = 4096
-PER_NEPER = 32.0
+AT_ONCE = 4096
+CODES_PER_NEPER = 32.0
 """The score is so many times ln of the mean squared miss in codes²: some 1 % per code of the score."""
 BATCH, LEARNING_RATE = 1024, 5e-3
 PILED_UP = 4
@@ -37,7 +39,7 @@ def train(
     torch.manual_seed(seed)
     teacher = taught(torch.from_numpy(events[:TEACHER_EVENTS]), progress)
     images = torch.from_numpy(np.concatenate([events, piled_up(events, seed)]))
-    wanted = scores(teacher, images)
+    wanted = teacher_scores(teacher, images)
     network = Network((len(FEATURES), N_HIDDEN, 1))
     network.weights[0].data *= 0.3
     network.weights[1].data.abs_()
@@ -83,6 +85,7 @@ class Autoencoder(nn.Module):
 
 
 def taught(images: Tensor, progress: Progress) -> Autoencoder:
+    """The autoencoder after its training on images (n, 252)."""
     teacher = Autoencoder()
     optimiser = torch.optim.Adam(teacher.parameters(), TEACHER_RATE)
     for epoch in range(TEACHER_EPOCHS):
@@ -99,12 +102,12 @@ def taught(images: Tensor, progress: Progress) -> Autoencoder:
     return teacher
 
 
-def scores(teacher: Autoencoder, images: Tensor) -> Tensor:
+def teacher_scores(teacher: Autoencoder, images: Tensor) -> Tensor:
     """(n,) of the teacher, within the range of the firmware's."""
     most = float(SCORE_VALUE.value(SCORE_VALUE.max_raw))
     with torch.no_grad():
-        misses = [((teacher(x.float()) - x) ** 2).mean(dim=1) for x in images.split(CHUNK)]  # type: ignore[no-untyped-call]
-        return (PER_NEPER * torch.cat(misses).log()).clamp(0, most)
+        misses = [((teacher(x.float()) - x) ** 2).mean(dim=1) for x in images.split(AT_ONCE)]  # type: ignore[no-untyped-call]
+        return (CODES_PER_NEPER * torch.cat(misses).log()).clamp(0, most)
 
 
 def piled_up(events: Events, seed: int) -> Events:

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from firmware.board.addresses import address_table
 from firmware.datapath.emulator import Emulator
@@ -21,13 +20,15 @@ from firmware.model.payload import Payload
 from firmware.sim.world.events import SIGNALS, VIEWS, Generator, View
 from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
+from recalib.arrays import Events, Floats
 from recalib.errors import TrainingError
+from recalib.progress import Progress, silent
 from recalib.training import boosted, encoder, student
 from recalib.training.norms import gain
-from recalib.training.quantised import Events, Progress
 from recalib.training.sources import digest
 
-CHUNK = 100_000
+DRAWN_AT_ONCE = 100_000
+"""Events."""
 GOLDEN = 2048
 SIGNAL_EVENTS = 5_000
 SIGNAL_PILEUP = 40.0
@@ -72,9 +73,7 @@ SETTINGS = {"axol1tl": TrainSettings(), "cicada": CICADA, "forest": TrainSetting
 """Of the project's own models."""
 
 
-def build_package(
-    path: Path, settings: TrainSettings = TrainSettings(), progress: Progress = lambda text: None
-) -> Package:
+def build_package(path: Path, settings: TrainSettings = TrainSettings(), progress: Progress = silent) -> Package:
     """Train a model and pack it with nominal payload, reference, golden vectors, signals and address table.
 
     A package that is already at `path` and was made from the same settings by the same code is returned
@@ -127,7 +126,7 @@ def build_package(
     return package
 
 
-def _trained(settings: TrainSettings, drawn: Events, pileup: NDArray[np.float64], progress: Progress) -> Model:
+def _trained(settings: TrainSettings, drawn: Events, pileup: Floats, progress: Progress) -> Model:
     common = settings.seed, drawn, len(settings.target_rates), settings.name, settings.epochs, progress
     if settings.kind == "axol1tl":
         known = pileup if settings.conditioned else None
@@ -140,19 +139,17 @@ def _trained(settings: TrainSettings, drawn: Events, pileup: NDArray[np.float64]
     return student.train(*common) if settings.kind == "cicada" else boosted.train(*common)
 
 
-def _generated(
-    view: View, seed: int, n: int, pileup_edges: Sequence[float]
-) -> Iterator[tuple[Events, NDArray[np.float64]]]:
+def _generated(view: View, seed: int, n: int, pileup_edges: Sequence[float]) -> Iterator[tuple[Events, Floats]]:
     """Events and their pile-up in chunks: evenly over the slices, and over the pile-up within them."""
     source, random = Generator(seed), np.random.default_rng(seed)
-    for start in range(0, n, CHUNK):
-        pileup = random.uniform(pileup_edges[0], pileup_edges[-1], min(CHUNK, n - start))
+    for start in range(0, n, DRAWN_AT_ONCE):
+        pileup = random.uniform(pileup_edges[0], pileup_edges[-1], min(DRAWN_AT_ONCE, n - start))
         yield view(source.draw(len(pileup), pileup)), pileup
 
 
 def reference_of(
     model: Model,
-    chunks: Iterable[tuple[Events, NDArray[np.float64] | None]],
+    chunks: Iterable[tuple[Events, Floats | None]],
     target_rates: Sequence[float] | None,
     pileup_edges: Sequence[float] | None,
     seed: int,
@@ -176,9 +173,7 @@ def reference_of(
     return replace(reference, target_rates=reference.rates_of(reference.p))
 
 
-def _told(
-    generated: Iterable[tuple[Events, NDArray[np.float64]]], n: int, progress: Progress
-) -> Iterator[tuple[Events, NDArray[np.float64]]]:
+def _told(generated: Iterable[tuple[Events, Floats]], n: int, progress: Progress) -> Iterator[tuple[Events, Floats]]:
     """The same chunks of n events in all; how many have been used is told."""
     done = 0
     for events, pileup in generated:

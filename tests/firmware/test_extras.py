@@ -14,7 +14,7 @@ import pytest
 from firmware.datapath import compiled
 from firmware.errors import FirmwareError
 from firmware.extras import Extra, MissingExtra
-from monitor.archive.formats import table
+from monitor.archive.formats import open_table
 from monitor.plots.canvas import pyplot
 from recalib.training import boosted
 from tests.support.forests import forest_model
@@ -42,9 +42,9 @@ def test_all_has_every_extra_and_each_requirement_a_floor() -> None:
     ("package", "extra", "use"),
     [
         ("matplotlib", "plots", lambda path: pyplot()),
-        ("h5py", "files", lambda path: table(str(path / "a.h5")).__enter__()),
-        ("pyarrow", "files", lambda path: table(str(path / "a.parquet")).__enter__()),
-        ("uproot", "files", lambda path: table(str(path / "a.root")).__enter__()),
+        ("h5py", "files", lambda path: open_table(str(path / "a.h5")).__enter__()),
+        ("pyarrow", "files", lambda path: open_table(str(path / "a.parquet")).__enter__()),
+        ("uproot", "files", lambda path: open_table(str(path / "a.root")).__enter__()),
         ("sklearn", "forests", lambda path: boosted.train(1, np.zeros((1, 57), np.int32), 2)),
     ],
 )

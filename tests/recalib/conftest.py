@@ -17,7 +17,8 @@ from firmware.sim.world.detector import NOMINAL, Response
 from firmware.sim.world.events import VIEWS, Generator
 from monitor.stats.count.reference import Reference
 from recalib.evidence import Evidence, Target
-from recalib.fit import Engine
+from recalib.fit.engine import Engine
+from recalib.proposal import Proposal
 from recalib.request import FitRequest, FitSettings
 from recalib.sample import EventSample
 from recalib.training.train import CICADA, TrainSettings
@@ -93,11 +94,25 @@ class Lab:
 
     def truth(self, words: NDArray[np.uint32], response: Response) -> tuple[Any, Any]:
         """Rates over those of the undrifted trigger, and overlaps, on twins that no fit has seen."""
-        payload = Payload(self.package.model.id, self.package.model.layout, words)
-        undrifted = self.emulator.run(self.events(200_000, seed=99), self.nominal).accepts
-        accepts = self.emulator.run(self.events(200_000, response, seed=99), payload).accepts
+        undrifted = self._accepts(self.nominal, NOMINAL)
+        accepts = self._accepts(Payload(self.package.model.id, self.package.model.layout, words), response)
         most = np.maximum(accepts.sum(axis=0), undrifted.sum(axis=0))
         return accepts.mean(axis=0) / undrifted.mean(axis=0), (accepts & undrifted).sum(axis=0) / most
+
+    def _accepts(self, payload: Payload, response: Response) -> NDArray[np.bool_]:
+        key = ("accepts", payload.id, response)
+        if key not in self.draws:
+            self.draws[key] = self.emulator.run(self.events(200_000, response, seed=99), payload).accepts
+        accepts: NDArray[np.bool_] = self.draws[key]
+        return accepts
+
+    def proposed(self, n: int, response: Response, **settings: Any) -> Proposal:
+        """What the engine proposes on a sample of n crossings; the same question is put once."""
+        key = ("proposed", n, response, tuple(sorted(settings.items())))
+        if key not in self.draws:
+            self.draws[key] = self.engine.propose(self.request(self.sample(n, response), **settings))
+        proposal: Proposal = self.draws[key]
+        return proposal
 
 
 @pytest.fixture(scope="session")

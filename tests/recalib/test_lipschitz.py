@@ -13,7 +13,7 @@ from firmware.model.model import Model
 from firmware.model.parts import Score
 from firmware.model.payload import Payload
 from recalib.lipschitz import bounds, rise
-from recalib.surrogate import Surrogate
+from recalib.surrogate.surrogate import Surrogate
 
 SIZES = (57, 28, 15, 8)
 CUTS = [100, 200]

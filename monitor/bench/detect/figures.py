@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from monitor.bench.detect.shapes import Array, bound, drifts, information, reference, scores
+from monitor.bench.arrays import Array
+from monitor.bench.detect.shapes import bound, drifts, information, reference, scores
 from monitor.stats.count.expected import Expected
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import Detector, make_detector
+from recalib.progress import Progress
 
 KNOWN = 10**9
 """Events behind a reference that counts as known."""
@@ -21,11 +22,10 @@ ORBIT = 3564
 PRODUCTION_RUN_LENGTH = 30 * 86400 * CROSSINGS_HZ
 FINITE_M = 10**6
 FINITE_SCORES = 10**8
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Bench:
+class DetectorBench:
     """One detector on blocks of one size, and the draws it is fed."""
 
     detector: Detector
@@ -35,7 +35,7 @@ class Bench:
     random: np.random.Generator
 
     @classmethod
-    def of(cls, ref: Reference, m: float, run_length: float, block: int, random: np.random.Generator) -> Bench:
+    def of(cls, ref: Reference, m: float, run_length: float, block: int, random: np.random.Generator) -> DetectorBench:
         """`m` events stand behind `ref`, inf for one that is known."""
         base = ref.expected()
         expected = Expected(base.p, m, base.cells, base.first, base.nearby)
@@ -86,7 +86,7 @@ def detect(streams: int, alarms: int, run_length: float, block: int, seed: int, 
     Onsets are uniform over half a run length; a stream that alarms before its onset is drawn again.
     """
     random, p = np.random.default_rng(seed), scores()
-    bench = Bench.of(reference(np.rint(p * KNOWN).astype(np.int64)), np.inf, run_length, block, random)
+    bench = DetectorBench.of(reference(np.rint(p * KNOWN).astype(np.int64)), np.inf, run_length, block, random)
     shapes = bench.delays(p, int(run_length / 2 / block), streams, run_length, progress)
     cells = bench.reference.cells.rebin(p)
     lengths = []
@@ -115,7 +115,7 @@ def finite(streams: int, run_length: float, block: int, seed: int, progress: Pro
     found = 0
     for stream in range(streams):
         ref = reference(random.multinomial(FINITE_M, p))
-        bench = Bench.of(ref, FINITE_M, run_length, block, random)
+        bench = DetectorBench.of(ref, FINITE_M, run_length, block, random)
         truth = ref.cells.rebin(p)
         for _ in range(FINITE_SCORES // block):
             if bench.alarm(truth):
@@ -135,7 +135,7 @@ def production(m: int, streams: int, seed: int, progress: Progress) -> dict[str,
     """The same at one false alarm in 30 days of 40 MHz, in blocks of one orbit, with a reference of m events."""
     random, p = np.random.default_rng(seed), scores()
     ref = reference(random.multinomial(m, p))
-    bench = Bench.of(ref, m, PRODUCTION_RUN_LENGTH, ORBIT, random)
+    bench = DetectorBench.of(ref, m, PRODUCTION_RUN_LENGTH, ORBIT, random)
     shapes = bench.delays(p, 1000, streams, PRODUCTION_RUN_LENGTH, progress)
     for shape in shapes.values():
         shape["ms"] = round(1e3 * shape["delay"] / CROSSINGS_HZ, 3)
@@ -143,11 +143,12 @@ def production(m: int, streams: int, seed: int, progress: Progress) -> dict[str,
 
 
 def summary(shapes: dict[str, Any]) -> dict[str, float]:
+    """Over the shapes, the mean and the worst of the delays over their bounds."""
     foms = [shape["fom"] for shape in shapes.values()]
     return {"fom_mean": round(float(np.mean(foms)), 3), "fom_worst": max(foms)}
 
 
-def cost(bench: Bench, truth: Array, blocks: int = 4000) -> dict[str, float]:
+def cost(bench: DetectorBench, truth: Array, blocks: int = 4000) -> dict[str, float]:
     """Time of a block in the detector alone, and what that makes of 40 MHz."""
     counts = bench.random.multinomial(bench.block, truth, size=blocks)
     bench.detector.reset()

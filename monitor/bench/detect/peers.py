@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.special import rel_entr
 
-from monitor.bench.detect.shapes import Array, bound, drifts, information, reference, scores
+from monitor.bench.arrays import Array
+from monitor.bench.detect.shapes import bound, drifts, information, reference, scores
 from monitor.stats.count.binning import Binning
 from monitor.stats.count.expected import Expected
 from monitor.stats.detect.detectors import make_detector

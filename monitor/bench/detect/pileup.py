@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from firmware.sim.world.beam import Fill
-from monitor.bench.detect.shapes import CODES, RATES, Array, scores
-from monitor.bench.outside import outside_data
+from monitor.bench.arrays import Array
+from monitor.bench.detect.shapes import CODES, scores
+from monitor.bench.outside import lacks, outside_data
+from monitor.bench.working_point import RATES
 from monitor.offline.replay import StreamSetup, replay
 from monitor.stats.count.building import reference_of_histogram
 from monitor.stats.count.reference import Reference
@@ -21,14 +23,14 @@ from monitor.watch.settings import Detect
 
 PROFILE = outside_data("pileup_fill_6360.csv")
 DRAWN_PER_LS = 10**6
-REFERENCE_EVENTS = 2 * 10**7
-SLICES = 12
+OTHER_FILL_EVENTS = 2 * 10**7
+N_SLICES = 12
 UNSLICED_LS = 200
 """Lumi sections after which nothing more is to be learnt of a reference that takes every one for a drift."""
 AT = 40.0
 """Pile-up at which the scores are those of the other figures; they grow like its root, their tail like it."""
 BUNCH_SPREAD, PILEUP_ERROR = 0.10, 0.03
-GRID = np.arange(2.0, 110.0, 0.5)
+PILEUP_GRID = np.arange(2.0, 110.0, 0.5)
 
 
 def measured_profile() -> Array | None:
@@ -51,6 +53,7 @@ def pileup(seed: int, lumi_sections: int | None, progress: Callable[[str], None]
     profile = measured_profile()
     real = profile is not None
     if profile is None:
+        progress(f"{lacks('pile-up of LHC fill 6360', PROFILE)}; a generated decay stands in for it")
         profile = np.array([Fill().pileup(1 + ls) for ls in range(3000)])
     profile = profile[: lumi_sections or len(profile)]
     fill, other = _world(random), _world(random)
@@ -71,15 +74,15 @@ def pileup(seed: int, lumi_sections: int | None, progress: Callable[[str], None]
 
 def _world(random: np.random.Generator) -> Callable[[float], Array]:
     """The scores' distribution by mean pile-up, in a fill with bunches of its own."""
-    table = np.stack([scores((mu / AT) ** 0.5, tail=mu / AT) for mu in GRID])
+    table = np.stack([scores((mu / AT) ** 0.5, tail=mu / AT) for mu in PILEUP_GRID])
     bunches = np.maximum(1 + BUNCH_SPREAD * random.standard_normal(2556), 0.2)
     bunches /= bunches.mean()
 
     def distribution(mean: float) -> Array:
-        place = np.interp(mean * bunches, GRID, np.arange(len(GRID)))
-        below = place.astype(int).clip(max=len(GRID) - 2)
-        weights = np.bincount(below, 1 - (place - below), minlength=len(GRID))
-        weights += np.bincount(below + 1, place - below, minlength=len(GRID))
+        place = np.interp(mean * bunches, PILEUP_GRID, np.arange(len(PILEUP_GRID)))
+        below = place.astype(int).clip(max=len(PILEUP_GRID) - 2)
+        weights = np.bincount(below, 1 - (place - below), minlength=len(PILEUP_GRID))
+        weights += np.bincount(below + 1, place - below, minlength=len(PILEUP_GRID))
         return np.asarray(weights @ table / len(bunches))
 
     return distribution
@@ -93,12 +96,12 @@ def _references(world: Callable[[float], Array], random: np.random.Generator) ->
     """Of another fill, which fell from 65 to 10, by its measured pile-up and without."""
     profile = np.geomspace(65, 10, 1200)
     seen = _measured(profile, random)
-    edges = np.linspace(10, 65, SLICES + 1)
+    edges = np.linspace(10, 65, N_SLICES + 1)
     slices = np.searchsorted(edges[1:-1], seen, side="right")
-    counts = np.zeros((SLICES, CODES), np.int64)
+    counts = np.zeros((N_SLICES, CODES), np.int64)
     for number, mu in zip(slices, profile, strict=True):
-        counts[number] += random.multinomial(REFERENCE_EVENTS // len(profile), world(mu))
-    means = np.array([seen[slices == number].mean() for number in range(SLICES)])
+        counts[number] += random.multinomial(OTHER_FILL_EVENTS // len(profile), world(mu))
+    means = np.array([seen[slices == number].mean() for number in range(N_SLICES)])
     codes = np.arange(CODES + 1)
     return {
         "sliced": reference_of_histogram(

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import ndtr, rel_entr
 
+from monitor.bench.arrays import Array
+from monitor.bench.working_point import RATES
 from monitor.stats.count.building import reference_of_histogram
 from monitor.stats.count.reference import Reference
 
-Array = npt.NDArray[Any]
 CODES = 1 << 12
 BODY, TAIL = (60.0, 0.6, 0.97), (60.0, 1.3, 0.03)
 """Median code, log-width and share of the two log-normals that make the scores."""
-RATES = (0.01, 0.0025)
 RANDOM_KL = (1e-4, 1e-2)
 """Between these in nats per score are the drifts of random shape."""
 
@@ -26,8 +23,6 @@ def bound(kl: float, run_length: float) -> float:
 
     With (e^h − h − 1)/K = A, D* = (h − 1 + e^−h)/K: CUSUM in continuous time (A. N. Shiryaev 1996).
 
-    Examples
-    --------
     >>> round(bound(1e-3, 1e6))
     5917
     """

@@ -10,10 +10,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from firmware.model.payload import Payload
-
-Events = npt.NDArray[np.int16]
-Codes = npt.NDArray[np.uint32]
-Floats = npt.NDArray[np.float64]
+from monitor.bench.arrays import Codes
+from recalib.arrays import Events, Floats
 
 DELAY = 2
 """A payload that is wanted after chunk k is in force from chunk k + 2 on."""
@@ -41,7 +39,8 @@ class Controller(Protocol):
     """Sees chunk after chunk, and says which payload it wants from then on."""
 
     @property
-    def payload(self) -> Payload: ...
+    def payload(self) -> Payload:
+        """What it wants from now on."""
 
     def see(self, pileup: float, events: Events, codes: Codes) -> None:
         """A chunk: its pile-up by the header, its events (n, n_features), their codes (n,) under what was in force."""
@@ -54,6 +53,7 @@ class Cut(NamedTuple):
     target: float
 
     def of(self, payload: Payload) -> int:
+        """Its code in a payload."""
         return int(payload.raw("cuts")[self.place])
 
     def moved(self, payload: Payload, to: float) -> Payload:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Histogram
 
 from firmware.board.board import BoardState
@@ -15,6 +14,7 @@ from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.stream import Sampling
 from firmware.wire import Batch, EventHeader, Header
+from monitor.bench.arrays import Codes
 from monitor.config import PushSettings, RecalibrateSettings, StreamSettings, WaitSettings
 from monitor.daemon.run.collected import Collected
 from monitor.daemon.run.fitter import Fitter
@@ -28,13 +28,11 @@ from monitor.store.ledger import Ledger
 from monitor.watch.detectors import make_detectors
 from monitor.watch.settings import Detect, Ingest
 from monitor.watch.stream import StreamMonitor
-from recalib.fit import Engine
+from recalib.arrays import Events
+from recalib.fit.engine import Engine
 from recalib.judge import judge
 from recalib.proposal import Judgement, Proposal, Step
 from recalib.request import FitRequest, JudgeRequest
-
-Codes = npt.NDArray[np.uint32]
-Events = npt.NDArray[np.int16]
 
 MESSAGE = 50_000
 """Scores in a message."""
@@ -78,6 +76,7 @@ class Board:
         """There is nothing unfinished."""
 
     async def read(self) -> tuple[BoardState, Payload]:
+        """What the board says of itself, and what it holds."""
         armed = ArmStatus.ARMED if self.target > self.ls else ArmStatus.IDLE
         return BoardState(
             epoch=EPOCH,
@@ -93,26 +92,32 @@ class Board:
         ), self.active
 
     async def stage(self, task: int, payload: Payload, active: int) -> Event:
+        """Take the payload into the shadow bank."""
         self.coming = payload
         return Staged(task, active + 1)
 
     async def start_preview(self, task: int) -> Event:
+        """Every preview passes."""
         return Previewed(task, True, "")
 
     async def poll_preview(self, task: int, last: bool, promised: Any) -> Event | None:
+        """There is nothing to wait for."""
         return None
 
     async def arm(self, task: int) -> Event:
+        """For the lumi section after the next."""
         self.target = self.ls + 2
         return Armed(task, self.target)
 
     async def poll_latch(self, task: int) -> Event | None:
+        """The latch, once its lumi section is the next one."""
         if self.ls + 1 < self.target:
             return None
         self.active, self.generation, self.latched = self.coming, self.generation + 1, self.target
         return Latched(task, (1, self.target), EPOCH)
 
     async def abort(self) -> None:
+        """Forget what was staged."""
         self.coming = self.active
 
 

@@ -6,7 +6,7 @@ import multiprocessing
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from firmware.sim.world.events import SIGNALS
+from monitor.bench.arrays import Codes
 from monitor.bench.loop.controllers import (
     DELAY,
     DSPOT_GRID,
@@ -29,24 +30,13 @@ from monitor.bench.loop.controllers import (
     Fixed,
     Pd,
 )
-from monitor.bench.loop.fill import (
-    Chunk,
-    Codes,
-    Course,
-    Datapath,
-    Events,
-    Floats,
-    Oracle,
-    chunks,
-    draw_course,
-    draw_oracle,
-    registers,
-)
+from monitor.bench.loop.fill import Chunk, Course, Datapath, Oracle, chunks, draw_course, draw_oracle, registers
 from monitor.stats.count.reference import Reference
 from monitor.stats.steering import Steering
+from recalib.arrays import Events, Floats
+from recalib.progress import Progress
 
 Row = dict[str, Any]
-Progress = Callable[[str], None]
 
 TARGET, TOLERANCE = 0.0025, 0.1
 FIXED, PD, DSPOT, DRIFTD, ORACLE = "fixed", "pd", "dspot", "driftd", "oracle"
@@ -74,7 +64,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class World:
+class SharedFill:
     """One fill, and what the runs through it share."""
 
     package: Package
@@ -127,7 +117,7 @@ class Seat:
         """With what it wants at first in force until its first decision is."""
         return cls(controller, deque([controller.payload] * DELAY))
 
-    def take(self, chunk: Chunk, world: World) -> None:
+    def take(self, chunk: Chunk, world: SharedFill) -> None:
         """Run a chunk under the payload in force, and let the controller see it."""
         payload = self.coming.popleft()
         codes = chunk.crossings.codes(payload)
@@ -145,7 +135,7 @@ class Seat:
 class Ideal:
     """Knows what will be right two chunks later."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SharedFill) -> None:
         self._world, self._seen = world, 0
 
     @property
@@ -216,7 +206,7 @@ def _settings(row: Row) -> str:
     return f" with {row['settings']}" if "settings" in row else ""
 
 
-def _world(path: Path, settings: Settings, pool: Executor, progress: Progress) -> World:
+def _world(path: Path, settings: Settings, pool: Executor, progress: Progress) -> SharedFill:
     package = Package.load(path)
     datapath = Datapath(package)
     reference = Reference.from_bytes(package.reference)
@@ -224,10 +214,10 @@ def _world(path: Path, settings: Settings, pool: Executor, progress: Progress) -
     course = draw_course(settings.chunks, TARGET, datapath, settings.seed)
     progress(f"oracle: {settings.oracle_events:,} crossings")
     oracle = draw_oracle(course, settings.oracle_events // settings.chunks, settings.seed, path, pool)
-    return World(package, path, datapath, course, oracle, cut, reference)
+    return SharedFill(package, path, datapath, course, oracle, cut, reference)
 
 
-def _told(world: World) -> dict[str, Any]:
+def _told(world: SharedFill) -> dict[str, Any]:
     course, error = world.course, world.oracle.error(TARGET)
     pileup = course.pileup
     cuts = [world.oracle.cut(k, TARGET) for k in range(course.chunks)]
@@ -243,7 +233,7 @@ def _told(world: World) -> dict[str, Any]:
     }
 
 
-def _run(world: World, settings: Settings, events: int, pool: Executor, progress: Progress) -> dict[str, Row]:
+def _run(world: SharedFill, settings: Settings, events: int, pool: Executor, progress: Progress) -> dict[str, Row]:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         seats = _seats(world, settings.controllers, Path(folder))
@@ -260,7 +250,7 @@ def _run(world: World, settings: Settings, events: int, pool: Executor, progress
     return _rows({key: figures(seat, signals) for key, seat in seats.items()})
 
 
-def _seats(world: World, names: Sequence[str], folder: Path) -> dict[tuple[str, str], Seat]:
+def _seats(world: SharedFill, names: Sequence[str], folder: Path) -> dict[tuple[str, str], Seat]:
     """By controller and its settings, which have a name in the grids alone; the oracle's is the first."""
     start, cut = world.start, world.cut
     found = {(ORACLE, ""): Seat(Ideal(world), deque(world.ideal(k) for k in range(DELAY)))}

@@ -21,11 +21,9 @@ from firmware.sim.world.beam import Fill
 from firmware.sim.world.detector import Response, digitise
 from firmware.sim.world.drifts import Drift, Drifts
 from firmware.sim.world.events import SIGNALS, Generator
-from recalib.surrogate import Surrogate
-
-Events = npt.NDArray[np.int16]
-Codes = npt.NDArray[np.uint32]
-Floats = npt.NDArray[np.float64]
+from monitor.bench.arrays import Codes
+from recalib.arrays import Events, Floats
+from recalib.surrogate.surrogate import Surrogate
 
 PILEUP_START, PILEUP_END = (54.0, 58.0), (20.5, 24.0)
 """Where the mean pile-up begins and ends; fill 6360 went from 56 to 16."""
@@ -38,13 +36,13 @@ AGEING = (0.1, 0.2)
 JET_SHIFT, EG_SHIFT, MET_NOISE = (0.01, 0.08), (0.04, 0.25), (0.3, 1.5)
 RATE_CHANGES = ((0.75, 0.88), (1.14, 1.35))
 """Of a sudden change, at a fixed cut."""
-SIZING_EVENTS = 100_000
+DRIFT_SIZING_EVENTS = 100_000
 
-BLOCK = 50_000
-SIGNAL_EVENTS = 1000
+DRAWN_TOGETHER = 50_000
+SIGNALS_PER_CHUNK = 1000
 """Of each signal, in each chunk."""
 
-GRID = np.geomspace(0.05, 1e-4, 64)
+RATE_GRID = np.geomspace(0.05, 1e-4, 64)
 """Rates over the whole fill of the codes between which a rate is interpolated."""
 PRIOR_PRECISION = 1e-3
 """Of the oracle's coefficients; it matters only where the fill cannot tell two of them apart."""
@@ -85,6 +83,7 @@ class Course:
         return np.array([self.fill.pileup(k) for k in range(self.chunks)])
 
     def response(self, chunk: int) -> Response:
+        """Of the detector in a chunk."""
         now = Drifts()
         for drift in self.drifts:
             if drift.since <= chunk:
@@ -112,7 +111,7 @@ def draw_course(chunks: int, target: float, datapath: Datapath, seed: int) -> Co
 
 
 def _suddenly(course: Course, chunk: int, target: float, datapath: Datapath, random: np.random.Generator) -> Course:
-    truth = Generator(int(random.integers(2**32))).draw(SIZING_EVENTS, course.fill.pileup(chunk))
+    truth = Generator(int(random.integers(2**32))).draw(DRIFT_SIZING_EVENTS, course.fill.pileup(chunk))
     before = datapath.codes(digitise(truth, course.response(chunk)), datapath.nominal)
     cut = np.quantile(before, 1 - target)
     while True:
@@ -199,7 +198,7 @@ def chunks(
 
 
 def _blocks(n: int) -> list[int]:
-    return [stop - start for start, stop in pairwise([*range(0, n, BLOCK), n])]
+    return [stop - start for start, stop in pairwise([*range(0, n, DRAWN_TOGETHER), n])]
 
 
 World = tuple[float, Response]
@@ -217,9 +216,9 @@ def _signals(package: Path, world: World, key: tuple[int, ...]) -> dict[str, tup
     datapath = _datapath(package)
     pileup, response = world
     source = Generator(np.random.SeedSequence(key))
-    found = {}
+    found: dict[str, tuple[Events, Codes, Codes]] = {}
     for kind in SIGNALS:
-        truth = source.draw_signal(kind, SIGNAL_EVENTS, pileup)
+        truth = source.draw_signal(kind, SIGNALS_PER_CHUNK, pileup)
         seen, undrifted = digitise(truth, response), digitise(truth)
         codes, codes_undrifted = (datapath.codes(events, datapath.nominal) for events in (seen, undrifted))
         found[kind] = seen, codes, codes_undrifted
@@ -260,7 +259,7 @@ class Oracle:
     def __init__(self, course: Course, counts: npt.NDArray[np.int64], events: int) -> None:
         above = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
         share = above.sum(axis=0) / (events * course.chunks)
-        self._codes = np.unique(np.searchsorted(-share, -GRID))
+        self._codes = np.unique(np.searchsorted(-share, -RATE_GRID))
         design = _design(course)
         fitted = [_poisson(design, above[:, code], events) for code in self._codes]
         self._ln_rate = np.stack([design @ beta for beta, _ in fitted], axis=1)

@@ -15,23 +15,23 @@ import torch
 
 from firmware.model.package import Package
 from firmware.sim.stream import Sampling
-from monitor.bench.recalibrate.fits import Case, Fit, Watched, baselines, engines_choice, sampling_error
+from monitor.bench.recalibrate.fits import Case, Fitted, Watched, baselines, engines_choice, sampling_error
 from monitor.bench.recalibrate.scenarios import (
     AGEING,
     EG_MET,
     JET_DOWN,
     JET_UP,
     NAMES,
-    PILEUP,
     STALE_PILEUP,
     Scenario,
     Trigger,
     published,
     scenarios,
 )
-from monitor.bench.recalibrate.verdict import Judged, draw_verdict
+from monitor.bench.recalibrate.twins import PayloadFigures, draw_twins
+from monitor.bench.working_point import PILEUP
 from recalib.evidence import Target
-from recalib.fit import Engine
+from recalib.fit.engine import Engine
 from recalib.knobs.names import KnobName, Turned
 from recalib.request import FORMS, FitRequest, FitSettings
 
@@ -70,6 +70,7 @@ def recalibrate(packages: dict[str, Package], settings: Settings) -> dict[str, A
 
 
 def model_figures(name: str, package: Package, settings: Settings) -> dict[str, Any]:
+    """One model in every scenario; a table of each goes to stderr as soon as it is there."""
     torch.set_num_threads(1)
     engine = Engine(package)
     deployed = Trigger(engine.emulator, package.nominal)
@@ -115,23 +116,23 @@ def _case(engine: Engine, scenario: Scenario, settings: Settings, seeds: list[in
         FitSettings(),
     )
     target = Target(reference.binning.edges, there.p, there.m, rates)
-    verdict = draw_verdict(deployed, scenario, target, seeds[1], settings.verdict_events)
-    return Case(engine, scenario, request, verdict, seeds[0])
+    twins = draw_twins(deployed, scenario, target, seeds[1], settings.verdict_events)
+    return Case(engine, scenario, request, twins, seeds[0])
 
 
 def scenario_figures(case: Case) -> dict[str, Any]:
     """What every knob, the engine and each baseline make of one scenario."""
-    scenario, judge = case.scenario, case.verdict.judge
+    scenario, judge = case.scenario, case.twins.judge
     before = judge(case.deployed)
     others = baselines(case)
     judged = {name: judge(fit.trigger) for name, fit in others.items()}
     chosen, choice, fits = engines_choice(case)
-    mine, known = judge(chosen.trigger), case.verdict.target_ratio
+    mine, known = judge(chosen.trigger), case.twins.target_ratio
     return {
         "drifts": scenario.drifts(),
         "sized": scenario.sized,
         "hold": "distribution" if scenario.has_twins else "rate",
-        "overlap_limit": case.verdict.limit,
+        "overlap_limit": case.twins.limit,
         "target_ratio": None if known is None else _short(known.value),
         "target_ratio_error": None if known is None else _short(known.error),
         "verdict_accepts": before.accepts,
@@ -145,7 +146,7 @@ def scenario_figures(case: Case) -> dict[str, Any]:
 
 def choices(case: Case) -> dict[str, Row]:
     """The objective's own choices, each changed by itself: the form of ρ, and β against that from the data."""
-    judge = case.verdict.judge
+    judge = case.twins.judge
     before = judge(case.deployed)
     rows = {}
 
@@ -163,7 +164,7 @@ def choices(case: Case) -> dict[str, Row]:
     return rows
 
 
-def against(mine: Judged, moved_cut: Judged, sampling_error: float) -> dict[str, Row]:
+def against(mine: PayloadFigures, moved_cut: PayloadFigures, sampling_error: float) -> dict[str, Row]:
     """By how much the overlap and the rate's error are worse than the moved cut's, and the errors of that.
 
     The verdict's events are the same for both. To their error adds that of a rate which is set by the
@@ -242,6 +243,7 @@ def table(found: dict[str, Any]) -> Iterator[str]:
 
 
 def scenario_table(name: str, figures: dict[str, Any]) -> Iterator[str]:
+    """One scenario's figures for people."""
     drifts = ", ".join(f"{kind} {size:+g}" for kind, size in figures["drifts"].items())
     limit = figures["overlap_limit"]
     best = "" if limit is None else f", overlap {limit:.3f} with its exact inverse"
@@ -280,7 +282,7 @@ def _sentence(figures: dict[str, Any]) -> str:
     return ", ".join(f"{name} {'-' if figures[name] is None else format(figures[name], '.4g')}" for name in names)
 
 
-def _row(fit: Fit, judged: Judged, before: Judged) -> Row:
+def _row(fit: Fitted, judged: PayloadFigures, before: PayloadFigures) -> Row:
     cuts: list[Row] = [{"rate_ratio": _short(r.value), "rate_ratio_error": _short(r.error)} for r in judged.rates]
     for cut, overlap in zip(cuts, judged.overlaps or (None,) * len(cuts), strict=True):
         cut["overlap"] = None if overlap is None else _short(overlap.value)

@@ -12,12 +12,14 @@ from firmware.datapath.emulator import Emulator
 from firmware.model.package import Package
 from firmware.model.payload import Payload
 from monitor.bench.recalibrate.scenarios import JET_DOWN, Scenario, Trigger, crossings
-from monitor.bench.recalibrate.verdict import Ratio, Verdict
-from recalib.choice import Task, Trial, estimated_overlap
+from monitor.bench.recalibrate.twins import Ratio, Twins
 from recalib.evidence import Evidence
-from recalib.fit import Engine, Progress
-from recalib.knobs.knobs import mapped_lut, moved_cuts
-from recalib.proposal import Candidate
+from recalib.fit.choice import estimated_overlap
+from recalib.fit.engine import Engine
+from recalib.fit.task import Task
+from recalib.fit.trials import Trial
+from recalib.knobs.direct import mapped_lut, moved_cuts
+from recalib.proposal import Candidate, FitProgress
 from recalib.request import FitRequest
 from recalib.sample import SHARES
 from recalib.training import encoder
@@ -28,7 +30,7 @@ RETRAIN_EPOCHS = 80
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fitted:
     """A payload on its datapath, and what it took.
 
     Args:
@@ -53,23 +55,25 @@ class Case:
     engine: Engine
     scenario: Scenario
     request: FitRequest
-    verdict: Verdict
+    twins: Twins
     seed: int
 
     @property
     def deployed(self) -> Trigger:
+        """The nominal payload."""
         return self.trigger(self.engine.package.nominal)
 
     def trigger(self, payload: Payload) -> Trigger:
+        """Any payload on the model's datapath."""
         return Trigger(self.engine.emulator, payload)
 
     def evidence(self, trigger: Trigger) -> Evidence:
         """On the whole sample of the fit."""
         sample = self.request.sample
-        return Evidence.of(trigger.run(sample.events), sample.weights, self.verdict.target)
+        return Evidence.of(trigger.run(sample.events), sample.weights, self.twins.target)
 
 
-def engines_choice(case: Case) -> tuple[Fit, dict[str, Any], dict[str, Fit]]:
+def engines_choice(case: Case) -> tuple[Fitted, dict[str, Any], dict[str, Fitted]]:
     """What it proposes, what it says of that, and every knob by itself.
 
     A proposal that waits for a person counts by its payload, one that is rejected by the payload that stays.
@@ -86,7 +90,7 @@ def engines_choice(case: Case) -> tuple[Fit, dict[str, Any], dict[str, Fit]]:
         "reason": "; ".join(filter(None, (proposal.reason, proposal.attention))),
         "verdicts": {str(candidate.knob): candidate.verdict for candidate in proposal.candidates},
     }
-    return Fit(case.trigger(payload), proposal.seconds, proposal.passes * SHARES[0]), said, engine.fits
+    return Fitted(case.trigger(payload), proposal.seconds, proposal.passes * SHARES[0]), said, engine.fits
 
 
 class Watched(Engine):
@@ -100,38 +104,39 @@ class Watched(Engine):
 
     def __init__(self, package: Package) -> None:
         super().__init__(package)
-        self.fits: dict[str, Fit] = {}
+        self.fits: dict[str, Fitted] = {}
 
-    def trials(self, task: Task, progress: Progress = lambda stage: None) -> tuple[list[Trial], list[Candidate]]:
+    def trials(self, task: Task, progress: FitProgress = lambda step: None) -> tuple[list[Trial], list[Candidate]]:
+        """As the engine's own, and kept."""
         found, failures = super().trials(task, progress)
         for trial in found:
             trigger = Trigger(self.emulator, trial.payload)
             estimated = next(iter(estimated_overlap(task, trial).tolist()), None)
-            fit = Fit(trigger, trial.seconds, trial.passes * SHARES[0], trial.beta, estimated_overlap=estimated)
+            fit = Fitted(trigger, trial.seconds, trial.passes * SHARES[0], trial.beta, estimated_overlap=estimated)
             self.fits[str(trial.knob)] = fit
         return found, failures
 
 
-def baselines(case: Case) -> dict[str, Fit]:
+def baselines(case: Case) -> dict[str, Fitted]:
     """What one does without an engine, with all events of the same sample and their weights.
 
     Only an encoder of the objects is trained again.
     """
-    base, target = case.engine.package.nominal, case.verdict.target
-    found = {"fixed_cut": Fit(case.deployed, 0.0)}
+    base, target = case.engine.package.nominal, case.twins.target
+    found = {"fixed_cut": Fitted(case.deployed, 0.0)}
     began = time.monotonic()
     seen = case.evidence(case.deployed)
-    found["moved_cut"] = Fit(case.trigger(moved_cuts(seen, base)), time.monotonic() - began)
+    found["moved_cut"] = Fitted(case.trigger(moved_cuts(seen, base)), time.monotonic() - began)
     if base.raw("lut").size:
         began = time.monotonic()
-        found["lut_map"] = Fit(case.trigger(mapped_lut(seen, base, target)), time.monotonic() - began)
+        found["lut_map"] = Fitted(case.trigger(mapped_lut(seen, base, target)), time.monotonic() - began)
     model = case.engine.package.model
     if case.scenario.name in RETRAINED and model.layers and model.n_features == encoder.SIZES[0]:
         found["retrain"] = retrained(case)
     return found
 
 
-def retrained(case: Case) -> Fit:
+def retrained(case: Case) -> Fitted:
     """A new model from as many drifted crossings, its cuts where the sample has the target rates."""
     model, n = case.engine.package.model, len(case.request.sample)
     events = crossings(case.scenario, case.seed, n)
@@ -140,7 +145,7 @@ def retrained(case: Case) -> Fit:
     unused = Trigger(Emulator(new), Payload.nominal(new, np.zeros(new.n_cuts, np.int64)))
     payload = moved_cuts(case.evidence(unused), unused.payload)
     seconds = time.monotonic() - began
-    return Fit(Trigger(unused.emulator, payload), seconds, float(RETRAIN_EPOCHS), comparable=False)
+    return Fitted(Trigger(unused.emulator, payload), seconds, float(RETRAIN_EPOCHS), comparable=False)
 
 
 def sampling_error(case: Case, moved_cut: Trigger) -> float:

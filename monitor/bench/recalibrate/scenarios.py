@@ -14,21 +14,16 @@ from firmware.model.payload import Payload
 from firmware.sim.world.detector import NOMINAL, Response, Truth
 from firmware.sim.world.drifts import LIMITS
 from firmware.sim.world.events import VIEWS, Generator, View, digitise
+from monitor.bench.working_point import DRAWN_AT_ONCE, PILEUP, PILEUP_RANGE, SIZING_EVENTS
 from monitor.stats.count.reference import Reference
+from recalib.arrays import Events
 from recalib.sample import EventSample
 
-Events = npt.NDArray[np.int16]
-
-PILEUP = 45.0
-"""The working point."""
-PILEUP_RANGE = (20.0, 60.0)
 LOSS, GAIN = 0.78, 1.28
 """A scenario is as strong as it takes for the first cut's rate to reach one of these, over the undrifted one."""
-SIZING_EVENTS = 200_000
 STRENGTHS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Tried from the weakest on; between the first that is enough and the one before it follow the bisections."""
 BISECTIONS = 6
-CHUNK = 50_000
 PRESCALE = 15
 """Of the zero-bias stratum of the fit's sample: the tail is then some 20 % of the sample at a rate of 1 %."""
 DRAWS = 10
@@ -114,6 +109,7 @@ class Trigger:
         return VIEWS[self.emulator.model.n_features]
 
     def run(self, events: Events) -> Answers:
+        """The datapath's answers to events."""
         return self.emulator.run(events, self.payload)
 
     def told(self, pileup: float) -> Trigger:
@@ -123,14 +119,15 @@ class Trigger:
 
     @property
     def cuts(self) -> npt.NDArray[np.int64]:
+        """In codes."""
         return self.payload.raw("cuts")
 
 
 def truths(seed: int, n: int, pileup: float) -> Iterator[Truth]:
-    """n crossings in chunks, the same for the same seed."""
+    """So many crossings in chunks, the same for the same seed."""
     source = Generator(seed)
-    for start in range(0, n, CHUNK):
-        yield source.draw(min(CHUNK, n - start), pileup)
+    for start in range(0, n, DRAWN_AT_ONCE):
+        yield source.draw(min(DRAWN_AT_ONCE, n - start), pileup)
 
 
 def published(trigger: Trigger, scenario: Scenario, seed: int, n: int, tail_code: int) -> EventSample:
@@ -138,10 +135,10 @@ def published(trigger: Trigger, scenario: Scenario, seed: int, n: int, tail_code
     source, random = Generator(seed), np.random.default_rng([seed, 1])
     parts: list[tuple[Any, ...]] = []
     while sum(len(part[0]) for part in parts) < n:
-        events = trigger.view(source.draw(CHUNK, scenario.pileup), scenario.response)
+        events = trigger.view(source.draw(DRAWN_AT_ONCE, scenario.pileup), scenario.response)
         codes = trigger.run(events).codes
         tail = codes >= tail_code
-        kept = tail | (random.random(CHUNK) < 1 / PRESCALE)
+        kept = tail | (random.random(DRAWN_AT_ONCE) < 1 / PRESCALE)
         parts.append((events[kept], np.where(tail, 1.0, 1 / PRESCALE)[kept].astype(np.float32), codes[kept]))
     events, inclusion, codes = (np.concatenate(column)[:n] for column in zip(*parts, strict=True))
     return EventSample(events, inclusion, codes, np.ones(n, np.int64), generation=0)
@@ -150,7 +147,7 @@ def published(trigger: Trigger, scenario: Scenario, seed: int, n: int, tail_code
 def crossings(scenario: Scenario, seed: int, n: int, view: View = digitise) -> Events:
     """The first n of the crossings from which `published` takes its events."""
     source = Generator(seed)
-    chunks = [view(source.draw(CHUNK, scenario.pileup), scenario.response) for _ in range(0, n, CHUNK)]
+    chunks = [view(source.draw(DRAWN_AT_ONCE, scenario.pileup), scenario.response) for _ in range(0, n, DRAWN_AT_ONCE)]
     return np.concatenate(chunks)[:n]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from monitor.cli.bench.output import tell
 from monitor.cli.command import File, WorkCommand, drawn, fail, json_option, progress, seed_option
@@ -25,9 +24,7 @@ from monitor.exits import EX_FAILED, EX_USAGE
     "chosen",
     type=click.Choice(["own", "v4", "cicada", "forest", "weights", "conditioned"]),
     multiple=True,
-    default=("own", "v4"),
-    show_default=True,
-    help="Model to try; repeat for several.",
+    help="Model to try; repeat for several.  [default: own, and v4 where its weights are at hand]",
 )
 @click.option("--scenario", "names", multiple=True, help="Drift to try; repeat for several.  [default: all]")
 @click.option(
@@ -45,9 +42,7 @@ from monitor.exits import EX_FAILED, EX_USAGE
     "--choices", is_flag=True, help="Measure what each choice in the objective does too, on jets scaled down."
 )
 @json_option
-@click.pass_context
 def recalibrate(
-    ctx: click.Context,
     package: Path,
     chosen: tuple[str, ...],
     names: tuple[str, ...],
@@ -62,17 +57,16 @@ def recalibrate(
     Beside the knobs stand the engine's choice of them, moved cuts, quantile maps and a retrain.
     """
     from monitor.bench import models as bench_models
+    from monitor.bench.outside import OutsideDataMissing
     from monitor.bench.recalibrate import figures
     from monitor.bench.recalibrate.scenarios import NAMES
 
     if unknown := set(names) - set(NAMES):
         fail(EX_USAGE, f"--scenario {', '.join(sorted(unknown))} is not known: there are {', '.join(NAMES)}")
-    models = bench_models.models(chosen, package, progress)
-    if lacking := set(chosen) - models.keys():
-        why = f"{', '.join(sorted(lacking))} is left out: there are no weights at {bench_models.WEIGHTS}"
-        if not models or ctx.get_parameter_source("chosen") is not ParameterSource.DEFAULT:
-            fail(EX_FAILED, why)
-        progress(why)
+    try:
+        models = bench_models.models(chosen, package, progress)
+    except OutsideDataMissing as missing:
+        fail(EX_FAILED, str(missing))
     packages = {
         name: bench_models.bench_package(model, package.parent / "bench", progress=progress)
         for name, model in models.items()

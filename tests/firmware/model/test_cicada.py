@@ -19,7 +19,7 @@ from firmware.model.payload import Payload
 from firmware.sim.world.calorimeter import ETA_CENTRES, regions
 from firmware.sim.world.events import Generator
 from firmware.tools.compiler import compiler
-from recalib.surrogate import Surrogate
+from recalib.surrogate.surrogate import Surrogate
 from tests.support.networks import differences
 
 Draw = Callable[[Model, int], Payload]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from monitor.bench.detect.figures import KNOWN, Bench, detect, finite, production
+from monitor.bench.detect.figures import KNOWN, DetectorBench, detect, finite, production
 from monitor.bench.detect.peers import peers, psi_rule
 from monitor.bench.detect.pileup import pileup
 from monitor.bench.detect.shapes import bound, drifts, information, reference, scores
@@ -93,7 +93,7 @@ def test_a_falling_pile_up_is_no_drift_for_a_sliced_reference_and_one_for_a_blin
 
 def test_an_alarm_before_the_onset_is_drawn_again() -> None:
     p = scores()
-    bench = Bench.of(reference(np.rint(p * KNOWN).astype(np.int64)), np.inf, 2e3, 100, np.random.default_rng(1))
+    bench = DetectorBench.of(reference(np.rint(p * KNOWN).astype(np.int64)), np.inf, 2e3, 100, np.random.default_rng(1))
     before = bench.reference.cells.rebin(p)
     assert bench.delay(before, before, onset=200) > 0
 

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from firmware.sim.world.events import SIGNALS
 from monitor.bench import lipschitz as bench_lipschitz
-from monitor.bench.lipschitz import DRIFTS, RATES, Scored, Settings, against, at_cut, figures, lipschitz, table
+from monitor.bench.lipschitz import DRIFTS, Scored, Settings, against, at_cut, figures, lipschitz, table
+from monitor.bench.working_point import RATES
 from monitor.cli.main import main
 from recalib.training.encoder import train
 

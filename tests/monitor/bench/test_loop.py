@@ -19,11 +19,12 @@ from firmware.sim.world.beam import Fill
 from firmware.sim.world.detector import NOMINAL, Response, digitise
 from firmware.sim.world.drifts import Drift
 from firmware.sim.world.events import SIGNALS, Generator
+from monitor.bench.arrays import Codes
 from monitor.bench.loop import figures as bench_loop
 from monitor.bench.loop import fill as bench_fill
-from monitor.bench.loop.controllers import DELAY, Codes, Cut, Dspot, Events, Fixed, Pd, pareto
+from monitor.bench.loop.controllers import DELAY, Cut, Dspot, Fixed, Pd, pareto
 from monitor.bench.loop.driftd import Driftd
-from monitor.bench.loop.figures import TARGET, Ideal, Seat, Settings, World, figures, table
+from monitor.bench.loop.figures import TARGET, Ideal, Seat, Settings, SharedFill, figures, table
 from monitor.bench.loop.fill import (
     RATE_CHANGES,
     Chunk,
@@ -38,6 +39,7 @@ from monitor.bench.loop.fill import (
 )
 from monitor.cli.main import main
 from monitor.stats.count.reference import Reference
+from recalib.arrays import Events
 from recalib.training.train import TrainSettings
 from tests.support.trained import trained
 
@@ -76,8 +78,8 @@ def oracle(course: Course, path: Path, pool: Executor) -> Oracle:
 
 
 @pytest.fixture(scope="module")
-def world(package: Package, path: Path, datapath: Datapath, course: Course, oracle: Oracle) -> World:
-    return World(package, path, datapath, course, oracle, Cut(1, TARGET), Reference.from_bytes(package.reference))
+def world(package: Package, path: Path, datapath: Datapath, course: Course, oracle: Oracle) -> SharedFill:
+    return SharedFill(package, path, datapath, course, oracle, Cut(1, TARGET), Reference.from_bytes(package.reference))
 
 
 def decaying(n: int, drifts: tuple[Drift, ...] = (), rates: dict[int, float] | None = None) -> Course:
@@ -114,7 +116,7 @@ def test_a_sudden_change_moves_the_rate_as_far_as_it_says(course: Course, datapa
 
 
 def test_another_seed_is_another_fill(datapath: Datapath, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_fill, "SIZING_EVENTS", 10_000)
+    monkeypatch.setattr(bench_fill, "DRIFT_SIZING_EVENTS", 10_000)
     one = draw_course(40, TARGET, datapath, seed=5)
     assert draw_course(40, TARGET, datapath, seed=5) == one
     assert draw_course(40, TARGET, datapath, seed=6).drifts != one.drifts
@@ -286,7 +288,7 @@ class Counting:
         self.seen += 1
 
 
-def empty(world: World, number: int) -> Chunk:
+def empty(world: SharedFill, number: int) -> Chunk:
     """Each code from 0 to 4999 once, so that the rate tells the cut; no events."""
     codes = np.arange(5000, dtype=np.uint32)
     key = registers(world.package.nominal)
@@ -294,7 +296,7 @@ def empty(world: World, number: int) -> Chunk:
     return Chunk(number, 40.0, sample, dict.fromkeys(SIGNALS, sample), dict.fromkeys(SIGNALS, codes))
 
 
-def test_what_is_decided_on_a_chunk_acts_from_the_second_after_it(world: World) -> None:
+def test_what_is_decided_on_a_chunk_acts_from_the_second_after_it(world: SharedFill) -> None:
     counting, fixed = Seat.of(Counting(world.start)), Seat.of(Fixed(world.start))
     ideal = Seat(Ideal(world), deque(world.ideal(k) for k in range(DELAY)))
     for k in range(world.course.chunks):
@@ -313,13 +315,13 @@ def test_what_is_decided_on_a_chunk_acts_from_the_second_after_it(world: World) 
     assert ideal.expected == pytest.approx([TARGET] * world.course.chunks, rel=0.01)
 
 
-def test_the_expected_rate_of_other_scores_is_not_known(world: World) -> None:
+def test_the_expected_rate_of_other_scores_is_not_known(world: SharedFill) -> None:
     seat = Seat.of(Fixed(world.start.replace_values(output_scale=0.5)))
     seat.take(Chunk(0, 40.0, Sample(world.package.golden_events, world.datapath), {}, {}), world)
     assert np.isnan(seat.expected).all()
 
 
-def test_figures_count_the_chunks_in_tolerance(world: World) -> None:
+def test_figures_count_the_chunks_in_tolerance(world: SharedFill) -> None:
     seat = Seat.of(Fixed(world.start))
     seat.rates = [TARGET, 1.09 * TARGET, 0.91 * TARGET, 1.12 * TARGET, 0.5 * TARGET]
     seat.expected = [TARGET, TARGET, 2 * TARGET, TARGET, 0.95 * TARGET]
@@ -331,7 +333,7 @@ def test_figures_count_the_chunks_in_tolerance(world: World) -> None:
     assert found["signal_efficiency"] == {kind: pytest.approx(0.9) for kind in SIGNALS}
 
 
-def test_the_undrifted_trigger_has_its_target_at_every_pileup(world: World, datapath: Datapath) -> None:
+def test_the_undrifted_trigger_has_its_target_at_every_pileup(world: SharedFill, datapath: Datapath) -> None:
     for number in (0, world.course.chunks - 1):
         events = digitise(Generator(number).draw(400_000, world.course.pileup[number]))
         chunk = Chunk(number, 40.0, Sample(events, datapath), {}, {"all": datapath.codes(events, datapath.nominal)})
@@ -363,7 +365,7 @@ def test_the_command_runs_a_fill_and_says_what_came_of_it(path: Path, monkeypatc
     assert sum(line.startswith("  pd_best") for line in table(found)) == 2
 
 
-def test_the_shipped_loop_brings_the_rate_back(world: World, datapath: Datapath, tmp_path: Path) -> None:
+def test_the_shipped_loop_brings_the_rate_back(world: SharedFill, datapath: Datapath, tmp_path: Path) -> None:
     """Through its own board: where the payload of the start would accept too little, its own hold the rate."""
     driftd = Driftd(world.package, world.start, tmp_path)
     rates = []

@@ -17,6 +17,7 @@ from firmware.model.payload import Payload
 from firmware.sim.stream import Sampling
 from firmware.sim.world.detector import NOMINAL, Response, digitise
 from monitor.bench import models as bench_models
+from monitor.bench.outside import VARIABLE, OutsideDataMissing
 from monitor.bench.recalibrate import figures as bench_recalibrate
 from monitor.bench.recalibrate import fits as bench_fits
 from monitor.bench.recalibrate import scenarios as bench_scenarios
@@ -25,7 +26,6 @@ from monitor.bench.recalibrate.scenarios import (
     GAIN,
     LOSS,
     NAMES,
-    PILEUP,
     Scenario,
     Trigger,
     crossing,
@@ -35,7 +35,8 @@ from monitor.bench.recalibrate.scenarios import (
     scenarios,
     truths,
 )
-from monitor.bench.recalibrate.verdict import Ratio, Verdict, best_overlap, corrected, draw_verdict
+from monitor.bench.recalibrate.twins import Ratio, Twins, best_overlap, corrected, draw_twins
+from monitor.bench.working_point import PILEUP, RATES
 from monitor.cli.main import main
 from monitor.stats.count.reference import Reference
 from recalib.evidence import Evidence, Target
@@ -71,8 +72,8 @@ def target(reference: Reference) -> Target:
 
 
 @pytest.fixture(scope="module")
-def verdict(deployed: Trigger, target: Target) -> Verdict:
-    return draw_verdict(deployed, JETS_DOWN, target, 7, N)
+def twins(deployed: Trigger, target: Target) -> Twins:
+    return draw_twins(deployed, JETS_DOWN, target, 7, N)
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +118,9 @@ def test_a_wrong_pile_up_is_a_world_for_a_network_that_is_told_one(deployed: Tri
     world = Scenario("stale_pileup", NOMINAL, 60.0, 1.2, False, told=37.5)
     expected = reference.expected(37.5)
     target = Target(reference.binning.edges, expected.p, expected.m, reference.rates_of(expected.p))
-    verdict = draw_verdict(trigger, world, target, 7, N)
-    assert verdict.judge(trigger).overlaps[0].value < 0.95  # type: ignore[index]
-    assert verdict.judge(trigger.told(60.0)).overlaps[0].value == 1.0  # type: ignore[index]
+    twins = draw_twins(trigger, world, target, 7, N)
+    assert twins.judge(trigger).overlaps[0].value < 0.95  # type: ignore[index]
+    assert twins.judge(trigger.told(60.0)).overlaps[0].value == 1.0  # type: ignore[index]
     assert world.drifts() == {"pileup": 60.0}
 
 
@@ -153,15 +154,15 @@ def test_a_published_sample_tells_the_rate_of_all_crossings(package: Package, de
 
 @pytest.mark.parametrize("scale", [1.0, 1.1, 1.4])
 def test_the_thinned_verdict_is_that_of_all_crossings(
-    scale: float, deployed: Trigger, verdict: Verdict, target: Target
+    scale: float, deployed: Trigger, twins: Twins, target: Target
 ) -> None:
     trigger = turned(deployed, scale)
-    judged = verdict.judge(trigger)
+    judged = twins.judge(trigger)
     drawn = list(truths(7, N, PILEUP))
     a0 = np.concatenate([deployed.run(digitise(truth)).accepts for truth in drawn])
     words = trigger.run(np.concatenate([digitise(truth, JETS_DOWN.response) for truth in drawn]))
     a = words.accepts
-    assert len(verdict.events) < N / 3
+    assert len(twins.events) < N / 3
     assert judged.overlaps is not None
     for cut in (0, 1):
         rate, overlap = judged.rates[cut], judged.overlaps[cut]
@@ -169,7 +170,7 @@ def test_the_thinned_verdict_is_that_of_all_crossings(
         assert rate.value == pytest.approx(a[:, cut].sum() / a0[:, cut].sum(), abs=3 * rate.error)
         assert overlap.value == pytest.approx(kept / most, abs=3 * overlap.error)
     every = Evidence.of(words, np.ones(N), target)
-    thinned = Evidence.of(trigger.run(verdict.events), verdict.weights, target)
+    thinned = Evidence.of(trigger.run(twins.events), twins.weights, target)
     each = np.log(np.maximum(every.p, 1e-9) / every.target.p)[thinned.bins] - every.kl
     error = np.sqrt(((thinned.weights * each) ** 2).sum())
     assert judged.kl - judged.kl_floor == pytest.approx(every.kl - every.kl_floor, abs=3 * error + judged.kl_floor)
@@ -190,25 +191,25 @@ def test_the_error_of_a_ratio_is_how_far_it_strays() -> None:
 
 
 def test_without_a_drift_the_deployed_payload_overlaps_with_itself(deployed: Trigger, target: Target) -> None:
-    verdict = draw_verdict(deployed, UNDRIFTED, target, 7, N)
-    judged = verdict.judge(deployed)
+    twins = draw_twins(deployed, UNDRIFTED, target, 7, N)
+    judged = twins.judge(deployed)
     assert judged.overlaps is not None
     assert [(r.value, r.error) for r in (*judged.rates, *judged.overlaps)] == [(1.0, 0.0)] * 4
     assert {ratio.value for ratio in judged.signals.values()} == {1.0}
     assert judged.kl < 3 * judged.kl_floor
-    assert verdict.limit == 1.0
+    assert twins.limit == 1.0
 
 
 def test_without_twins_the_rate_is_over_its_target(deployed: Trigger, target: Target) -> None:
     there = Scenario("pileup_up", NOMINAL, 52.0, 1.3, True)
-    judged = draw_verdict(deployed, there, target, 7, N).judge(deployed)
+    judged = draw_twins(deployed, there, target, 7, N).judge(deployed)
     rate = deployed.run(crossings(there, 8, N)).accepts[:, 0].mean()
     assert judged.overlaps is None
     assert judged.rates[0].value == pytest.approx(rate / target.rates[0], rel=0.15)
 
 
 def test_the_exact_inverse_of_a_drift_is_nearer_to_the_undrifted_trigger_than_any_cut(
-    deployed: Trigger, verdict: Verdict
+    deployed: Trigger, twins: Twins
 ) -> None:
     (truth,) = truths(7, 50_000, PILEUP)
     response, cut = JETS_DOWN.response, int(deployed.cuts[0])
@@ -217,7 +218,7 @@ def test_the_exact_inverse_of_a_drift_is_nearer_to_the_undrifted_trigger_than_an
         for events in (digitise(truth), digitise(truth, response), corrected(truth, response))
     )
     assert best_overlap(ideal, undrifted, cut) > best_overlap(drifted, undrifted, cut) + 0.02
-    assert verdict.limit == pytest.approx(best_overlap(ideal, undrifted, cut), abs=0.05)
+    assert twins.limit == pytest.approx(best_overlap(ideal, undrifted, cut), abs=0.05)
     assert np.array_equal(corrected(truth, NOMINAL), digitise(truth))
 
 
@@ -313,9 +314,30 @@ def test_an_unknown_scenario_is_refused_with_those_there_are() -> None:
     assert all(name in refused.output for name in NAMES)
 
 
+def test_a_model_whose_data_are_not_at_hand_is_left_out_and_that_is_said(
+    package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recalib.training.train.build_package", lambda *_: package)
+    monkeypatch.setattr(bench_models, "WEIGHTS", tmp_path / "nowhere.npz")
+    said: list[str] = []
+    assert set(bench_models.models((), tmp_path / "own.driftd", said.append)) == {"own"}
+    (text,) = said
+    assert text.startswith(f"v4 is left out: no weights of AXOL1TL v4 at {tmp_path / 'nowhere.npz'}")
+    assert VARIABLE in text
+
+
+def test_a_model_that_was_asked_for_by_name_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_models, "WEIGHTS", tmp_path / "nowhere.npz")
+    with pytest.raises(OutsideDataMissing, match="no weights of AXOL1TL v4"):
+        bench_models.models(("v4",), tmp_path / "own.driftd")
+    refused = CliRunner().invoke(main, ["bench", "recalibrate", "--model", "v4"])
+    assert refused.exit_code == 1
+    assert "no weights of AXOL1TL v4" in refused.output
+
+
 @pytest.mark.skipif(not bench_models.WEIGHTS.exists(), reason="needs ../shared/data/axol1tl_v4_weights.npz")
 def test_axol1tl_v4_is_there_with_the_bench_s_cuts() -> None:
-    assert bench_models.models(("v4",), Path())["v4"].n_cuts == len(bench_models.RATES)
+    assert bench_models.models(("v4",), Path())["v4"].n_cuts == len(RATES)
 
 
 def test_a_bench_package_is_made_once(package: Package, tmp_path: Path) -> None:

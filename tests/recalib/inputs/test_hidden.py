@@ -17,20 +17,20 @@ PEDESTAL = Response(jet_pedestal=1.5)
 def reference(weighted: Lab) -> HiddenReference:
     near = np.abs(weighted.reference.event_pileup - PILEUP) < 3  # type: ignore[operator]
     events = weighted.reference.events[near]
-    return HiddenReference(weighted.engine.surrogate, weighted.nominal, events, np.ones(len(events)))
+    return HiddenReference(weighted.engine.loaded.surrogate, weighted.nominal, events, np.ones(len(events)))
 
 
 def hidden(lab: Lab, response: Response, n: int = 50_000) -> NDArray[np.float64]:
     events = torch.from_numpy(lab.events(n, response).astype(np.float64))
     with torch.no_grad():
-        found = lab.engine.surrogate.hidden(events, lab.engine.surrogate.of(lab.nominal))
+        found = lab.engine.loaded.surrogate.hidden(events, lab.engine.loaded.surrogate.of(lab.nominal))
     return np.asarray(found.double().numpy())
 
 
 def latent(lab: Lab, response: Response, payload: Payload, n: int = 50_000) -> NDArray[np.float64]:
     with torch.no_grad():
-        found = lab.engine.surrogate.latent(
-            torch.from_numpy(hidden(lab, response, n)), lab.engine.surrogate.of(payload)
+        found = lab.engine.loaded.surrogate.latent(
+            torch.from_numpy(hidden(lab, response, n)), lab.engine.loaded.surrogate.of(payload)
         )
     return np.asarray(found.numpy())
 
@@ -38,7 +38,7 @@ def latent(lab: Lab, response: Response, payload: Payload, n: int = 50_000) -> N
 def test_without_a_drift_every_gain_is_one_within_its_error(weighted: Lab) -> None:
     """Of half of the crossings against the other half."""
     events = weighted.events(100_000)
-    half = HiddenReference(weighted.engine.surrogate, weighted.nominal, events[50_000:], np.ones(50_000))
+    half = HiddenReference(weighted.engine.loaded.surrogate, weighted.nominal, events[50_000:], np.ones(50_000))
     told = half.tell(hidden(weighted, NOMINAL, 100_000)[:50_000], np.ones(50_000))
     varies = told.error > 0
     assert varies.sum() >= 5
@@ -55,7 +55,7 @@ def test_a_gain_and_an_offset_that_numbers_have_had_are_told(weighted: Lab, refe
     plain = reference.tell(values, np.ones(len(values)))
     varies = plain.error > 0
     np.testing.assert_allclose(told.gain[varies], plain.gain[varies] / 0.8)
-    lsb = weighted.engine.surrogate.hidden_lsb
+    lsb = weighted.engine.loaded.surrogate.hidden_lsb
     np.testing.assert_allclose(told.now, 0.8 * plain.now + 3 * lsb)
     twice = reference.tell(np.concatenate([values, values[:1000]]), np.ones(len(values) + 1000))
     weights = np.where(np.arange(len(values)) < 1000, 2.0, 1.0)

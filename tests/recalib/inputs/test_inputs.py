@@ -5,8 +5,10 @@ import pytest
 
 from firmware.model.payload import Payload
 from firmware.sim.world.detector import _JET_RINGS, _RINGS, JET, PT_LSB, RING_SPREAD, Response
+from recalib.fit.task import near
+from recalib.inputs.estimates import pedestal_of, scale_of
 from recalib.inputs.inputs import InputReference
-from recalib.knobs.knobs import RINGS_APART
+from recalib.knobs.scales import RINGS_APART
 from tests.recalib.conftest import PILEUP, Lab
 
 JETS_DOWN = Response(jet_energy_scale=-0.08)
@@ -16,7 +18,7 @@ DEAD = Response(dead_phi=0.7)
 
 @pytest.fixture(scope="module")
 def inputs(lab: Lab) -> InputReference:
-    return InputReference(lab.package.model, lab.reference.events, lab.engine._near(PILEUP))
+    return InputReference(lab.package.model, lab.reference.events, near(lab.reference, PILEUP))
 
 
 def test_undrifted_inputs_match(lab: Lab, inputs: InputReference) -> None:
@@ -45,7 +47,7 @@ def test_no_scale_explains_a_dead_region(lab: Lab, inputs: InputReference, scale
 
 def test_the_energies_alone_tell_the_jets_scale(lab: Lab, inputs: InputReference) -> None:
     sample = lab.sample(response=JETS_DOWN)
-    told = inputs.tell(inputs.observe(sample.events, sample.weights), lab.nominal, "jet")
+    told = scale_of(inputs, inputs.observe(sample.events, sample.weights), lab.nominal, "jet")
     assert told.scale == pytest.approx(0.083, abs=0.015)
     assert told.error < 0.01
 
@@ -53,7 +55,7 @@ def test_the_energies_alone_tell_the_jets_scale(lab: Lab, inputs: InputReference
 def test_the_energies_tell_the_rings_of_the_jets(lab: Lab, inputs: InputReference) -> None:
     """Their scales are those of the simulated calorimeter's response."""
     sample = lab.sample(response=JETS_DOWN)
-    told = inputs.tell(inputs.observe(sample.events, sample.weights), lab.nominal, "jet")
+    told = scale_of(inputs, inputs.observe(sample.events, sample.weights), lab.nominal, "jet")
     middle = (np.arange(32) - 15.5) * 8 * JET.eta_lsb
     truth = -np.log(1 - 0.08 * (1 + RING_SPREAD * np.interp(middle, _RINGS, _JET_RINGS)))
     sure = told.ring_errors < 0.02
@@ -66,7 +68,7 @@ def test_the_energies_tell_the_rings_of_the_jets(lab: Lab, inputs: InputReferenc
 def test_without_a_dependence_on_eta_the_rings_are_alike(lab: Lab, inputs: InputReference) -> None:
     sample = lab.sample()
     for name in ("eg", "jet", "mu"):
-        assert inputs.tell(inputs.observe(sample.events, sample.weights), lab.nominal, name).spread < RINGS_APART
+        assert scale_of(inputs, inputs.observe(sample.events, sample.weights), lab.nominal, name).spread < RINGS_APART
 
 
 def test_a_correction_by_ring_explains_more_than_one_of_all(
@@ -74,7 +76,7 @@ def test_a_correction_by_ring_explains_more_than_one_of_all(
 ) -> None:
     sample = lab.sample(response=Response(ageing=0.3))
     observed = inputs.observe(sample.events, sample.weights)
-    told = inputs.tell(observed, lab.nominal, "jet")
+    told = scale_of(inputs, observed, lab.nominal, "jet")
     rings = np.ones(lab.package.model.n_rings)
     rings[-32:] = np.exp(np.where(told.ring_errors < 0.05, told.rings, 0.0))
     by_ring = inputs.mismatch(observed, lab.nominal.replace_values(ring_scale=rings))
@@ -128,7 +130,7 @@ def test_energies_at_the_end_of_their_range_stay_there(lab: Lab, inputs: InputRe
 def test_the_energies_tell_a_pedestal_from_a_scale(lab: Lab, inputs: InputReference) -> None:
     """3 GeV under each jet are to be taken away again, and no scale beside."""
     events = lab.sample(response=Response(jet_pedestal=3.0))
-    told = inputs.pedestal(inputs.observe(events.events, events.weights), lab.nominal, "jet")
+    told = pedestal_of(inputs, inputs.observe(events.events, events.weights), lab.nominal, "jet")
     assert told is not None
     assert told.offset * told.unit * GEV == pytest.approx(-3, abs=0.6)
     assert told.scale == pytest.approx(0, abs=0.02)
@@ -141,16 +143,16 @@ def test_what_offsets_do_already_needs_no_further_one(lab: Lab, inputs: InputRef
     observed = inputs.observe(sample.events, sample.weights)
     offset = np.zeros(lab.package.model.n_features)
     offset[lab.package.model.energies("jet")] = -3 / GEV
-    told = inputs.pedestal(observed, lab.nominal.replace_values(input_offset=offset), "jet")
+    told = pedestal_of(inputs, observed, lab.nominal.replace_values(input_offset=offset), "jet")
     assert told is None or abs(told.offset * told.unit * GEV) < 0.6
 
 
 def test_without_a_drift_no_energies_ask_for_an_offset(lab: Lab, inputs: InputReference) -> None:
     sample = lab.sample()
     observed = inputs.observe(sample.events, sample.weights)
-    assert [inputs.pedestal(observed, lab.nominal, name) for name in ("jet", "eg", "met", "mu")] == [None] * 4
+    assert [pedestal_of(inputs, observed, lab.nominal, name) for name in ("jet", "eg", "met", "mu")] == [None] * 4
 
 
 def test_objects_that_the_reference_has_none_of_tell_no_pedestal(lab: Lab, inputs: InputReference) -> None:
     sample = lab.sample()
-    assert inputs.pedestal(inputs.observe(sample.events, sample.weights), lab.nominal, "tau") is None
+    assert pedestal_of(inputs, inputs.observe(sample.events, sample.weights), lab.nominal, "tau") is None

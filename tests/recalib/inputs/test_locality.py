@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from firmware.model.payload import Payload
 from firmware.sim.world.detector import Response
 from firmware.sim.world.events import Generator, digitise
-from recalib.inputs.locality import Axis, Counted, Locality, concentrated, locality
+from recalib.inputs.locality import Locality, locality
+from recalib.inputs.scan import Axis, Counted, concentrated
 from recalib.knobs.names import KnobName
 from recalib.sample import EventSample
 from tests.recalib.conftest import PILEUP, Lab

@@ -9,9 +9,12 @@ from firmware.sim.stream import Sampling
 from firmware.sim.world.calorimeter import ETA_CENTRES, regions
 from firmware.sim.world.detector import Response, mean_response
 from firmware.sim.world.events import Generator
-from recalib.inputs.inputs import InputReference, Tell, numbers_in_ring
-from recalib.knobs.knobs import scale_knob
+from recalib.fit.task import near as near_of
+from recalib.inputs.estimates import Scale, scale_of
+from recalib.inputs.inputs import InputReference
+from recalib.inputs.objects import numbers_in_ring
 from recalib.knobs.names import KnobName, Turned
+from recalib.knobs.scales import scale_knob
 from recalib.proposal import Proposal
 from recalib.sample import EventSample
 from tests.recalib.conftest import CHUNK, PILEUP, Lab
@@ -24,7 +27,7 @@ RINGS = np.linspace(-0.1, 0.1, 14)
 
 @pytest.fixture(scope="module")
 def inputs(calorimeter: Lab) -> InputReference:
-    reference, near = calorimeter.reference, calorimeter.engine._near(PILEUP)
+    reference, near = calorimeter.reference, near_of(calorimeter.reference, PILEUP)
     return InputReference(calorimeter.package.model, reference.events[near > 0], near[near > 0])
 
 
@@ -49,9 +52,9 @@ def proposed(lab: Lab, response: Response) -> Proposal:
     return lab.engine.propose(lab.request(seen(lab, response), knobs=KNOBS, min_events=15_000))
 
 
-def told(lab: Lab, inputs: InputReference, response: Response) -> Tell:
+def told(lab: Lab, inputs: InputReference, response: Response) -> Scale:
     sample = seen(lab, response)
-    return inputs.tell(inputs.observe(sample.events, sample.weights), lab.nominal, "region")
+    return scale_of(inputs, inputs.observe(sample.events, sample.weights), lab.nominal, "region")
 
 
 def test_places_are_numbered_within_their_ring() -> None:
@@ -76,7 +79,7 @@ def test_the_energies_tell_the_scale_of_each_ring(calorimeter: Lab, inputs: Inpu
 def test_a_scale_of_each_ring_explains_ageing_and_one_of_all_does_not(calorimeter: Lab, inputs: InputReference) -> None:
     sample = seen(calorimeter, AGED)
     observed = inputs.observe(sample.events, sample.weights)
-    found = inputs.tell(observed, calorimeter.nominal, "region")
+    found = scale_of(inputs, observed, calorimeter.nominal, "region")
     payloads = [
         calorimeter.nominal.replace_values(input_scale=np.tile(np.exp(scales), 18))
         for scales in (np.zeros(14), np.full(14, found.scale), found.rings)
@@ -96,10 +99,10 @@ def test_no_scale_explains_a_dead_wedge(calorimeter: Lab, inputs: InputReference
 
 
 def test_the_ring_knob_turns_the_inputs_of_each_ring_together(calorimeter: Lab) -> None:
-    def tell(name: str) -> Tell:
-        return Tell(0.08, 0.001, 0.08 + RINGS, np.full(14, 0.005), 20.0)
+    def tell(name: str) -> Scale:
+        return Scale(0.08, 0.001, 0.08 + RINGS, np.full(14, 0.005), 20.0)
 
-    turned = scale_knob("input_scale_ring", calorimeter.package.model, tell, 0.25)
+    turned = scale_knob(KnobName.INPUT_SCALE_RING, calorimeter.package.model, tell, 0.25)
     assert turned.labels == ("region", "region rings")
     assert set(turned.ties) == {"input_scale"}
     values = turned.payload(turned.centre, calorimeter.nominal).value("input_scale").reshape(18, 14)

@@ -15,12 +15,12 @@ from firmware.model.payload import Payload
 from firmware.sim.world.detector import Response
 from firmware.sim.world.events import Generator, digitise
 from recalib.errors import Unfit
-from recalib.inputs.inputs import Tell
+from recalib.inputs.estimates import Scale
 from recalib.knobs import forest
 from recalib.knobs.names import KnobName, Turned
 from recalib.lipschitz import STEP, bounds, rise
 from recalib.proposal import Proposal
-from recalib.surrogate import Surrogate
+from recalib.surrogate.surrogate import Surrogate
 from recalib.training import boosted, encoder
 from recalib.training.train import SETTINGS, build_package
 from tests.recalib.conftest import Lab, lab_of
@@ -35,7 +35,7 @@ SMALL = replace(
 )
 JETS_DOWN = Response(jet_energy_scale=-0.08)
 ENOUGH = 800_000
-FLAT = Tell(0.0, 0.01, np.zeros(0), np.zeros(0))
+FLAT = Scale(0.0, 0.01, np.zeros(0), np.zeros(0))
 
 
 def quiet(text: str) -> None:
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_forest_and_another_seed_another(events: ND
 def test_the_forest_gives_the_teachers_score_with_the_mean_that_boosting_begins_with(events: NDArray[np.int16]) -> None:
     teacher = encoder.train(3, events, 2, epochs=2, progress=quiet)
     model = boosted.train(3, events, 2, epochs=2, progress=quiet)
-    wanted = boosted.scores(teacher, events)
+    wanted = boosted.wanted_scores(teacher, events)
     latent = Emulator(model).run(events, Payload.nominal(model, [0, 0])).latent[:, 0]
     found = model.latent.result_type.value(latent)
     assert np.corrcoef(found, wanted)[0, 1] > 0.7
@@ -88,7 +88,7 @@ def test_the_forest_accepts_what_its_teacher_accepts(trees: Lab, tmp_path: Path)
     drawn = digitise(Generator(streams).draw(SMALL.training_events, random.uniform(20, 60, SMALL.training_events)))
     teacher = encoder.train(SMALL.seed, drawn, 2, epochs=SMALL.epochs, progress=quiet)
     new = trees.events(200_000, seed=99)
-    scores = boosted.scores(teacher, new), trees.emulator.codes(new, trees.nominal)
+    scores = boosted.wanted_scores(teacher, new), trees.emulator.codes(new, trees.nominal)
     accepts = [score >= np.quantile(score, 0.99) for score in scores]
     assert (accepts[0] & accepts[1]).sum() > 0.75 * accepts[0].sum()
 

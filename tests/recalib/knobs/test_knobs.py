@@ -9,23 +9,14 @@ from firmware.model.payload import Payload
 from firmware.sim.world.detector import Response
 from recalib.errors import Unfit
 from recalib.evidence import Evidence, Target
-from recalib.inputs.hidden import HiddenTell
-from recalib.inputs.inputs import Pedestal, Tell
-from recalib.knobs.knobs import (
-    FEATURE_SPREAD,
-    INPUT_SPREAD,
-    RING_SPREAD,
-    SPREAD,
-    LinearKnob,
-    bias_unit,
-    condition_knob,
-    mapped_lut,
-    moved_cuts,
-    offset_knob,
-    scale_knob,
-    trained_weights,
-    weight_knob,
-)
+from recalib.inputs.estimates import Pedestal, Scale
+from recalib.inputs.hidden import HiddenEstimate
+from recalib.knobs.conditions import condition_knob
+from recalib.knobs.direct import mapped_lut, moved_cuts
+from recalib.knobs.knobs import LinearKnob
+from recalib.knobs.names import KnobName
+from recalib.knobs.scales import FEATURE_SPREAD, INPUT_SPREAD, RING_SPREAD, SPREAD, offset_knob, scale_knob
+from recalib.knobs.weights import bias_unit, trained_weights, weight_knob
 from recalib.sample import EventSample
 from tests.recalib.conftest import Lab
 
@@ -37,14 +28,14 @@ RINGS = np.where(np.abs(np.arange(32) - 15.5) < 10, np.linspace(-0.1, 0.1, 32), 
 RING_ERRORS = np.where(RINGS != 0, 0.01, np.inf)
 
 
-def tell(name: str) -> Tell:
+def tell(name: str) -> Scale:
     """What the energies alone tell: a scale for jets that depends on η, nothing for muons."""
-    told = {"jet": Tell(0.08, 0.001, 0.08 + RINGS, RING_ERRORS, 20.0), "mu": Tell(0.3, np.inf, NONE, NONE)}
-    return told.get(name, Tell(0.0, 0.01, NONE, NONE))
+    told = {"jet": Scale(0.08, 0.001, 0.08 + RINGS, RING_ERRORS, 20.0), "mu": Scale(0.3, np.inf, NONE, NONE)}
+    return told.get(name, Scale(0.0, 0.01, NONE, NONE))
 
 
 def knob(name: str, package: Package) -> LinearKnob:
-    return scale_knob(name, package.model, tell, 0.25)
+    return scale_knob(KnobName(name), package.model, tell, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -149,13 +140,13 @@ def test_rings_follow_what_the_energies_tell_and_not_what_is_statistics(package:
 
 
 def test_without_rings_that_differ_there_is_no_such_knob(package: Package) -> None:
-    def alike(name: str) -> Tell:
+    def alike(name: str) -> Scale:
         return dataclasses.replace(tell(name), spread=1.0)
 
     with pytest.raises(Unfit, match="no η ring differs"):
-        scale_knob("input_scale_ring", package.model, alike, 0.25)
+        scale_knob(KnobName.INPUT_SCALE_RING, package.model, alike, 0.25)
     with pytest.raises(Unfit, match="no scales by η ring"):
-        scale_knob("input_scale_ring", dataclasses.replace(package.model, rings=()), tell, 0.25)
+        scale_knob(KnobName.INPUT_SCALE_RING, dataclasses.replace(package.model, rings=()), tell, 0.25)
 
 
 def test_single_features_may_differ_a_little_from_their_object(package: Package, nominal: Payload) -> None:
@@ -201,7 +192,7 @@ def test_without_energies_that_ask_for_an_offset_there_is_no_such_knob(package: 
         offset_knob(package.model, tell, lambda name: None, 0.25)
 
 
-HIDDEN = HiddenTell(np.full(15, 1.1), np.full(15, 0.01), np.full(15, 1.7), np.full(15, 1.5))
+HIDDEN = HiddenEstimate(np.full(15, 1.1), np.full(15, 0.01), np.full(15, 1.7), np.full(15, 1.5))
 
 
 def test_weights_return_to_what_gives_their_inputs_the_mean_and_spread_of_the_reference(weighted: Lab) -> None:
@@ -303,4 +294,4 @@ def test_a_model_without_energies_has_no_input_scale(package: Package) -> None:
         features = tuple(f for f in package.model.features if f.kind != "pt")
 
     with pytest.raises(Unfit, match="input_scale: the model has no input of kind pt or energy"):
-        scale_knob("input_scale", Blind(), tell, 0.25)  # type: ignore[arg-type]
+        scale_knob(KnobName.INPUT_SCALE, Blind(), tell, 0.25)  # type: ignore[arg-type]

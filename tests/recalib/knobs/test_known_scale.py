@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from recalib.inputs.estimates import scale_of
 from recalib.inputs.inputs import InputReference
 from tests.recalib.conftest import PILEUP, Lab
 
@@ -40,13 +41,13 @@ def times(lab: Lab, events: Inputs, name: str, factor: float) -> Inputs:
 def test_a_known_scale_is_found_within_its_error(
     name: str, factor: float, lab: Lab, inputs: InputReference, quiet: Inputs
 ) -> None:
-    told = inputs.tell(inputs.observe(times(lab, quiet, name, factor), ONES), lab.nominal, name)
+    told = scale_of(inputs, inputs.observe(times(lab, quiet, name, factor), ONES), lab.nominal, name)
     assert 0 < told.error < 0.02
     assert abs(told.scale + np.log(factor)) < 4 * told.error
 
 
 def test_the_scale_of_one_object_is_not_seen_in_another(lab: Lab, inputs: InputReference, quiet: Inputs) -> None:
-    told = inputs.tell(inputs.observe(times(lab, quiet, "jet", 0.9), ONES), lab.nominal, "eg")
+    told = scale_of(inputs, inputs.observe(times(lab, quiet, "jet", 0.9), ONES), lab.nominal, "eg")
     assert abs(told.scale) < 4 * told.error
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from recalib.errors import SettingsError
 from recalib.knobs.names import DEFAULT_KNOBS, KNOBS, KnobName, Turned
 
 WRITTEN = {
@@ -20,7 +21,7 @@ def test_what_was_turned_is_written_and_read_back(turned: Turned, text: str) -> 
 
 @pytest.mark.parametrize("text", ["voodoo", "", "+threshold", "input_scale+lut"])
 def test_what_names_no_knob_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not a valid KnobName"):
+    with pytest.raises(SettingsError, match="names no knob: expected one of threshold"):
         Turned.parse(text)
 
 

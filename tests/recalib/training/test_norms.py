@@ -8,7 +8,7 @@ from firmware.model.payload import Payload
 from firmware.sim.world.detector import Response
 from firmware.sim.world.events import Generator, digitise
 from recalib.errors import TrainingError
-from recalib.surrogate import cast
+from recalib.surrogate.casts import cast
 from recalib.training.encoder import train
 from recalib.training.norms import gain, limited, norms, spectral
 

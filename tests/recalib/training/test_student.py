@@ -60,7 +60,7 @@ def test_the_teacher_s_score_is_32_ln_of_the_mean_squared_miss(events: NDArray[n
             return torch.zeros_like(images)
 
     images = np.stack([np.zeros(252), np.full(252, 2.0), np.full(252, 1023.0)])
-    found = student.scores(Blank(), torch.from_numpy(images))
+    found = student.teacher_scores(Blank(), torch.from_numpy(images))
     np.testing.assert_allclose(found, [0, 32 * np.log(4), 65535 / 256], rtol=1e-6)
 
 

@@ -1,19 +1,16 @@
 """Which of the knobs to propose, and what there is to say on each."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from firmware.model.payload import Payload
-from recalib.evidence import SIGMAS, Evidence, Floats, Target
-from recalib.inputs.inputs import InputReference, Observed
-from recalib.inputs.locality import Locality
+from recalib.arrays import Floats
+from recalib.evidence import SIGMAS, Evidence
+from recalib.fit.task import Task
+from recalib.fit.trials import Trial, is_off
 from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Candidate
 from recalib.request import FitSettings
-from recalib.sample import EventSample
 
 KL_LEFT = 0.5
 """A knob restores p(s) if at most this share of the KL above its floor is left."""
@@ -25,111 +22,11 @@ these shares of what there was."""
 ESTIMATED = 0.02
 """Error of an overlap that is estimated from the energies, as `driftd bench recalibrate` finds it."""
 
-TRUSTED = 0.02
-"""Relative error of a rate that a restored p(s) is trusted with, before it is measured."""
-TRIM = 0.005
-"""From this relative change on a cut is moved."""
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """One request, prepared.
-
-    Args:
-        known: the events of fit and choice together; gates has seen the others only.
-        fit, choice, deployed: what the deployed payload gives on fit, choice and known.
-        pileup: mean of the sample, if it is known.
-        reference, reference_weights: the reference's events (k, n_features) about the sample's pile-up.
-        told: the inputs of fit.
-        seen: those of choice, mismatch their distance from the reference's.
-        undrifted: what of known the undrifted trigger would accept at these rates (n, n_cuts), as far as a monotone
-            change of the energies' response is all that has happened; None where the model has no energies.
-    """
-
-    base: Payload
-    target: Target
-    settings: FitSettings
-    known: EventSample
-    gates: EventSample
-    fit: Evidence
-    choice: Evidence
-    deployed: Evidence
-    pileup: float | None
-    reference: NDArray[np.integer]
-    reference_weights: Floats
-    inputs: InputReference
-    told: Observed
-    seen: Observed
-    mismatch: float
-    undrifted: NDArray[np.bool_] | None
-    delta: float
-    locality: Locality
-
-    @property
-    def excess(self) -> float:
-        """The KL above what statistics alone give."""
-        return max(self.choice.kl - self.choice.kl_floor, 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """A payload that one knob gives.
-
-    Args:
-        moves, errors: of the knob's parameters, and the standard errors of those that were fitted.
-        evidence: on the events of choice.
-        known: on those of fit and choice.
-        explained: share of the inputs' mismatch that is gone.
-        latent_explained: share of the latent values' mismatch that is gone, where weights can be turned.
-    """
-
-    knob: Turned
-    payload: Payload
-    moves: dict[str, float]
-    evidence: Evidence
-    known: Evidence
-    passes: float = 0.0
-    beta: float = 0.0
-    turns_inputs: bool = False
-    explained: float = 0.0
-    latent_explained: float | None = None
-    seconds: float = 0.0
-    errors: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def turns_weights(self) -> bool:
-        return self.knob.name is KnobName.WEIGHTS
-
-    @property
-    def tells_network(self) -> bool:
-        return self.knob.name is KnobName.CONDITIONING
-
-    @property
-    def restores(self) -> bool:
-        """Whether it acts on p(s) and not on the cuts alone."""
-        return self.knob.name is not KnobName.THRESHOLD
-
 
 def rates_hold(settings: FitSettings, evidence: Evidence) -> bool:
     """Whether every rate is within the tolerance, or one standard error beyond it."""
     off = np.abs(evidence.rate_ratios - 1)
     return bool((off <= settings.rate_tolerance + evidence.rate_errors).all())
-
-
-def believed(evidence: Evidence) -> Floats:
-    """(n_cuts,) rates over their targets under a payload that restores p(s).
-
-    As measured, drawn towards 1 by how well that is known: the posterior mean under a normal prior of width
-    `TRUSTED` around 1, unless the two contradict each other by more than three standard deviations.
-    """
-    off, both = evidence.rate_ratios - 1, TRUSTED**2 + evidence.rate_errors**2
-    weight = np.where(np.abs(off) > SIGMAS * np.sqrt(both), 1.0, TRUSTED**2 / both)
-    return np.asarray(1 + weight * off)
-
-
-def is_off(evidence: Evidence) -> bool:
-    """Whether a cut brings some rate nearer to its target."""
-    return bool((np.abs(believed(evidence) - 1) > TRIM).any())
 
 
 def choose(

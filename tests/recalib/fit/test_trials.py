@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from recalib.choice import TRUSTED, believed, is_off
 from recalib.evidence import Evidence, Target
+from recalib.fit.trials import TRUSTED, believed, is_off
 
 
 def evidence(n: int, ratio: float, m: float = 1e9) -> Evidence:

@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from firmware.sim.world.detector import Floats32, Response, Truth, respond
 from firmware.sim.world.events import SIGNALS, Generator, View, digitise
-from monitor.bench.recalibrate.scenarios import Events, Scenario, Trigger, truths
+from monitor.bench.arrays import Array
+from monitor.bench.recalibrate.scenarios import Scenario, Trigger, truths
+from monitor.bench.working_point import SIGNAL_EVENTS
+from recalib.arrays import Events
 from recalib.evidence import Evidence, Target
-
-Array = npt.NDArray[Any]
 
 TAIL = 0.08
 """Events whose code, drifted or not, is in that upper part are all kept."""
 REST = 10
 """One in so many of the others is."""
-SIGNAL_EVENTS = 20_000
 LEAST_RESPONSE = 0.05
 
 
@@ -40,17 +39,19 @@ class Ratio:
 
     @classmethod
     def of(cls, numerator: Array, denominator: Array) -> Self:
+        """From what each event adds to numerator and denominator."""
         total = max(float(denominator.sum()), 1e-300)
         value = float(numerator.sum()) / total
         return cls(value, (numerator - value * denominator) / total)
 
     @property
     def error(self) -> float:
+        """One standard deviation."""
         return _norm(self.influence)
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class PayloadFigures:
     """One payload's figures, the ratios per cut.
 
     Args:
@@ -67,7 +68,7 @@ class Judged:
     kl_floor: float
     accepts: int
 
-    def worse_than(self, other: Judged) -> dict[str, tuple[float, float]]:
+    def worse_than(self, other: PayloadFigures) -> dict[str, tuple[float, float]]:
         """By how much overlap and rate are worse at the first cut, and the errors of that over the same events."""
         mine, theirs = self.rates[0], other.rates[0]
         signs = np.sign(mine.value - 1), np.sign(theirs.value - 1)
@@ -88,7 +89,7 @@ class Signal:
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class Twins:
     """Drifted events of a scenario, as many as make its figures good.
 
     Args:
@@ -112,11 +113,12 @@ class Verdict:
             return None
         return Ratio.of(self.weights * self.target.rates[0], self.weights * self.undrifted[:, 0])
 
-    def judge(self, trigger: Trigger) -> Judged:
+    def judge(self, trigger: Trigger) -> PayloadFigures:
+        """The figures of a payload on these events."""
         words = trigger.run(self.events)
         evidence = Evidence.of(words, self.weights, self.target)
         w, a, a0 = self.weights[:, None], words.accepts, self.undrifted
-        return Judged(
+        return PayloadFigures(
             rates=_ratios(w * a, w * (self.target.rates if a0 is None else a0)),
             overlaps=None if a0 is None else _overlaps(w, a, a0),
             signals={name: _efficiency(trigger, signal) for name, signal in self.signals.items()},
@@ -126,8 +128,8 @@ class Verdict:
         )
 
 
-def draw_verdict(deployed: Trigger, scenario: Scenario, target: Target, seed: int, n: int) -> Verdict:
-    """n crossings, of which all that matter for the cuts are kept and the others thinned out."""
+def draw_twins(deployed: Trigger, scenario: Scenario, target: Target, seed: int, n: int) -> Twins:
+    """Draw crossings, of which all that matter for the cuts are kept and the others thinned out."""
     random = np.random.default_rng([seed, 1])
     undrifted = deployed if scenario.told is None else deployed.told(scenario.pileup)
     parts: list[tuple[Any, ...]] = []
@@ -146,7 +148,7 @@ def draw_verdict(deployed: Trigger, scenario: Scenario, target: Target, seed: in
             nominal.append(codes)
             ideal.append(deployed.run(corrected(truth, scenario.response, deployed.view)).codes)
     events, weights, accepts = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Verdict(
+    return Twins(
         target,
         events,
         weights,
@@ -157,6 +159,7 @@ def draw_verdict(deployed: Trigger, scenario: Scenario, target: Target, seed: in
 
 
 def draw_signals(deployed: Trigger, scenario: Scenario, seed: int) -> dict[str, Signal]:
+    """Events of each signal, drifted as the scenario says."""
     found = {}
     for kind in SIGNALS:
         truth = Generator(seed).draw_signal(kind, SIGNAL_EVENTS, scenario.pileup)

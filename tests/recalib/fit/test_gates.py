@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from firmware.datapath.emulator import Answers, Emulator
 from firmware.model.payload import Payload
 from firmware.sim.world.detector import Response
-from recalib.gates import Subject, verdicts, vetoes
+from recalib.fit.gates import Subject, verdicts, vetoes
 from recalib.inputs.locality import Locality
-from recalib.knobs.knobs import bias_unit, trained_weights
+from recalib.knobs.weights import bias_unit, trained_weights
 from recalib.proposal import Gate
 from recalib.request import FitSettings
 from tests.recalib.conftest import Lab
@@ -24,9 +24,7 @@ SETTINGS = FitSettings(rate_tolerance=0.15)
 def good(lab: Lab, scaled: Callable[..., Payload]) -> Subject:
     sample, payload = lab.sample(response=JETS_DOWN), scaled(jet=1.087)
     return Subject(
-        lab.package,
-        lab.engine.surrogate,
-        lab.emulator,
+        lab.engine.loaded,
         None,
         SETTINGS,
         lab.nominal,
@@ -130,7 +128,8 @@ def test_signals_are_told_and_veto_nothing(lab: Lab, good: Subject) -> None:
 
 
 def test_a_package_without_signals_has_no_advice_on_them(good: Subject) -> None:
-    bare = replace(good, package=replace(good.package, signals={}))
+    package = replace(good.loaded.package, signals={})
+    bare = replace(good, loaded=replace(good.loaded, package=package))
     assert not any(gate.name.startswith("signal ") for gate in verdicts(bare))
 
 
@@ -200,9 +199,7 @@ def test_weights_are_gated_on_their_step_over_the_trained_norm(weighted: Lab) ->
         payload = nominal.replace_values(weights=moved.ravel(), biases=nominal.value("biases") + 0.1 * bias_unit(model))
         sample = weighted.sample()
         subject = Subject(
-            weighted.package,
-            weighted.engine.surrogate,
-            weighted.emulator,
+            weighted.engine.loaded,
             None,
             SETTINGS,
             nominal,

@@ -8,10 +8,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from recalib.errors import SettingsError
+
 RAMP = 0.5
 """Width over which an event passes from one bin into the next, in units of the narrower of the two bins."""
 
-TINY = 1e-300
+LEAST_P = 1e-300
+"""An empty bin's probability, where its logarithm is taken: it adds nothing."""
 
 
 def rho(x: Tensor, delta: float, form: str = "signed") -> Tensor:
@@ -31,12 +34,12 @@ def rho(x: Tensor, delta: float, form: str = "signed") -> Tensor:
             return x.abs().clamp(max=delta)
         case "huber":
             return torch.where(x.abs() < delta, x * x / (2 * delta), x.abs() - delta / 2)
-    raise ValueError(f"form {form!r} is none of signed, absolute, huber")
+    raise SettingsError(f"form {form!r} is none of signed, absolute, huber")
 
 
 def kl(p: Tensor, q: Tensor) -> Tensor:
     """D_KL(p‖q) = Σ p ln(p/q) of two histograms (B,); empty bins of p count nothing, q must be positive."""
-    return torch.sum(p * torch.log(p.clamp_min(TINY) / q))
+    return torch.sum(p * torch.log(p.clamp_min(LEAST_P) / q))
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,7 @@ class Bins:
 
     @property
     def size(self) -> int:
+        """How many bins there are."""
         return len(self.edges) + 1
 
     def locate(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,6 +128,7 @@ class Objective:
     form: str = "signed"
 
     def __call__(self, scores: Tensor) -> Tensor:
+        """L at scores (n,), differentiable in them."""
         divergence = kl(self.bins.probabilities(scores, self.weights), self.p_ref)
         return self.moved(scores) + self.beta * divergence
 

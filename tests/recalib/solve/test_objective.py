@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from recalib.objective import Bins, Objective, kl, rho
+from recalib.solve.objective import Bins, Objective, kl, rho
 
 EDGES = [0, 4, 8, 16, 40, 1024]
 LSB = 1 / 16

@@ -9,7 +9,7 @@ from firmware.model import axol1tl
 from firmware.model.fixed import Fixed
 from firmware.model.model import Model
 from firmware.model.payload import Payload
-from recalib.surrogate import Surrogate
+from recalib.surrogate.surrogate import Surrogate
 from tests.recalib.conftest import Lab
 from tests.support.places import DATA
 
@@ -141,7 +141,7 @@ def test_forward_values_are_those_of_the_emulator_whatever_the_weights(weighted:
     payload = turned(nominal.replace(**raws), seed) if seed else nominal
     found = codes(weighted.package.model, events, payload)
     np.testing.assert_array_equal(found, weighted.emulator.codes(events, payload))
-    np.testing.assert_array_equal(found, weighted.engine.surrogate.codes(events, payload))
+    np.testing.assert_array_equal(found, weighted.engine.loaded.surrogate.codes(events, payload))
 
 
 @pytest.mark.parametrize("name", ["weights", "biases"])

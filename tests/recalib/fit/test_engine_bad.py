@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from firmware.datapath.emulator import Emulator
 from firmware.model.payload import Payload
 from firmware.sim.world.detector import Response
-from recalib.fit import Engine
+from recalib.fit.engine import Engine
 from recalib.knobs.knobs import LinearKnob
 from recalib.knobs.names import KnobName, Turned
 from recalib.proposal import Proposal
 from recalib.request import FitRequest
 from recalib.sample import EventSample
-from recalib.solver import Problem
+from recalib.solve.problem import Problem
 from tests.recalib.conftest import Lab
 
 JETS_DOWN = Response(jet_energy_scale=-0.08)
@@ -105,14 +105,14 @@ def test_a_model_of_which_every_score_is_zero(lab: Lab) -> None:
 
 def test_a_knob_on_which_no_score_depends(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tie that turns no register gives a Hessian of the prior alone."""
-    from recalib import fit
+    from recalib.fit import trials
 
     def loose(name: str, *arguments: Any) -> LinearKnob:
         knob = fit_knob(name, *arguments)
         return replace(knob, ties={field: np.zeros_like(tie) for field, tie in knob.ties.items()})
 
-    fit_knob = fit.scale_knob
-    monkeypatch.setattr(fit, "scale_knob", loose)
+    fit_knob = trials.scale_knob
+    monkeypatch.setattr(trials, "scale_knob", loose)
     found = rejection(lab.engine, lab.request(drifted(lab), knobs=("output_scale",)))
     assert "output_scale: the scores do not depend on it" in found.reason
 

@@ -6,24 +6,20 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from firmware.datapath.compiled import CompiledDatapath
-from firmware.datapath.emulator import Emulator
 from firmware.model.model import Model
-from firmware.model.package import Package
 from firmware.model.payload import Payload
+from recalib.arrays import Floats
 from recalib.evidence import SIGMAS, Evidence
 from recalib.inputs.locality import Locality
 from recalib.knobs import forest
-from recalib.knobs.knobs import bias_unit, trained_weights
+from recalib.knobs.weights import bias_unit, trained_weights
 from recalib.lipschitz import rise
+from recalib.loaded import LoadedModel
 from recalib.proposal import Gate
 from recalib.request import FitSettings
 from recalib.sample import EventSample
-from recalib.surrogate import Surrogate
-
-Floats = NDArray[np.float64]
 
 CHECKED = 4096
 """Events on which the executions of the datapath are compared."""
@@ -51,9 +47,7 @@ class Subject:
         moves: what was turned by how much, and `errors` the standard errors of those that a fit has found.
     """
 
-    package: Package
-    surrogate: Surrogate
-    emulator: Emulator
+    loaded: LoadedModel
     datapath: CompiledDatapath | None
     settings: FitSettings
     base: Payload
@@ -76,7 +70,7 @@ class Subject:
 
     def steps(self, base: Payload) -> dict[str, float]:
         """The largest relative step in each field from another payload."""
-        return _moves(self.package.model, base, self.payload, self.typical)
+        return _moves(self.loaded.model, base, self.payload, self.typical)
 
 
 def verdicts(subject: Subject) -> tuple[Gate, ...]:
@@ -106,10 +100,10 @@ def _gates(s: Subject) -> Iterator[Gate]:
     yield from _significance(s)
     yield from _rates(s)
     yield from _steps(s)
-    if s.package.model.conditions:
+    if s.loaded.model.conditions:
         yield from _conditions(s)
     if s.restores:
-        steeper = rise(s.package.model, s.payload, s.package.nominal)
+        steeper = rise(s.loaded.model, s.payload, s.loaded.nominal)
         text = f"the score is at most × {steeper:.2f} as steep as nominal in an input, limit {wanted.max_lipschitz:g}"
         yield Gate("lipschitz", steeper, wanted.max_lipschitz, steeper <= wanted.max_lipschitz, text)
     yield from _retention(s)
@@ -135,8 +129,8 @@ def _advice(s: Subject) -> Iterator[Gate]:
     found = s.locality
     text = "; ".join(filter(None, (found.excess or "no excess is confined to few codes", found.deficit)))
     yield Gate("local excess", float(bool(found.excess)), 0.0, not found.excess, text, advice=True)
-    for name, events in sorted(s.package.signals.items()):
-        before, after = (s.emulator.run(events, payload).accepts.mean(axis=0) for payload in (s.base, s.payload))
+    for name, events in sorted(s.loaded.package.signals.items()):
+        before, after = (s.loaded.emulator.run(events, payload).accepts.mean(axis=0) for payload in (s.base, s.payload))
         kept = float((after / np.maximum(before, 1 / len(events))).min())
         shares = ", ".join(f"{old:.3f} → {new:.3f}" for old, new in zip(before, after, strict=True))
         text = f"{name}, undrifted: efficiency {shares} at the cuts"
@@ -153,7 +147,7 @@ def _rates(s: Subject) -> Iterator[Gate]:
 
 
 def _steps(s: Subject) -> Iterator[Gate]:
-    wanted, step, total = s.settings, s.steps(s.base), s.steps(s.package.nominal)
+    wanted, step, total = s.settings, s.steps(s.base), s.steps(s.loaded.nominal)
     largest = max(step.values())
     text = f"the largest relative step is {largest:.4f}, at least {wanted.min_move:g}"
     yield Gate("minimal move", largest, wanted.min_move, largest >= wanted.min_move, text)
@@ -170,7 +164,7 @@ def _steps(s: Subject) -> Iterator[Gate]:
 
 def _conditions(s: Subject) -> Iterator[Gate]:
     """A network is told nothing that it was not trained on."""
-    for condition, raw in zip(s.package.model.conditions, s.payload.raw("conditioning"), strict=True):
+    for condition, raw in zip(s.loaded.model.conditions, s.payload.raw("conditioning"), strict=True):
         beyond = max(condition.low - int(raw), int(raw) - condition.high, 0)
         text = f"condition {condition.name}: raw {raw}, trained from {condition.low} to {condition.high}"
         yield Gate(f"trained {condition.name}", beyond, 0, beyond == 0, text)
@@ -188,23 +182,23 @@ def _retention(s: Subject) -> Iterator[Gate]:
 
 def _agreement(s: Subject) -> Iterator[Gate]:
     events = s.events.events[:CHECKED]
-    words = s.emulator.run(events, s.payload)
+    words = s.loaded.emulator.run(events, s.payload)
     registers = {f.name: torch.from_numpy(s.payload.value(f.name)) for f in s.payload.layout.fields}
     with torch.no_grad():
-        scores = s.surrogate(torch.from_numpy(events.astype(np.float64)), registers).numpy()
-    off = float(np.mean(np.abs(scores / s.package.model.lsb - words.codes) > 1))
+        scores = s.loaded.surrogate(torch.from_numpy(events.astype(np.float64)), registers).numpy()
+    off = float(np.mean(np.abs(scores / s.loaded.model.lsb - words.codes) > 1))
     text = f"surrogate and integer emulator differ on {off:.2%} of {len(events)} events"
     yield Gate("surrogate", off, 0.01, off <= 0.01, text)
     if s.datapath is not None:
-        golden = s.package.golden_events[:CHECKED]
-        differ = _differences(s, golden, s.package.nominal) + _differences(s, events, s.payload)
+        golden = s.loaded.package.golden_events[:CHECKED]
+        differ = _differences(s, golden, s.loaded.nominal) + _differences(s, events, s.payload)
         text = f"compiled datapath and integer emulator differ on {differ} of {len(golden) + len(events)} events"
         yield Gate("datapath", differ, 0, differ == 0, text)
 
 
 def _differences(s: Subject, events: "np.typing.NDArray[np.integer]", payload: Payload) -> int:
     assert s.datapath is not None
-    ours, theirs = s.emulator.run(events, payload), s.datapath.run(events, payload)
+    ours, theirs = s.loaded.emulator.run(events, payload), s.datapath.run(events, payload)
     return int(np.count_nonzero((ours.codes != theirs.codes) | (ours.accepts != theirs.accepts).any(axis=1)))
 
 
@@ -223,7 +217,7 @@ def _moves(model: Model, base: Payload, payload: Payload, typical: Floats) -> di
     offset = np.abs(payload.value("input_offset") - base.value("input_offset"))
     moves["input_offset"] = float((offset / typical).max())
     if model.forest is not None:
-        moves[forest.NAME] = forest.move(model, base, payload)
+        moves[forest.FIELD] = forest.move(model, base, payload)
     if model.has_weights:
         weight, _ = trained_weights(model)
         step = (payload.value("weights") - base.value("weights")).reshape(weight.shape)

@@ -1,199 +1,22 @@
 """The firmware's datapath as a differentiable function of its registers."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from firmware.model.fixed import Fixed
 from firmware.model.forest import Walker
 from firmware.model.model import Model
-from firmware.model.parts import Dense
 from firmware.model.payload import Payload
+from recalib.surrogate.casts import ANYTHING, Cast, Span, tensor
+from recalib.surrogate.layers import Layer
 
-CHUNK = 4096
-"""Events whose intermediate arrays stay in the cache."""
+CACHED_EVENTS = 4096
+"""Events whose intermediate arrays stay in the processor's cache."""
 
 EXACT_BITS = {torch.float32: 24, torch.float64: 53}
-
-_ROUND: dict[str, Callable[[Tensor], Tensor]] = {
-    "TRN": torch.floor,
-    "TRN_ZERO": torch.trunc,
-    "RND": lambda x: torch.floor(x + 0.5),
-    "RND_CONV": torch.round,
-    "RND_MIN_INF": lambda x: torch.ceil(x - 0.5),
-    "RND_INF": lambda x: torch.sign(x) * torch.floor(x.abs() + 0.5),
-    "RND_ZERO": lambda x: torch.sign(x) * torch.ceil(x.abs() - 0.5),
-}
-
-
-class _Straight(torch.autograd.Function):
-    """Any function forwards, the identity backwards."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        return function(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
-
-
-def _straight(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    found: Tensor = _Straight.apply(x, function)  # type: ignore[no-untyped-call]
-    return found
-
-
-class _Span(NamedTuple):
-    """The values that a step may meet: multiples of 2^-frac between low and high, one bound or one per column."""
-
-    frac: int
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, kind: Fixed) -> Self:
-        return cls(kind.frac, np.asarray(kind.value(kind.min_raw)), np.asarray(kind.value(kind.max_raw)))
-
-    def times(self, other: "_Span") -> "_Span":
-        ends = np.stack([a * b for a in (self.low, self.high) for b in (other.low, other.high)])
-        return _Span(self.frac + other.frac, ends.min(axis=0), ends.max(axis=0))
-
-    def plus(self, other: "_Span") -> "_Span":
-        return _Span(max(self.frac, other.frac), self.low + other.low, self.high + other.high)
-
-    @property
-    def magnitude(self) -> NDArray[np.float64]:
-        """The largest."""
-        return np.maximum(np.abs(self.low), np.abs(self.high))
-
-    @property
-    def bits(self) -> float:
-        """That hold every value."""
-        return float(np.log2(self.magnitude.max() + 1) + self.frac)
-
-
-_ANY = _Span(1 << 10, np.asarray(-np.inf), np.asarray(np.inf))
-
-
-class _Cast:
-    """A cast into a fixed-point type of numbers in units of its lsb, without the work that is not needed.
-
-    The gradient passes unchanged, save where the type saturates. Without `exact` nothing is rounded or
-    wrapped, so that the function is continuous.
-
-    Args:
-        given: what may come.
-    """
-
-    def __init__(self, into: Fixed, given: _Span, exact: bool) -> None:
-        full = _Span.of(into)
-        under, over = bool((given.low < full.low).any()), bool((given.high > full.high).any())
-        self._into = into
-        self._rounding = _ROUND[into.rounding] if exact and given.frac > into.frac else None
-        self._outside = (under or over) and (exact or into.overflow != "WRAP")
-        self.idle = self._rounding is None and not self._outside
-        frac = min(given.frac, into.frac) if exact else given.frac
-        if into.overflow == "WRAP" and (under or over):
-            self.span = _Span(frac, *full[1:])
-        else:
-            self.span = _Span(
-                frac, np.maximum(given.low - into.lsb, full.low), np.minimum(given.high + into.lsb, full.high)
-            )
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._rounding is not None:
-            x = _straight(x, self._rounding)
-        if not self._outside:
-            return x
-        low, high = self._into.min_raw, self._into.max_raw
-        match self._into.overflow:
-            case "SAT":
-                return x.clamp(low, high)
-            case "SAT_SYM":
-                return x.clamp(max(low, -high), high)
-            case "SAT_ZERO":
-                return torch.where((x < low) | (x > high), 0.0, x)
-        return _straight(x, lambda v: torch.remainder(v - low, high + 1 - low) + low)
-
-
-def cast(x: Tensor, into: Fixed) -> Tensor:
-    """x as the fixed-point type holds it; the gradient passes unchanged, save where the type saturates.
-
-    >>> x = torch.tensor([-1.0, 0.3, 9.0], dtype=torch.float64, requires_grad=True)
-    >>> y = cast(x, Fixed(4, 2, signed=False, overflow="SAT"))
-    >>> y.tolist(), torch.autograd.grad(y.sum(), x)[0].tolist()
-    ([0.0, 0.25, 3.75], [0.0, 1.0, 0.0])
-    """
-    return _Cast(into, _ANY, exact=True)(x / into.lsb) * into.lsb
-
-
-class _Layer:
-    """A dense layer on inputs in units of their lsb.
-
-    Args:
-        conditions: weights (n_conditions, n_out) and nominal values (n_conditions,) of what moves its bias.
-    """
-
-    def __init__(
-        self,
-        layer: Dense,
-        given: _Span,
-        lsb: float,
-        surrogate: "Surrogate",
-        conditions: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    ) -> None:
-        self.live, self._shape = layer.reconfigurable, layer.weight.shape
-        self._condition: Tensor | None = None
-        weight, bias = layer.weight_type.value(layer.weight), layer.bias_type.value(layer.bias)
-        any_bias = self.live or conditions is not None
-        weights, biases = (
-            _Span.of(kind) if free else _Span(kind.frac, value, value)
-            for kind, value, free in ((layer.weight_type, weight, self.live), (layer.bias_type, bias, any_bias))
-        )
-        low, high = (np.broadcast_to(bound, len(weight))[:, None] for bound in (given.low, given.high))
-        products = _Span(given.frac, low, high).times(weights)
-        exact_sum = _Span(products.frac, products.low.sum(axis=0), products.high.sum(axis=0)).plus(biases)
-        most = products.magnitude.sum(axis=0) + biases.magnitude
-        partial = _Span(exact_sum.frac, -most, most)
-        self.bits = partial.bits
-        total = _Cast(layer.accum_type, partial, surrogate.exact)
-        after = exact_sum if total.idle else total.span
-        linear = _Cast(layer.linear_type, after, surrogate.exact)
-        self._relu = layer.relu and (layer.result_type.signed or layer.result_type.overflow != "SAT")
-        self._result = _Cast(layer.result_type, after if linear.idle else linear.span, surrogate.exact)
-        self.span, self.lsb = self._result.span, layer.result_type.lsb
-        casts = [(total, layer.accum_type.lsb), (linear, layer.linear_type.lsb)]
-        needed = [(step, unit) for step, unit in casts if not step.idle]
-        units = [*(unit for _, unit in needed), self.lsb]
-        self._sums = [(step, unit / to) for (step, unit), to in zip(needed, units[1:], strict=True)]
-        self._units = lsb / units[0], 1 / units[0]
-        self._weight = surrogate.tensor(weight * self._units[0])
-        self._bias = surrogate.tensor(bias * self._units[1])
-        self._conditions = None if conditions is None else [surrogate.tensor(each) for each in conditions]
-
-    def __call__(self, x: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
-        x = self._weighed(x.double(), registers) if self.live else self._summed(x, registers)
-        for step, ratio in self._sums:
-            x = step(x) * ratio
-        return self._result(x.relu() if self._relu else x)
-
-    def _summed(self, x: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
-        bias = self._bias
-        if self._conditions is not None:
-            weight, nominal = self._conditions
-            bias = bias + (registers["conditioning"] - nominal) @ weight * self._units[1]
-        return torch.addmm(bias.to(x.dtype), x, self._weight.to(x.dtype))
-
-    def _weighed(self, x: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
-        """With the weights of registers, which may be repeated for each event."""
-        weight, bias = registers["weights"] * self._units[0], registers["biases"] * self._units[1]
-        if weight.ndim == 1:
-            return torch.addmm(bias, x, weight.view(self._shape))
-        return torch.einsum("ni,nio->no", x, weight.view(-1, *self._shape)) + bias
 
 
 class Surrogate:
@@ -213,67 +36,67 @@ class Surrogate:
         self.device = torch.device(device)
         n, step = model.normalisation, model.input
         low, high = model.limits
-        x = _Span(0, low.astype("f8"), high.astype("f8"))
+        x = Span(0, low.astype("f8"), high.astype("f8"))
         effective = step.effective_type if model.rings else step.scale_type
         self.ringed = self.tensor([column.energy for column in model.ringed]).long()
         self._is_energy = torch.tensor(model.is_energy, device=self.device)
-        self._effective = _Cast(step.effective_type, _ANY, exact)
-        self._input = _Cast(step.result_type, x.times(_Span.of(effective)).plus(_Span.of(step.offset_type)), exact)
+        self._effective = Cast(step.effective_type, ANYTHING, exact)
+        self._input = Cast(step.result_type, x.times(Span.of(effective)).plus(Span.of(step.offset_type)), exact)
         offset = n.offset.astype("f8")
         held = self._input.span
-        self._subtract = _Cast(n.subtract_type, _Span(held.frac, held.low - offset, held.high - offset), exact)
+        self._subtract = Cast(n.subtract_type, Span(held.frac, held.low - offset, held.high - offset), exact)
         factor = np.ldexp(1.0, -n.shift)
         held = self._subtract.span
-        shifted = _Span(held.frac + max(0, int(n.shift.max())), held.low * factor, held.high * factor)
-        self._shift = _Cast(n.shift_type, shifted, exact)
-        self._normalised = _Cast(n.result_type, self._shift.span, exact)
+        shifted = Span(held.frac + max(0, int(n.shift.max())), held.low * factor, held.high * factor)
+        self._shift = Cast(n.shift_type, shifted, exact)
+        self._normalised = Cast(n.result_type, self._shift.span, exact)
         self._to_subtract = step.result_type.lsb / n.subtract_type.lsb
         self._offset = self.tensor(offset / n.subtract_type.lsb)
         self._factor = self.tensor(factor * (n.subtract_type.lsb / n.shift_type.lsb))
         self._to_normalised = n.shift_type.lsb / n.result_type.lsb
         span, lsb = self._normalised.span, n.result_type.lsb
-        self._layers: list[_Layer] = []
+        self._layers: list[Layer] = []
         bits = max(self._input.span.bits, shifted.bits)
         conditions = None
         if model.conditions:
             kind, weight = model.conditions[0].type, model.layers[0].weight_type.value(model.condition_weight)
             conditions = weight, kind.value(model.trained["conditioning"])
         for layer in model.wired:
-            self._layers.append(_Layer(layer, span, lsb, self, None if self._layers else conditions))
+            self._layers.append(Layer(layer, span, lsb, exact, self.device, None if self._layers else conditions))
             span, lsb = self._layers[-1].span, self._layers[-1].lsb
             bits = max(bits, 0.0 if layer.reconfigurable else self._layers[-1].bits)
         if model.forest is not None:
-            span = _Span.of(model.core_type)
+            span = Span.of(model.core_type)
         self._walked: tuple[Tensor, Walker] | None = None
         self._inside = torch.float32 if exact and bits <= EXACT_BITS[torch.float32] else torch.float64
         self._score(span)
 
-    def _score(self, span: _Span) -> None:
+    def _score(self, span: Span) -> None:
         model, exact = self.model, self.exact
         score, latent, output = model.score, model.latent, model.output
-        self._latent = _Cast(
-            latent.result_type, span.times(_Span.of(latent.scale_type)).plus(_Span.of(latent.offset_type)), exact
+        self._latent = Cast(
+            latent.result_type, span.times(Span.of(latent.scale_type)).plus(Span.of(latent.offset_type)), exact
         )
         z = self._latent.span
         self._center = None if score.center is None else self.tensor(score.center)
         if score.center is not None:
             center = np.asarray(score.center) * latent.result_type.lsb
-            z = _Span(z.frac, z.low - center.max(), z.high - center.min())
+            z = Span(z.frac, z.low - center.max(), z.high - center.min())
         terms = z if score.kind == "linear" else z.times(z)
         self._to_term = latent.result_type.lsb ** (1 if score.kind == "linear" else 2) / score.term_type.lsb
-        self._term = _Cast(score.term_type, terms, exact)
+        self._term = Cast(score.term_type, terms, exact)
         one = self._term.span
-        total = _Span(one.frac, one.low.min() * model.n_latent, one.high.max() * model.n_latent)
-        self._sum = _Cast(score.sum_type, total, exact)
-        self._output = _Cast(
+        total = Span(one.frac, one.low.min() * model.n_latent, one.high.max() * model.n_latent)
+        self._sum = Cast(score.sum_type, total, exact)
+        self._output = Cast(
             output.result_type,
-            self._sum.span.times(_Span.of(output.scale_type)).plus(_Span.of(output.offset_type)),
+            self._sum.span.times(Span.of(output.scale_type)).plus(Span.of(output.offset_type)),
             exact,
         )
 
     def tensor(self, values: ArrayLike) -> Tensor:
         """In double precision, where the surrogate runs."""
-        return torch.tensor(np.asarray(values), dtype=torch.float64, device=self.device)
+        return tensor(values, self.device)
 
     def registers(self, values: Mapping[str, ArrayLike]) -> dict[str, Tensor]:
         """Register values by field, where the surrogate runs."""
@@ -287,9 +110,11 @@ class Surrogate:
         """Score codes (n,) of events (n, n_features) under a payload; with `exact` those of the emulator."""
         at, found = self.of(payload), []
         with torch.no_grad():
-            for start in range(0, len(events), CHUNK):
+            for start in range(0, len(events), CACHED_EVENTS):
                 found.append(
-                    self(torch.tensor(events[start : start + CHUNK], dtype=torch.float64, device=self.device), at)
+                    self(
+                        torch.tensor(events[start : start + CACHED_EVENTS], dtype=torch.float64, device=self.device), at
+                    )
                 )
         scores = torch.cat(found) / self.model.lsb
         return np.asarray(scores.round().long().cpu().numpy())

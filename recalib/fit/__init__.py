@@ -1,0 +1,1 @@
+"""From a sample of drifted events to a proposal."""

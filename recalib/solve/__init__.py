@@ -1,0 +1,1 @@
+"""Finding the parameters of one knob that bring p(s) back."""

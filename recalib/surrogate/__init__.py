@@ -1,0 +1,1 @@
+"""The firmware's datapath, differentiable in its registers."""
