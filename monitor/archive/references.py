@@ -32,7 +32,7 @@ def save(reference: Reference, path: Path) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(reference.to_bytes())
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # before the name is given away: a crash leaves the old file or the new one
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

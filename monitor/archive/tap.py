@@ -62,6 +62,7 @@ def chunks(
             continue
         if header.bx_class == "all" and source not in masks:
             unmasked.add(moment)
+            # The mask comes with the begin of a run: in the middle of one it would be waited for as long as that lasts.
             if len(unmasked) > lumi_sections:
                 raise ArchiveError("no bunch mask so far; it comes with the begin of a run: begin before the run does")
             continue

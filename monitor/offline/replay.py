@@ -99,20 +99,7 @@ def replay(
     policy = Policy(setup.detect, setup.hold, reference)
 
     def close(report: LsReport) -> None:
-        verdict = policy.assess(report)
-        seen = ReplayedLs(
-            run=report.key.run,
-            ls=report.key.ls,
-            n=report.n,
-            pileup=report.pileup,
-            level=verdict.level,
-            text=verdict.text,
-            kl=report.divergence.kl_corrected,
-            kl_error=report.divergence.kl_error,
-            psi=report.divergence.psi_corrected,
-            ratios=verdict.ratios,
-            alarms=tuple(alarm.detector for alarm in report.alarms if alarm.drift),
-        )
+        seen = ReplayedLs.of(report, policy.assess(report))
         result.lumi_sections.append(seen)
         told(seen)
 
@@ -132,7 +119,7 @@ def replay(
     for seq, (unnumbered, codes, counts) in enumerate(messages(files, columns, reference)):
         header = replace(unnumbered, seq=seq)
         monitor.add(Batch(header, codes), counts)
-    if header is not None:
+    if header is not None:  # a lumi section closes when its source goes on: after the last one it has to say so
         monitor.add(Batch(replace(header, kind="end", seq=header.seq + 1, n=0), NO_SCORES))
     result.seconds = time.monotonic() - began
     result.skipped = {str(cause): n for cause, n in monitor.skipped.items()}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitor.terms import LS_SECONDS
+from monitor.watch.policy import Verdict
+from monitor.watch.stream import LsReport
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,23 @@ class ReplayedLs:
     psi: float
     ratios: tuple[float, ...]
     alarms: tuple[str, ...]
+
+    @classmethod
+    def of(cls, report: LsReport, verdict: Verdict) -> ReplayedLs:
+        """What was counted in it, and what the policy said."""
+        return cls(
+            run=report.key.run,
+            ls=report.key.ls,
+            n=report.n,
+            pileup=report.pileup,
+            level=verdict.level,
+            text=verdict.text,
+            kl=report.divergence.kl_corrected,
+            kl_error=report.divergence.kl_error,
+            psi=report.divergence.psi_corrected,
+            ratios=verdict.ratios,
+            alarms=tuple(alarm.detector for alarm in report.alarms if alarm.drift),
+        )
 
 
 @dataclass

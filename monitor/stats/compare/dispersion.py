@@ -122,6 +122,7 @@ class Dispersion:
         )
         self._weight = 1 + (1 - self._forget) * self._weight
         self._weight2 = 1 + (1 - self._forget) ** 2 * self._weight2
+        # Bounded by the mean before this difference, or a step would raise its own bound.
         bounded = np.minimum(excess, OUTLIER * np.maximum(self._mean, 1.0))
         self._mean = self._mean + (bounded - self._mean) / max(self._weight, LEAST_DIFFERENCES)
         error = np.sqrt(3 / dof * self._weight2) / self._weight

@@ -142,6 +142,7 @@ class Reference:
     @cached_property
     def _expected(self) -> Callable[[float | None, float], Expected]:
         """One object for one pile-up: what detectors make of it stays good."""
+        # On the instance, not the method: a cache of the class would keep every reference alive.
         return lru_cache(PILEUPS_KEPT)(self._expect)
 
     def _expect(self, pileup: float | None, error: float) -> Expected:

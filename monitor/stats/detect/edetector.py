@@ -92,6 +92,7 @@ class EDetector:
         bins = expected.bins(counts)
         if not bins.any():
             return
+        # One object stands for one pile-up (`Reference.expected`), so limits are made anew only where it changes.
         if self._null is not expected:
             for each in self.banks:
                 each.null(expected, self.tolerated)

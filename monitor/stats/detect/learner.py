@@ -133,6 +133,7 @@ class Learner(Members):
         sums = self._features @ bins
         self._members.r[self._open()] += n * self._prior
         self._members.grow(sums, n, phi)
+        # The block is paid for: only now may the experts learn from it, or they would bet on what they know.
         self._seen += sums - n * self._means
         self._age += n
         stale = [expert for expert in self.opened if self._age[expert] > GROWTH * self._estimated[expert]]

@@ -123,6 +123,7 @@ def tune(detector: str, reference: Reference, statistics: Sequence[float], allow
         raise StatsError("no block to tune on: give a longer record")
 
     def tried(place: float) -> Tuned:
+        # Tried as it will be printed: a rounded setting could give more alarms.
         value = float(f"{10**place:.3g}")
         made = make_detector(detector, reference, **settings | {setting.name: value})
         assert isinstance(made, OnStatistic)
