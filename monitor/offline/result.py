@@ -8,7 +8,7 @@ from typing import Any
 
 from monitor.terms import LS_SECONDS
 from monitor.watch.policy import Verdict
-from monitor.watch.stream import LsReport
+from monitor.watch.report import LsReport
 
 
 @dataclass(frozen=True)
