@@ -20,7 +20,7 @@ from monitor.stats.count.reference import Reference
 from monitor.stats.count.tally import Chunk
 from monitor.stats.errors import StatsError
 
-Progress = Callable[[str, int], None]
+RowProgress = Callable[[str, int], None]
 """Takes what is being done, and how many rows or lumi sections more of it are."""
 
 
@@ -28,7 +28,9 @@ def unseen(what: str, steps: int) -> None:
     """Progress that nobody watches."""
 
 
-def reference_of_files(files: Sequence[str], recipe: Recipe, progress: Progress = unseen) -> tuple[Reference, Recipe]:
+def reference_of_files(
+    files: Sequence[str], recipe: Recipe, progress: RowProgress = unseen
+) -> tuple[Reference, Recipe]:
     """The reference of the events or histograms in `files`, and the recipe with what it left open filled in.
 
     Raises:
@@ -46,7 +48,7 @@ def reference_of_files(files: Sequence[str], recipe: Recipe, progress: Progress 
         raise FileFault(f"{files[0]}{more}: {error}") from None
 
 
-def _of_events(files: Sequence[str], recipe: Recipe, progress: Progress) -> tuple[Reference, Recipe]:
+def _of_events(files: Sequence[str], recipe: Recipe, progress: RowProgress) -> tuple[Reference, Recipe]:
     recipe = _completed(files, recipe, progress)
     parts = _parts(files, recipe, recipe.inputs, partial(progress, "counting"))
     found = reference_of_sample(
@@ -60,7 +62,7 @@ def _of_events(files: Sequence[str], recipe: Recipe, progress: Progress) -> tupl
 
 
 def reference_of_stream(
-    batches: Iterator[Batch], lumi_sections: int, recipe: Recipe, progress: Progress = unseen
+    batches: Iterator[Batch], lumi_sections: int, recipe: Recipe, progress: RowProgress = unseen
 ) -> tuple[Reference, Recipe]:
     """The reference of so many lumi sections of a live stream. Raises ArchiveError as `tap.chunks` does."""
     if recipe.pileup_slices:
@@ -84,7 +86,7 @@ def _parts(
         progress(len(part.columns[recipe.scores]))
 
 
-def _completed(files: Sequence[str], recipe: Recipe, progress: Progress) -> Recipe:
+def _completed(files: Sequence[str], recipe: Recipe, progress: RowProgress) -> Recipe:
     """The recipe with lsb and pile-up edges; a pass over the files where these hang on the sample."""
     first = next(rows(files, [recipe.scores], size=1), None)
     recipe = replace(recipe, floats=first is not None and first.columns[recipe.scores].dtype.kind == "f")

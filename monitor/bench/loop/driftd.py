@@ -61,7 +61,7 @@ class InProcess:
         return judge(engine.emulator, engine.package.model, engine.edges, request)
 
 
-class Board:
+class InstantBoard:
     """Takes every payload, and swaps at the lumi section after the next."""
 
     def __init__(self, payload: Payload) -> None:
@@ -151,7 +151,7 @@ class Driftd:
             recalibrate=RecalibrateSettings(min_events=30_000),
             waits=WaitSettings(warm_ls=1),
         )
-        self._board = Board(payload)
+        self._board = InstantBoard(payload)
         self._tail = Sampling().tail_code(package)
         self._random = np.random.default_rng(1)
         self._seq = 0

@@ -16,6 +16,8 @@ import niquests
 from grafana_client.api import GrafanaApi
 from grafana_client.client import GrafanaClientError, GrafanaException, GrafanaServerError, GrafanaTimeoutError
 
+from monitor.daemon.errors import DaemonError
+
 T = TypeVar("T")
 
 TOKEN_VARIABLE = "GRAFANA_TOKEN"
@@ -27,7 +29,7 @@ OF_GRAFANA = frozenset({"schemaVersion"})
 """Keys of our dashboards that Grafana raises by itself when it migrates them."""
 
 
-class GrafanaError(Exception):
+class GrafanaError(DaemonError):
     """Grafana cannot be reached, or refuses; the message says what to do."""
 
 

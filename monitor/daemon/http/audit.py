@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from monitor.daemon.errors import DaemonError
+
 START = "0" * 64
 """What the first entry follows."""
 PER_MINUTE = 10
@@ -30,7 +32,7 @@ CREATE TRIGGER IF NOT EXISTS entries_delete BEFORE DELETE ON entries
 """
 
 
-class AuditError(Exception):
+class AuditError(DaemonError):
     """The audit cannot be written, or not be read."""
 
 
@@ -58,7 +60,7 @@ class _Minute:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """Of a whole chain: how many entries, the hash of the last, and what is wrong, each by its sequence.
 
     ``open``: commands received of which no outcome is written, as the daemon was killed meanwhile.
@@ -154,7 +156,7 @@ class Audit:
             raise AuditError(f"{self.path}: {error}") from None
 
 
-def verify(path: Path, head: str = "") -> Verdict:
+def verify(path: Path, head: str = "") -> Verification:
     """Follow the chain from its start; ``head``: a hash noted before, which must be in it.
 
     Raises:
@@ -181,7 +183,7 @@ def verify(path: Path, head: str = "") -> Verdict:
         waiting.pop(entry.get("of", 0), None)
     if head and head not in hashes:
         faults.append(f"head {head} is not there: entries from it on were cut off or changed")
-    return Verdict(len(rows), hashes[-1], tuple(faults), tuple(waiting))
+    return Verification(len(rows), hashes[-1], tuple(faults), tuple(waiting))
 
 
 def _parsed(line: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Literal
 
 from fastapi.sse import format_sse_event
 
+from monitor.daemon.errors import DaemonError
+
 MEMORY = 512
 """Events that a client may have missed and still be told."""
 WAITING = 128
@@ -32,7 +34,7 @@ class Message:
     number: int
 
 
-class TooManyClients(Exception):
+class TooManyClients(DaemonError):
     """As many clients listen as may."""
 
 

@@ -15,6 +15,8 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from monitor.daemon.errors import DaemonError
+
 OPERATOR = "operator"
 """Whose token is the one that the daemon writes for its own user."""
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -41,7 +43,7 @@ class Role(StrEnum):
         return order.index(self) >= order.index(other)
 
 
-class TokenError(Exception):
+class TokenError(DaemonError):
     """The file of tokens cannot be used, or not be changed so."""
 
 

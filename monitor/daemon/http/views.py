@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from firmware.model.payload import Change, Payload
+from monitor.daemon.errors import DaemonError
 from monitor.daemon.http import models
 from monitor.daemon.http.tokens import Role
 from monitor.daemon.run.building import StreamAtWork
@@ -30,7 +31,7 @@ ROLES: dict[type[Order], Role] = {
 """Whom an operator's command needs."""
 
 
-class NotRead(Exception):
+class NotRead(DaemonError):
     """The board has not been read yet."""
 
 

@@ -21,7 +21,7 @@ FILE = "words.js"
 
 
 @dataclass(frozen=True)
-class Step:
+class StepText:
     """A step of a recalibration: its label, and what is being done while it lasts."""
 
     title: str
@@ -29,14 +29,14 @@ class Step:
 
 
 STEPS = {
-    Phase.COLLECTING: Step("collect", "collecting events"),
-    Phase.FITTING: Step("fit", "fitting"),
-    Phase.GATING: Step("gates", "judging the fit"),
-    Phase.AWAITING_APPROVAL: Step("approval", "waiting for an approval"),
-    Phase.STAGING: Step("stage", "writing the shadow bank"),
-    Phase.PREVIEWING: Step("preview", "previewing"),
-    Phase.ARMED: Step("armed", "armed"),
-    Phase.CONFIRMING: Step("confirm", "confirming"),
+    Phase.COLLECTING: StepText("collect", "collecting events"),
+    Phase.FITTING: StepText("fit", "fitting"),
+    Phase.GATING: StepText("gates", "judging the fit"),
+    Phase.AWAITING_APPROVAL: StepText("approval", "waiting for an approval"),
+    Phase.STAGING: StepText("stage", "writing the shadow bank"),
+    Phase.PREVIEWING: StepText("preview", "previewing"),
+    Phase.ARMED: StepText("armed", "armed"),
+    Phase.CONFIRMING: StepText("confirm", "confirming"),
 }
 """In the order in which they follow each other."""
 
