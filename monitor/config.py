@@ -14,7 +14,7 @@ from firmware.board.drivers import driver
 from firmware.errors import BoardError
 from monitor.loop.states import Mode, Rules
 from monitor.terms import STATE_DIR, Hold
-from monitor.watch.settings import Detect, Fraction, Ingest, Positive, Section
+from monitor.watch.settings import DetectSettings, Fraction, IngestSettings, Positive, Section
 from recalib.knobs.names import DEFAULT_KNOBS, KnobName
 
 
@@ -168,7 +168,7 @@ class StreamSettings(Section):
     pattern: Literal["pull", "sub"] = "pull"
     hold: Hold = "distribution"
     mode: Mode = Mode.AUTO
-    detect: Detect = Detect()
+    detect: DetectSettings = DetectSettings()
     recalibrate: RecalibrateSettings = RecalibrateSettings()
     push: PushSettings = PushSettings()
     waits: WaitSettings = WaitSettings()
@@ -188,7 +188,7 @@ class Config(Section):
     state_dir: Path = Path(STATE_DIR)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     http: HttpSettings = HttpSettings()
-    ingest: Ingest = Ingest()
+    ingest: IngestSettings = IngestSettings()
     grafana: GrafanaSettings | None = None
     boards: Annotated[dict[Name, BoardSettings], Field(min_length=1)]
     streams: Annotated[dict[Name, StreamSettings], Field(min_length=1)]

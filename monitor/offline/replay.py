@@ -26,7 +26,7 @@ from monitor.terms import Hold
 from monitor.watch.detectors import make_detectors
 from monitor.watch.policy import Policy
 from monitor.watch.report import LsReport
-from monitor.watch.settings import Detect, Ingest
+from monitor.watch.settings import DetectSettings, IngestSettings
 from monitor.watch.stream import StreamMonitor
 
 BATCH_SCORES = 1 << 16
@@ -59,9 +59,9 @@ class StreamSetup:
 
     reference: Reference
     name: str = "NAME"
-    detect: Detect = field(default_factory=Detect)
+    detect: DetectSettings = field(default_factory=DetectSettings)
     hold: Hold = "distribution"
-    ingest: Ingest = field(default_factory=Ingest)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
     streams: int = 1
 
     def detectors(self) -> dict[str, Detector]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import Detector, make_detector, promises_run_length
-from monitor.watch.settings import Detect
+from monitor.watch.settings import DetectSettings
 
 
-def detector_settings(detect: Detect, streams: int) -> dict[str, dict[str, float]]:
+def detector_settings(detect: DetectSettings, streams: int) -> dict[str, dict[str, float]]:
     """All settings, by name, of the detectors of one of so many streams.
 
     Those that promise a run length share that of the configuration. What aims at one without a promise (``glr``)
@@ -21,7 +21,7 @@ def detector_settings(detect: Detect, streams: int) -> dict[str, dict[str, float
     return {name: defaults.get(name, {}) | settings for name, settings in detect.detectors.items()}
 
 
-def make_detectors(detect: Detect, reference: Reference, streams: int = 1) -> dict[str, Detector]:
+def make_detectors(detect: DetectSettings, reference: Reference, streams: int = 1) -> dict[str, Detector]:
     """The configured detectors.
 
     Raises:

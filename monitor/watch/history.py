@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from monitor.stats.compare.stretch import Endings, Stretch
 from monitor.stats.count.window import Dyadic
 from monitor.terms import Moment
-from monitor.watch.settings import Detect
+from monitor.watch.settings import DetectSettings
 
 RECENT_LS = 64
 """Lumi sections kept one by one, for the onset; older ones are kept at dyadic lengths."""
@@ -62,7 +62,7 @@ class History:
             newest = before + newest
         return newest.since
 
-    def look(self, detect: Detect, p_value: float, shapes: bool, held: bool, drifting: bool) -> Look | None:
+    def look(self, detect: DetectSettings, p_value: float, shapes: bool, held: bool, drifting: bool) -> Look | None:
         """The least probable of the windows that end now, if it is below a p-value: by its shape, else by a rate.
 
         The i-th window pays i (i + 1) for being looked at, since Σ 1/(i (i + 1)) = 1, and its questions share that.

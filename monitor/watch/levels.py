@@ -7,10 +7,10 @@ from math import sqrt
 
 from monitor.stats.detect.detectors import promises_run_length
 from monitor.terms import Level
-from monitor.watch.settings import Detect
+from monitor.watch.settings import DetectSettings
 
 
-def watched(detect: Detect) -> float:
+def watched(detect: DetectSettings) -> float:
     """The p-value below which a difference is to be watched: √``p_value``, as two of them in a row make one."""
     return sqrt(detect.p_value)
 
@@ -23,10 +23,10 @@ class Levels:
     after a push. It is left where nothing differs any more.
     """
 
-    def __init__(self, detect: Detect) -> None:
+    def __init__(self, detect: DetectSettings) -> None:
         self.begin(detect, settle_ls=0)
 
-    def begin(self, detect: Detect, settle_ls: int) -> None:
+    def begin(self, detect: DetectSettings, settle_ls: int) -> None:
         """Forget all lumi sections; a drift has to wait for so many."""
         self.drifting = False
         self._settle = settle_ls
@@ -35,7 +35,7 @@ class Levels:
         # Lumi sections since the last alarm with a promise: none so far is as good as long ago.
         self._since_alarm = detect.consecutive_ls
 
-    def after(self, p_value: float | None, alarms: Sequence[str], detect: Detect) -> Level:
+    def after(self, p_value: float | None, alarms: Sequence[str], detect: DetectSettings) -> Level:
         """The level of the next lumi section, whose least probable difference has this p-value, None without any."""
         self._age += 1
         self._row = 0 if p_value is None else self._row + 1

@@ -16,7 +16,7 @@ from monitor.watch.drift import Drift, Scene, find
 from monitor.watch.history import History, Look
 from monitor.watch.levels import Levels, watched
 from monitor.watch.report import LsReport
-from monitor.watch.settings import Detect
+from monitor.watch.settings import DetectSettings
 
 BLIND_SIGMAS = 5.0
 """Standard deviations by which a KL must be beyond the tolerated for the pile-up to be told as what explains it."""
@@ -53,7 +53,7 @@ class Policy:
     Lumi sections with few scores are judged together.
     """
 
-    def __init__(self, detect: Detect, hold: Hold, reference: Reference) -> None:
+    def __init__(self, detect: DetectSettings, hold: Hold, reference: Reference) -> None:
         self._detect = detect
         self._hold = hold
         self._reference = reference
@@ -63,7 +63,7 @@ class Policy:
         self._thin: Stretch | None = None
         self._identity: tuple[int, int] | None = None
 
-    def use(self, detect: Detect) -> None:
+    def use(self, detect: DetectSettings) -> None:
         """Judge by other settings from now on; what was seen stays, unless it stands on another pile-up error."""
         anew = detect.pileup_error != self._detect.pileup_error
         self._detect = detect

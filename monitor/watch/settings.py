@@ -16,7 +16,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Ingest(Section):
+class IngestSettings(Section):
     """``block_scores``: scores in a block of the detectors; ``late_ls``: how long a closed LS takes late batches.
 
     ``receive_high_water_mark``: messages that may wait in the daemon's memory; more wait at the sender.
@@ -28,7 +28,7 @@ class Ingest(Section):
     silent_s: Annotated[float, Field(gt=0)] = 60.0
 
 
-class Detect(Section):
+class DetectSettings(Section):
     """When a difference is a drift: significant, large enough, and seen long enough; see `Policy`.
 
     ``detectors``: settings by name. The false alarms of the e-detectors together come

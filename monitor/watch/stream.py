@@ -27,7 +27,7 @@ from monitor.stats.detect.detectors import Detector
 from monitor.stats.errors import StatsError
 from monitor.watch.accounting import Accounting
 from monitor.watch.report import Alarm, Counts, Expectation, Key, LsReport
-from monitor.watch.settings import Ingest
+from monitor.watch.settings import IngestSettings
 
 log = structlog.get_logger()
 
@@ -80,7 +80,7 @@ class StreamMonitor:
         reference: Reference,
         cuts: Sequence[int],
         detectors: Mapping[str, Detector],
-        ingest: Ingest,
+        ingest: IngestSettings,
         close: Callable[[LsReport], None],
         sample: Callable[[Batch], None],
         pileup_error: float = 0.0,

@@ -11,7 +11,7 @@ import yaml
 
 from monitor.config import HttpSettings
 from monitor.terms import LS_SECONDS
-from monitor.watch.settings import Ingest
+from monitor.watch.settings import IngestSettings
 from tests.support import metrics
 from tests.support.places import DEPLOY
 
@@ -98,7 +98,7 @@ def test_the_rules_go_by_the_daemons_own_numbers() -> None:
     assert job["static_configs"][0]["targets"] == [f"{HttpSettings().host}:{HttpSettings().port}"]
     stalled = next(alert for alert in alerts() if alert["alert"] == "DriftdLumiSectionsStalled")
     limit = float(re.search(r"judged_timestamp_seconds > (\d+)", stalled["expr"]).group(1))  # type: ignore[union-attr]
-    assert limit > (Ingest().late_ls + 2) * LS_SECONDS
+    assert limit > (IngestSettings().late_ls + 2) * LS_SECONDS
     assert f"one lasts {LS_SECONDS:.0f} s" in stalled["annotations"]["description"]
 
 

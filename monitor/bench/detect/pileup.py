@@ -19,7 +19,7 @@ from monitor.offline.replay import StreamSetup, replay
 from monitor.stats.count.building import reference_of_histogram
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import promises_run_length
-from monitor.watch.settings import Detect
+from monitor.watch.settings import DetectSettings
 
 PROFILE = outside_data("pileup_fill_6360.csv")
 DRAWN_PER_LS = 10**6
@@ -116,7 +116,7 @@ def _replayed(reference: Reference, pileup: Array, counts: Array) -> dict[str, A
         archive = Path(folder) / "fill.npz"
         edges, ls = np.arange(CODES + 1), 1 + np.arange(len(pileup))
         np.savez(archive, edges=edges, ls=ls, pileup=pileup, counts=counts)
-        setup = StreamSetup(reference, detect=Detect()).on_archive([str(archive)])
+        setup = StreamSetup(reference, detect=DetectSettings()).on_archive([str(archive)])
         result = replay([str(archive)], setup, setup.detectors())
     said = result.summary()
     alarms = sum(n for name, n in said["alarms"].items() if promises_run_length(name))

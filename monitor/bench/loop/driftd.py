@@ -26,7 +26,7 @@ from monitor.loop.events import Armed, BoardSeen, Event, Latched, Previewed, Sta
 from monitor.stats.count.reference import Reference
 from monitor.store.ledger import Ledger
 from monitor.watch.detectors import make_detectors
-from monitor.watch.settings import Detect, Ingest
+from monitor.watch.settings import DetectSettings, IngestSettings
 from monitor.watch.stream import StreamMonitor
 from recalib.arrays import Events
 from recalib.fit.engine import Engine
@@ -147,7 +147,7 @@ class Driftd:
             board=("board",),
             addresses=("inproc://unused",),
             hold="rate",
-            detect=Detect(),
+            detect=DetectSettings(),
             recalibrate=RecalibrateSettings(min_events=30_000),
             waits=WaitSettings(warm_ls=1),
         )
@@ -185,7 +185,7 @@ class Driftd:
             loaded.reference,
             [int(cut) for cut in package.nominal.raw("cuts")],
             make_detectors(settings.detect, loaded.reference),
-            Ingest(),
+            IngestSettings(),
             close=lambda report: self._runner.on_ls(report),
             sample=collected.keep,
             pileup_error=settings.detect.pileup_error,

@@ -17,13 +17,18 @@ from monitor.loop import orders
 EDGE = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 CONTROL = r"\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 """Besides the control characters those that hide, or turn what stands after them."""
-REASON = rf"^[{EDGE}]*[^{EDGE}{CONTROL}][^{CONTROL}]{{1,998}}[^{EDGE}{CONTROL}][{EDGE}]*$"
+REASON_CHARACTERS = (3, 1000)
+"""Least and most of a reason."""
+INNER = "{{{},{}}}".format(*(n - 2 for n in REASON_CHARACTERS))
+REASON = rf"^[{EDGE}]*[^{EDGE}{CONTROL}][^{CONTROL}]{INNER}[^{EDGE}{CONTROL}][{EDGE}]*$"
 NAME = r"^[0-9a-f]{4,64}$"
 
 
 def _trimmed(text: str) -> str:
     if not re.fullmatch(REASON.strip("^$"), text):
-        raise ValueError("expected 3 to 1000 characters that say why, none of them a control character")
+        raise ValueError(
+            "expected {} to {} characters that say why, none of them a control character".format(*REASON_CHARACTERS)
+        )
     return re.sub(rf"^[{EDGE}]+|[{EDGE}]+$", "", text)
 
 

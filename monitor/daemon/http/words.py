@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import get_args
 
-from monitor.daemon.http import queries, sse
+from monitor.daemon.http import commands, queries, sse
 from monitor.daemon.http.views import NOT_IN_HISTORY, ROLES
 from monitor.loop.orders import Freeze
 from monitor.loop.states import Mode, Phase
+from monitor.store.kinds import ANNOUNCEMENT, order_kind
 from monitor.terms import Level
 from recalib.knobs.names import CUTS_TOO
 
@@ -47,19 +48,13 @@ AFTER_GATES = {
 }
 """What becomes of a proposal that passes its gates, for the operator who asks for one."""
 
-REASON_CHARACTERS = (3, 1000)
-"""Least and most that `commands.Order` takes as a reason."""
-
-ANNOUNCEMENT = "announcement"
-"""Kind of the ledger's events in which the loop says what it does."""
-
 
 def module() -> str:
     """The text of the JavaScript module."""
     exports = {
         "API": queries.router.prefix,
         "HEARTBEAT_MS": round(1000 * sse.HEARTBEAT_S),
-        "REASON_CHARACTERS": REASON_CHARACTERS,
+        "REASON_CHARACTERS": commands.REASON_CHARACTERS,
         "Phase": _members(Phase),
         "Mode": _members(Mode),
         "Level": _named(get_args(Level)),
@@ -69,7 +64,7 @@ def module() -> str:
         "AFTER_GATES": AFTER_GATES,
         "NOT_IN_HISTORY": NOT_IN_HISTORY,
         "ANNOUNCEMENT": ANNOUNCEMENT,
-        "FREEZE_ORDER": f"order {Freeze.word()}",
+        "FREEZE_ORDER": order_kind(Freeze.word()),
         "CUTS_TOO": CUTS_TOO,
     }
     head = "// Made by monitor/daemon/http/words.py from the names of the daemon.\n\n"

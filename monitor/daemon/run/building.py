@@ -23,7 +23,7 @@ from monitor.stats.detect.detectors import Detector, make_detector
 from monitor.store.ledger import Ledger
 from monitor.watch.detectors import detector_settings, make_detectors
 from monitor.watch.report import LsReport
-from monitor.watch.settings import Ingest
+from monitor.watch.settings import IngestSettings
 from monitor.watch.stream import StreamMonitor
 
 
@@ -39,7 +39,7 @@ class StreamAtWork:
     def __init__(
         self,
         loaded: LoadedStream,
-        ingest: Ingest,
+        ingest: IngestSettings,
         streams: int,
         boards: StreamBoards,
         worker: Worker,

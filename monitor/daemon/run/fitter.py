@@ -20,6 +20,7 @@ from monitor.daemon.run.payloads import Payloads
 from monitor.daemon.run.record import Record
 from monitor.daemon.run.steerer import Steerer
 from monitor.loop.events import FitEnded, PushJudged
+from monitor.store.kinds import JUDGEMENT
 from monitor.terms import Moment
 from recalib.errors import RecalibError
 from recalib.proposal import Judgement, Proposal, Step
@@ -112,7 +113,7 @@ class Fitter:
             hold="steered" if follows else self._settings.hold,
         )
         judgement = await asyncio.to_thread(self._worker.judge, request, self._settings.recalibrate.deadline_s)
-        self._record.add_event(self._loaded.name, "judgement", "info", judgement.reason, judgement.to_dict())
+        self._record.add_event(self._loaded.name, JUDGEMENT, "info", judgement.reason, judgement.to_dict())
         return PushJudged(task, judgement.harmful, judgement.reason)
 
     def _fit_request(self, since: Moment, active: Payload) -> FitRequest:

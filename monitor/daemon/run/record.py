@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from firmware.model.payload import Payload
+from monitor.loop.orders import Freeze, Unfreeze
+from monitor.store.kinds import order_kind
 from monitor.store.rows import EventRow, Iov, StoredPayload, StoredProposal
 
 
@@ -48,7 +50,8 @@ class Record(Protocol):
 
 def frozen_since(record: Record, stream: str) -> float | None:
     """Unix time of the order by which a stream is frozen, if it is."""
+    freeze, unfreeze = order_kind(Freeze.word()), order_kind(Unfreeze.word())
     for event in record.events(stream=stream, limit=1000):
-        if event.kind in ("order freeze", "order unfreeze") and event.level == "info":
-            return event.time / 1e9 if event.kind == "order freeze" else None
+        if event.kind in (freeze, unfreeze) and event.level == "info":
+            return event.time / 1e9 if event.kind == freeze else None
     return None

@@ -29,6 +29,7 @@ from monitor.loop.events import Event, Ordered
 from monitor.loop.orders import Approve, Freeze, Order, Reject
 from monitor.loop.states import STEERED, WRITING, Mode, Phase, State
 from monitor.loop.step import step
+from monitor.store.kinds import ANNOUNCEMENT, PHASE, order_kind
 from monitor.watch.policy import Policy, Verdict
 from monitor.watch.report import Expectation, LsReport
 from recalib.errors import Abandoned, RecalibError
@@ -231,7 +232,7 @@ class Runner:
         level = "warning" if refused else "info"
         text = f"{word} refused: {refused}" if refused else word
         told = {"reason": reason, "by": by, **asdict(order)}
-        self.parts.record.add_event(self.name, f"order {word}", level, text, told)
+        self.parts.record.add_event(self.name, order_kind(word), level, text, told)
         if isinstance(order, Approve | Reject) and not refused:
             self.parts.record.decide(proposal, word, by, reason)
         return refused
@@ -272,7 +273,7 @@ class Runner:
         self._log.info("phase", run=run, ls=ls, phase=str(self.state.phase), was=str(was), why=self.state.reason)
         cause = event.order if isinstance(event, Ordered) else event
         data = {"was": was, "event": type(cause).__name__, "reason": self.state.reason}
-        self.parts.record.add_event(self.name, "phase", "info", str(self.state.phase), data)
+        self.parts.record.add_event(self.name, PHASE, "info", str(self.state.phase), data)
 
     def _show(self, report: LsReport, verdict: Verdict) -> None:
         was_drift = self.last is not None and self.last.level == "drift"
@@ -306,7 +307,7 @@ class Runner:
             case commands.Announce():
                 run, ls = self.state.at
                 getattr(self._log, command.level)(command.text, run=run, ls=ls)
-                self.parts.record.add_event(self.name, "announcement", command.level, command.text)
+                self.parts.record.add_event(self.name, ANNOUNCEMENT, command.level, command.text)
             case commands.Adopt():
                 self._adopt(command)
             case commands.Reconcile():

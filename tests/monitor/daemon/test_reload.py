@@ -11,7 +11,7 @@ from monitor.stats.count.building import reference_of_sample
 from monitor.stats.count.reference import Reference
 from monitor.stats.detect.detectors import make_detector
 from monitor.watch.policy import Policy
-from monitor.watch.settings import Detect
+from monitor.watch.settings import DetectSettings
 from tests.monitor.test_config import SMALL
 from tests.monitor.watch.test_policy import report, scores
 
@@ -68,20 +68,20 @@ def reference() -> Reference:
 
 def test_a_policy_judges_by_a_new_tolerance_with_what_it_has_already_seen(reference: Reference) -> None:
     """A steady change of 5 % is within a wide tolerance; with a narrow one it is a drift at once, since its begin."""
-    policy = Policy(Detect(tolerated_kl=0.5, rate_tolerance=0.9), "distribution", reference)
+    policy = Policy(DetectSettings(tolerated_kl=0.5, rate_tolerance=0.9), "distribution", reference)
     reports = [report(reference, scores(ls, 1.05), ls) for ls in range(1, 12)]
     assert {policy.assess(each).level for each in reports[:10]} == {"ok"}
-    policy.use(Detect(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1))
+    policy.use(DetectSettings(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1))
     verdict = policy.assess(reports[10])
     assert verdict.level == "drift"
     assert verdict.onset <= (1, 2)
 
 
 def test_another_pile_up_error_begins_a_new_history(reference: Reference) -> None:
-    policy = Policy(Detect(tolerated_kl=0.5, rate_tolerance=0.9), "distribution", reference)
+    policy = Policy(DetectSettings(tolerated_kl=0.5, rate_tolerance=0.9), "distribution", reference)
     for ls in range(1, 11):
         policy.assess(report(reference, scores(ls, 1.05), ls))
-    policy.use(Detect(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1, pileup_error=0.1))
+    policy.use(DetectSettings(tolerated_kl=0.0001, rate_tolerance=0.01, consecutive_ls=1, pileup_error=0.1))
     assert policy.assess(report(reference, scores(11, 1.05), 11)).onset == (1, 11)
 
 

@@ -9,7 +9,7 @@ from monitor.stats.count.building import reference_of_sample
 from monitor.stats.detect.detectors import DETECTORS, promises_run_length
 from monitor.stats.errors import StatsError
 from monitor.watch.detectors import detector_settings, make_detectors
-from monitor.watch.settings import Detect
+from monitor.watch.settings import DetectSettings
 
 RNG = np.random.default_rng(1)
 REFERENCE = reference_of_sample([(RNG.gamma(2, 60, 200_000).astype(np.int64), None, None)], cuts=[250, 500], bits=12)
@@ -24,7 +24,7 @@ SETS = [
 
 @pytest.mark.parametrize("names", SETS, ids="+".join)
 def test_every_set_of_detectors_runs_a_block(names: tuple[str, ...]) -> None:
-    detectors = make_detectors(Detect(detectors={name: {} for name in names}), REFERENCE)
+    detectors = make_detectors(DetectSettings(detectors={name: {} for name in names}), REFERENCE)
     assert tuple(detectors) == names
     for name, detector in detectors.items():
         for counts in BLOCKS:
@@ -35,7 +35,9 @@ def test_every_set_of_detectors_runs_a_block(names: tuple[str, ...]) -> None:
 
 def run_length(name: str, *others: str, streams: int = 1) -> float:
     """In hours of the configured scores."""
-    detect = Detect(detectors={each: {} for each in (name, *others)}, target_run_length_h=10.0, colliding_hz=1e6)
+    detect = DetectSettings(
+        detectors={each: {} for each in (name, *others)}, target_run_length_h=10.0, colliding_hz=1e6
+    )
     return detector_settings(detect, streams)[name]["target_run_length"] / 3600e6
 
 
@@ -51,10 +53,10 @@ def test_a_likelihood_ratio_alone_aims_at_the_whole_run_length() -> None:
 
 
 def test_settings_of_the_configuration_go_before_the_shared_ones() -> None:
-    detect = Detect(detectors={"e_rate": {"tolerated_change": 0.3}}, rate_tolerance=0.1)
+    detect = DetectSettings(detectors={"e_rate": {"tolerated_change": 0.3}}, rate_tolerance=0.1)
     assert detector_settings(detect, 1)["e_rate"]["tolerated_change"] == 0.3
 
 
 def test_an_unknown_detector_is_refused_by_its_name() -> None:
     with pytest.raises(StatsError, match="'voodoo'"):
-        make_detectors(Detect(detectors={"voodoo": {}}), REFERENCE)
+        make_detectors(DetectSettings(detectors={"voodoo": {}}), REFERENCE)

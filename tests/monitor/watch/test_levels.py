@@ -3,9 +3,9 @@
 import pytest
 
 from monitor.watch.levels import Levels, watched
-from monitor.watch.settings import Detect
+from monitor.watch.settings import DetectSettings
 
-DETECT = Detect(p_value=1e-6, consecutive_ls=2)
+DETECT = DetectSettings(p_value=1e-6, consecutive_ls=2)
 CLEAR, FAINT = 1e-9, 1e-4
 """p-values that are enough for a drift, and only to be watched."""
 

@@ -12,7 +12,7 @@ from monitor.stats.count.reference import Reference
 from monitor.stats.count.window import Slice, Window
 from monitor.watch.policy import Policy, Verdict
 from monitor.watch.report import Alarm, Key, LsReport
-from monitor.watch.settings import Detect
+from monitor.watch.settings import DetectSettings
 
 CUTS = [150, 300]
 N = 100_000
@@ -57,7 +57,7 @@ def report(
 
 
 def judged(reference: Reference, shifts: Sequence[float], hold: str = "distribution", **detect: float) -> list[Verdict]:
-    policy = Policy(Detect(**detect), hold, reference)  # type: ignore[arg-type]
+    policy = Policy(DetectSettings(**detect), hold, reference)  # type: ignore[arg-type]
     return [policy.assess(report(reference, scores(ls, shift), ls)) for ls, shift in enumerate(shifts, start=1)]
 
 
@@ -90,18 +90,18 @@ def test_the_rates_say_how_far_off_they_are(reference: Reference) -> None:
 
 def test_a_stream_that_holds_its_rate_does_not_mind_another_shape(reference: Reference) -> None:
     """The bulk is another, the tail and with it the rates are the same."""
-    policy = Policy(Detect(), "rate", reference)
+    policy = Policy(DetectSettings(), "rate", reference)
     codes = scores(3)
     codes = np.where(codes < 100, codes // 2, codes)
     assert policy.assess(report(reference, codes, 1)).level == "ok"
-    assert Policy(Detect(), "distribution", reference).assess(report(reference, codes, 1)).level == "watch"
+    assert Policy(DetectSettings(), "distribution", reference).assess(report(reference, codes, 1)).level == "watch"
 
 
 def test_an_alarm_of_a_detector_that_promises_its_run_length_makes_a_drift_of_what_else_is_only_watched(
     reference: Reference,
 ) -> None:
     def last(alarms: list[str]) -> Verdict:
-        policy = Policy(Detect(min_scores=1000), "distribution", reference)
+        policy = Policy(DetectSettings(min_scores=1000), "distribution", reference)
         for ls in range(1, 20):
             now = alarms if ls == 19 else []
             codes = scores(ls, 1.0 if ls <= 10 else 0.92, n=1500)
@@ -114,14 +114,14 @@ def test_an_alarm_of_a_detector_that_promises_its_run_length_makes_a_drift_of_wh
 
 
 def test_an_alarm_without_a_difference_that_matters_is_only_watched(reference: Reference) -> None:
-    policy = Policy(Detect(), "distribution", reference)
+    policy = Policy(DetectSettings(), "distribution", reference)
     levels = [policy.assess(report(reference, scores(ls), ls, alarms=["adwin_kl"])).level for ls in range(1, 6)]
     assert set(levels) == {"watch"}
 
 
 def test_generations_are_never_mixed_and_after_a_push_a_drift_has_to_wait(reference: Reference) -> None:
     """A bad lumi section of the old payload does not count against the new one."""
-    policy = Policy(Detect(settle_ls=3), "distribution", reference)
+    policy = Policy(DetectSettings(settle_ls=3), "distribution", reference)
     levels = [policy.assess(report(reference, scores(ls, 0.9), ls, ls // 3)).level for ls in range(1, 3)]
     assert levels == ["watch", "drift"]
     levels = [policy.assess(report(reference, scores(ls, 0.9), ls, 1)).level for ls in range(3, 8)]
@@ -131,7 +131,7 @@ def test_generations_are_never_mixed_and_after_a_push_a_drift_has_to_wait(refere
 
 
 def test_a_late_lumi_section_of_an_older_generation_changes_nothing(reference: Reference) -> None:
-    policy = Policy(Detect(settle_ls=0), "distribution", reference)
+    policy = Policy(DetectSettings(settle_ls=0), "distribution", reference)
     policy.assess(report(reference, scores(1), 1))
     policy.assess(report(reference, scores(2, 0.9), 2, generation=1))
     late = policy.assess(report(reference, scores(3), 1, generation=0))
@@ -141,14 +141,14 @@ def test_a_late_lumi_section_of_an_older_generation_changes_nothing(reference: R
 
 
 def test_too_few_scores_give_no_verdict(reference: Reference) -> None:
-    policy = Policy(Detect(), "distribution", reference)
+    policy = Policy(DetectSettings(), "distribution", reference)
     verdict = policy.assess(report(reference, scores(1, 0.5, n=100), 1))
     assert verdict.level == "thin"
     assert "100 scores" in verdict.text
 
 
 def test_lumi_sections_with_few_scores_are_judged_together(reference: Reference) -> None:
-    policy = Policy(Detect(min_scores=2000), "distribution", reference)
+    policy = Policy(DetectSettings(min_scores=2000), "distribution", reference)
     levels = [policy.assess(report(reference, scores(ls, 0.7, n=600), ls)).level for ls in range(1, 9)]
     assert levels == ["thin", "thin", "thin", "watch", "thin", "thin", "thin", "drift"]
 
@@ -181,7 +181,7 @@ class Stream:
     """Lumi sections from a known distribution, judged one after the other."""
 
     def __init__(self, reference: Reference, hold: str = "distribution", n: int = N, **detect: float) -> None:
-        self.policy = Policy(Detect(**detect), hold, reference)  # type: ignore[arg-type]
+        self.policy = Policy(DetectSettings(**detect), hold, reference)  # type: ignore[arg-type]
         self.reference, self.n, self.ls = reference, n, 0
         self.rng = np.random.default_rng(9)
 
@@ -363,7 +363,7 @@ def test_a_drift_of_shape_and_rate_is_told_by_its_shape_where_rates_are_held() -
     """A heavier tail shows most in a rate, which moved cuts bring back: what they cannot bring back decides."""
     codes, pileup = scores(1, n=1_000_000), np.repeat([10.0, 30.0], 500_000)
     reference = reference_of_sample([(codes, None, pileup)], cuts=CUTS, bits=12, pileup_edges=[0.0, 20.0, 40.0])
-    policy = Policy(Detect(), "rate", reference)
+    policy = Policy(DetectSettings(), "rate", reference)
     for ls in range(1, 5):
         drawn = scores(ls, n=20_000)
         tail = drawn[drawn >= CUTS[0]]

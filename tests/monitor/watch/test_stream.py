@@ -17,7 +17,7 @@ from monitor.stats.count.expected import Expected
 from monitor.stats.count.reference import Reference
 from monitor.watch.accounting import Accounting
 from monitor.watch.report import Expectation, LsReport
-from monitor.watch.settings import Ingest
+from monitor.watch.settings import IngestSettings
 from monitor.watch.stream import RUNS_KEPT, StreamMonitor
 
 BITS = 12
@@ -38,7 +38,7 @@ class Fed:
         self.closed: list[LsReport] = []
         self.sampled: list[Batch] = []
         self.monitor = StreamMonitor(
-            "axol1tl", reference, [150, 300], {}, Ingest(**ingest), self.closed.append, self.sampled.append
+            "axol1tl", reference, [150, 300], {}, IngestSettings(**ingest), self.closed.append, self.sampled.append
         )
         self.seq: dict[tuple[str, int], int] = {}
 

@@ -9,10 +9,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.daemon.http import sse, words
-from monitor.daemon.http.commands import Reason
+from monitor.daemon.http.commands import REASON_CHARACTERS, Reason
 from monitor.daemon.http.tokens import Role
 from monitor.daemon.http.views import ROLES
 from monitor.loop.states import Mode, Phase
+from monitor.store.kinds import ANNOUNCEMENT
 from monitor.terms import Level
 
 SCRIPTS = {
@@ -54,7 +55,7 @@ def test_a_script_names_only_words_that_there_are(script: str) -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_no_script_compares_with_a_word_of_its_own(script: str) -> None:
-    known = {*Phase, *Mode, *Role, *get_args(Level), *get_args(sse.Name), *COMMANDS, words.ANNOUNCEMENT}
+    known = {*Phase, *Mode, *Role, *get_args(Level), *get_args(sse.Name), *COMMANDS, ANNOUNCEMENT}
     compared = re.findall(r'(?:[=!]==|\bcase|includes\(|indexOf\()\s*"([^"]*)"', SCRIPTS[script])
     compared += re.findall(r'"([^"]*)"\s*[=!]==', SCRIPTS[script])
     assert not known & set(compared)
@@ -72,12 +73,12 @@ def test_the_page_uses_all_that_is_made_for_it() -> None:
 
 @pytest.mark.parametrize(("characters", "taken"), [(-1, False), (0, True), (1, True)])
 def test_the_least_reason_is_what_a_command_takes(characters: int, taken: bool) -> None:
-    assert takes(words.REASON_CHARACTERS[0] + characters) is taken
+    assert takes(REASON_CHARACTERS[0] + characters) is taken
 
 
 @pytest.mark.parametrize(("characters", "taken"), [(-1, True), (0, True), (1, False)])
 def test_the_longest_reason_is_what_a_command_takes(characters: int, taken: bool) -> None:
-    assert takes(words.REASON_CHARACTERS[1] + characters) is taken
+    assert takes(REASON_CHARACTERS[1] + characters) is taken
 
 
 def takes(characters: int) -> bool:

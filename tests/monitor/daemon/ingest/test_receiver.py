@@ -14,7 +14,7 @@ from firmware.wire import CROSSINGS, Batch, EventHeader, Header, encode
 from monitor.daemon.ingest.receiver import Receiver
 from monitor.stats.count.building import reference_of_sample
 from monitor.watch.report import LsReport
-from monitor.watch.settings import Ingest
+from monitor.watch.settings import IngestSettings
 from monitor.watch.stream import StreamMonitor
 from tests.support.waiting import until
 
@@ -34,7 +34,7 @@ def tap(closed: list[LsReport]) -> Iterator[tuple[Receiver, Send]]:
     context.setsockopt(zmq.LINGER, 0)
     push = context.socket(zmq.PUSH)
     port = push.bind_to_random_port("tcp://127.0.0.1")
-    monitor = StreamMonitor("axol1tl", reference, [150], {}, Ingest(), closed.append, lambda batch: None)
+    monitor = StreamMonitor("axol1tl", reference, [150], {}, IngestSettings(), closed.append, lambda batch: None)
     receiver = Receiver({"axol1tl": monitor}, {"axol1tl": 57}, [(f"tcp://127.0.0.1:{port}", "pull", "axol1tl")], 100)
     receiver.start()
     try:
@@ -129,7 +129,8 @@ def test_streams_and_sources_of_one_receiver_are_counted_apart() -> None:
     taps = [context.socket(zmq.PUSH) for _ in range(2)]
     addresses = [f"tcp://127.0.0.1:{tap.bind_to_random_port('tcp://127.0.0.1')}" for tap in taps]
     streams = {
-        name: StreamMonitor(name, reference, [150], {}, Ingest(), closed.append, sampled.append) for name in ("a", "b")
+        name: StreamMonitor(name, reference, [150], {}, IngestSettings(), closed.append, sampled.append)
+        for name in ("a", "b")
     }
     sockets: list[Any] = [(address, "pull", name) for address in addresses for name in streams]
     receiver = Receiver(streams, {"a": 2, "b": 2}, sockets, 100)
