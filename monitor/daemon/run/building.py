@@ -14,9 +14,10 @@ from monitor.daemon.run.boards import StreamBoards
 from monitor.daemon.run.collected import Collected
 from monitor.daemon.run.fitter import Fitter, Worker
 from monitor.daemon.run.loaded import LoadedStream
+from monitor.daemon.run.parts import Listener, Parts
 from monitor.daemon.run.payloads import Payloads
 from monitor.daemon.run.pusher import Pusher
-from monitor.daemon.run.runner import Listener, Parts, Runner
+from monitor.daemon.run.runner import Runner
 from monitor.daemon.run.steerer import Steerer
 from monitor.loop.states import Phase
 from monitor.stats.detect.detectors import Detector, make_detector

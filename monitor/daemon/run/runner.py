@@ -4,130 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
-from typing import Any, Protocol
 
 import structlog
 
-from firmware.board.board import BoardState
-from firmware.errors import BoardError, FirmwareError, ProcessError
-from firmware.model.payload import Payload
-from monitor.config import PushSettings, StreamSettings
-from monitor.daemon.run.collected import Collected, InForce
-from monitor.daemon.run.fitter import Fitter
+from firmware.errors import FirmwareError
+from monitor.config import StreamSettings
+from monitor.daemon.run.activity import Activity
+from monitor.daemon.run.collected import InForce
 from monitor.daemon.run.loaded import LoadedStream
-from monitor.daemon.run.payloads import Payloads
-from monitor.daemon.run.record import Record, frozen_since
-from monitor.daemon.run.steerer import Steerer
+from monitor.daemon.run.parts import Listener, Parts
+from monitor.daemon.run.performer import Performer
+from monitor.daemon.run.record import frozen_since
 from monitor.daemon.run.summary import LastLs, last_ls
 from monitor.daemon.run.tasks import Tasks
 from monitor.loop import commands, events
 from monitor.loop.commands import Command, Work
 from monitor.loop.events import Event, Ordered
 from monitor.loop.orders import Approve, Freeze, Order, Reject
-from monitor.loop.states import STEERED, WRITING, Mode, Phase, State
+from monitor.loop.states import STEERED, WRITING, Phase, State
 from monitor.loop.step import step
 from monitor.store.kinds import ANNOUNCEMENT, PHASE, order_kind
 from monitor.watch.policy import Policy, Verdict
 from monitor.watch.report import Expectation, LsReport
-from recalib.errors import Abandoned, RecalibError
-from recalib.proposal import Proposal, Step
-
-
-class Monitor(Protocol):
-    """What counts the stream; see `StreamMonitor`."""
-
-    @property
-    def filled(self) -> int | None:
-        """Colliding crossings of an orbit, where they are known."""
-
-    def expect(self, epoch: int, generation: int, expectation: Expectation) -> None:
-        """From this generation on, test against what it should give."""
-
-
-class Pushing(Protocol):
-    """A stream's way to its boards; see `Pusher`.
-
-    Raises:
-        FirmwareError: by every method, where a board, the record or the transaction refuses.
-    """
-
-    def use(self, settings: PushSettings, rate_tolerance: float) -> None:
-        """Go by other settings from the next step on."""
-
-    async def read(self) -> tuple[BoardState, Payload]:
-        """What the first board runs."""
-
-    async def stage(self, task: int, payload: Payload, active: int) -> Event:
-        """Write the shadow banks and read them back."""
-
-    async def start_preview(self, task: int) -> Event | None:
-        """Let crossings run through the shadow bank too."""
-
-    async def poll_preview(self, task: int, last: bool, promised: Any) -> Event | None:
-        """Hold the shadow bank's accepts against the promised rates, once there are enough."""
-
-    async def arm(self, task: int) -> Event:
-        """Have the banks swap."""
-
-    async def poll_latch(self, task: int) -> Event | None:
-        """See whether they have."""
-
-    async def abort(self) -> None:
-        """Disarm; a failure is noted, not raised."""
-
-    async def end_unfinished(self) -> None:
-        """Take back what an earlier life of the daemon left open."""
-
-
-class Listener(Protocol):
-    """Who is told of a stream."""
-
-    def changed(self, stream: str, judged: bool) -> None:
-        """What is shown of the stream has changed; ``judged``: by another lumi section."""
-
-    def annotate(self, stream: str, kind: str, text: str) -> None:
-        """A drift, a push or a rollback, for the plots."""
-
-
-@dataclass
-class Activity:
-    """What a stream has done since the daemon started; times are Unix seconds."""
-
-    ls_closed: int = 0
-    judged_at: float = field(default_factory=time.time)
-    entered_at: float = field(default_factory=time.time)
-    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    entries: Counter[Phase] = field(default_factory=Counter)
-
-    def count(self, event: Event) -> None:
-        """Count what became of a piece of work."""
-        match event:
-            case events.FitEnded():
-                self.outcomes["fit", "accepted" if event.accepted else "rejected"] += 1
-            case events.Previewed():
-                self.outcomes["preview", "good" if event.good else "bad"] += 1
-            case events.Armed():
-                self.outcomes["push", "armed"] += 1
-            case events.Latched():
-                self.outcomes["push", "latched"] += 1
-            case events.PushJudged():
-                self.outcomes["push", "harmful" if event.harmful else "good"] += 1
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """What a runner works with; ``steerer`` where the stream holds its rates."""
-
-    monitor: Monitor
-    record: Record
-    payloads: Payloads
-    collected: Collected
-    fitter: Fitter
-    pusher: Pushing
-    steerer: Steerer | None
 
 
 class Runner:
@@ -146,6 +46,7 @@ class Runner:
         self._expected = Expectation(())
         self._listener = listener
         self._tasks = Tasks()
+        self._performer = Performer(loaded.name, parts, self.activity, self._tasks, self)
         self._inbox: asyncio.Queue[LsReport] = asyncio.Queue()
         self._thread = asyncio.get_running_loop()
         self._log = structlog.get_logger(stream=loaded.name)
@@ -248,7 +149,7 @@ class Runner:
         self._show(report, verdict)
         confirming = self.state.phase is Phase.CONFIRMING
         onset = verdict.onset if self.state.phase is Phase.WATCHING else self.state.onset
-        since = self.state.latched if confirming else self._collected_since(onset)
+        since = self.state.latched if confirming else self.collected_since(onset)
         self.feed(
             events.LsClosed(
                 at=(report.key.run, report.key.ls),
@@ -287,7 +188,7 @@ class Runner:
             key = report.key
             self._log.warning(verdict.text, run=key.run, ls=key.ls, verdict=verdict.level, details=verdict.details)
 
-    def _collected_since(self, onset: tuple[int, int]) -> tuple[int, int]:
+    def collected_since(self, onset: tuple[int, int]) -> tuple[int, int]:
         """Where the events for a fit begin: at the onset or the last change, never before the active payload."""
         return self.parts.collected.alike_since(max(onset, self.state.latched))
 
@@ -315,70 +216,9 @@ class Runner:
             case commands.Abort():
                 self._tasks.begin("work", self.parts.pusher.abort)
             case commands.PollPreview() | commands.PollLatch() | commands.Judge():
-                self._tasks.poll("work", partial(self._work, command))
+                self._tasks.poll("work", partial(self._performer.do, command))
             case Work():
-                self._tasks.begin("work", partial(self._work, command))
-
-    async def _work(self, command: Work) -> None:
-        """Carry a command of a task out; a failure goes back to the loop."""
-        operation, outcomes = command.operation(), self.activity.outcomes
-        writes = isinstance(command, commands.Arm | commands.PollLatch)
-        try:
-            event = await self._perform(command)
-        except Abandoned as error:
-            outcomes[operation, "abandoned"] += 1
-            self._log.info("abandoned", operation=operation, why=str(error))
-        except (FirmwareError, RecalibError) as error:
-            outcomes[operation, "failed"] += 1
-            unknown = writes and isinstance(error, BoardError)
-            self.feed(events.WorkFailed(command.task, f"{operation}: {error}", unknown))
-        except Exception as error:
-            self._log.exception("operation broke", operation=operation)
-            outcomes[operation, "failed"] += 1
-            self.feed(events.WorkFailed(command.task, f"{operation}: {error!r}", writes))
-        else:
-            if event is not None:
-                self.activity.count(event)
-                self.feed(event)
-
-    async def _perform(self, command: Work) -> Event | None:
-        payloads, pusher, task = self.parts.payloads, self.parts.pusher, command.task
-        match command:
-            case commands.Fit():
-                return await self._fit(command)
-            case commands.Judge():
-                old, new = payloads[command.old], payloads[command.new]
-                steered = self.state.mode is Mode.AUTO
-                return await self.parts.fitter.judge(task, command.since, old, new, steered)
-            case commands.Stage():
-                return await pusher.stage(task, payloads[command.payload], self.state.generation)
-            case commands.StartPreview():
-                return await pusher.start_preview(task)
-            case commands.PollPreview():
-                promised = Proposal.from_dict(self.parts.record.proposal(self.state.proposal).data).rates_after
-                return await pusher.poll_preview(task, command.last, promised)
-            case commands.Arm():
-                return await pusher.arm(task)
-            case commands.PollLatch():
-                return await pusher.poll_latch(task)
-            case _:
-                raise TypeError(f"no work that a stream can do: {command!r}")
-
-    async def _fit(self, command: commands.Fit) -> Event:
-        running = asyncio.get_running_loop()
-
-        def progress(at: Step) -> None:
-            """Called in another thread; what it raises ends the worker's process, and with it the fit."""
-            if self.state.task != command.task:
-                raise Abandoned(f"the loop has gone on to {self.state.phase} while the fit was at {at.text}")
-            running.call_soon_threadsafe(self.feed, events.FitProgressed(command.task, at.stage, at.text))
-
-        active = self.parts.payloads[self.state.payload]
-        try:
-            return await self.parts.fitter.fit(command.task, self._collected_since(self.state.onset), active, progress)
-        except (Abandoned, ProcessError):
-            self._tasks.begin("warm up", self.parts.fitter.warm_up)  # the next fit must not wait for a new process
-            raise
+                self._tasks.begin("work", partial(self._performer.do, command))
 
     async def _reconcile(self) -> None:
         """Find out what the board runs; whatever was armed by no transaction of this loop is disarmed."""

@@ -15,8 +15,9 @@ from monitor.config import StreamSettings
 from monitor.daemon.run.collected import Collected
 from monitor.daemon.run.fitter import Fitter
 from monitor.daemon.run.loaded import LoadedStream
+from monitor.daemon.run.parts import Parts
 from monitor.daemon.run.payloads import Payloads
-from monitor.daemon.run.runner import Parts, Runner
+from monitor.daemon.run.runner import Runner
 from monitor.daemon.run.steerer import Steerer
 from monitor.loop.events import Armed, Event, Latched, Previewed, Staged
 from monitor.stats.compare.divergence import compare

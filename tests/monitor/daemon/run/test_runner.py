@@ -116,7 +116,7 @@ def test_a_fit_is_left_at_its_next_step_when_the_loop_has_gone_on() -> None:
         at.worker.steps = [Step("fitting", "input_scale"), Step("gating", "rates")]
         at.worker.proposal = lambda request: pytest.fail("the fit went on")  # type: ignore[arg-type, return-value]
         at.state(phase=Phase.FROZEN, task=6)
-        await at.runner._work(Fit(5, (1, 1)))
+        await at.runner._performer.do(Fit(5, (1, 1)))
         await at.runner.idle()
         assert at.runner.activity.outcomes == {("fit", "abandoned"): 1}
         assert at.worker.warmed == 2  # ready for the next fit
@@ -136,7 +136,7 @@ def test_people_are_told_where_a_fit_is() -> None:
             return at.proposal(accepted=False, reason="rates")
 
         at.worker.proposal = proposal
-        await at.runner._work(Fit(5, (1, 1)))
+        await at.runner._performer.do(Fit(5, (1, 1)))
         assert seen
         assert at.runner.activity.outcomes["fit", "rejected"] == 1
         assert "rejected: rates" in at.runner.state.reason
@@ -149,7 +149,7 @@ def test_a_worker_that_dies_ends_the_fit_and_is_started_again() -> None:
         at = await watching()
         at.state(phase=Phase.FITTING, task=5)
         at.worker.raises = ProcessDied("fit: killed")
-        await at.runner._work(Fit(5, (1, 1)))
+        await at.runner._performer.do(Fit(5, (1, 1)))
         await at.runner.idle()
         assert at.runner.state.phase is Phase.WATCHING
         assert "fit: killed" in at.runner.state.reason
