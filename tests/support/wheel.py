@@ -51,7 +51,10 @@ def install(wheel: Path, folder: Path, *extras: str) -> Path:
             if not (site / top.name).exists():
                 (site / top.name).symlink_to(top)
     command = folder / "venv" / "bin" / "driftd"
-    command.write_text(f"#!{command.parent / 'python'}\nfrom monitor.cli.main import main\nmain()\n")
+    # As pip writes it: processes that are spawned import the script again, and must not run it.
+    command.write_text(
+        f"#!{command.parent / 'python'}\nfrom monitor.cli.main import main\n\nif __name__ == '__main__':\n    main()\n"
+    )
     command.chmod(0o755)
     return command.parent
 
