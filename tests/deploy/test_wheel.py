@@ -7,10 +7,10 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-import pytest
-
+from recalib.training.train import SETTINGS
 from tests.support.grafana_stub import TOKEN, GrafanaStub
 from tests.support.places import ROOT
+from tests.support.trained import trained
 
 
 def ran(installed: Path, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -89,9 +89,7 @@ def test_a_user_begins_with_init_and_check(installed: Path, tmp_path: Path) -> N
 
 
 def test_check_finds_a_model_sound(installed: Path, tmp_path: Path) -> None:
-    package = ROOT / "var" / "axol1tl.driftd"
-    if not package.exists():
-        pytest.skip("needs var/axol1tl.driftd: driftd model train")
+    package = trained(SETTINGS["axol1tl"])
     config = tmp_path / "config.toml"
     text = (ROOT / "config.toml").read_text().replace("var/axol1tl.driftd", str(package))
     config.write_text(text.replace("port = 8765", "port = 0"))
