@@ -64,6 +64,7 @@ def _query(name: str, datasource: str, model: Any) -> alerting.Query:
 
 
 def rules() -> alerting.RuleGroup:
+    """All alerts of `deploy/prometheus/alerts.yml` as one group, evaluated every `GROUP_INTERVAL_S` seconds."""
     alerts = [each for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"] for each in group["rules"]]
     group = alerting.RuleGroup(FOLDER).folder_uid(FOLDER).interval(GROUP_INTERVAL_S)
     return group.rules([rule(alert) for alert in alerts])
@@ -110,9 +111,11 @@ def provisioning() -> dict[str, Any]:
 
 
 def plain(builder: Any) -> dict[str, Any]:
+    """What a builder builds, in the plain values of JSON."""
     found: dict[str, Any] = json.loads(encoded(builder.build()))
     return found
 
 
 def encoded(value: Any) -> str:
+    """JSON text with sorted keys, indented by one, with a newline at its end."""
     return JSONEncoder(sort_keys=True, indent=1).encode(value) + "\n"

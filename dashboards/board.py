@@ -9,6 +9,7 @@ from dashboards.panels import ANY, GREEN, RED, lines, rows, switches
 
 
 def board() -> dashboard.Dashboard:
+    """Boards and their errors, unusable messages, and memory, processor and files of the daemon."""
     return framed(
         "board",
         "boards and daemon",

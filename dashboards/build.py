@@ -52,6 +52,7 @@ def prometheus_rule() -> dict[str, object]:
 
 
 def main() -> None:
+    """Write all generated files, over those that are there."""
     for path, text in files().items():
         (HERE / path).parent.mkdir(parents=True, exist_ok=True)
         (HERE / path).write_text(text, encoding="utf-8")

@@ -10,6 +10,7 @@ from monitor.loop.states import Phase
 
 
 def overview() -> dashboard.Dashboard:
+    """Levels, phases, rates and silences of the streams that are chosen, and counts of what needs somebody."""
     return framed(
         "overview",
         "overview",

@@ -146,6 +146,7 @@ def rows(
 
 
 def cuts(stream: str, by: Sequence[str]) -> table.Panel:
+    """A table of code, rate, target and pull at each cut now; `stream` is the selector `ONE` or `ANY`."""
     return rows(
         "Cuts",
         "The last lumi section at each cut. A pull is how many standard deviations the rate is off its target.",

@@ -12,6 +12,8 @@ BROKEN_OFF = (Phase.ROLLED_BACK, Phase.FAULT, Phase.FROZEN)
 
 
 def recalibration() -> dashboard.Dashboard:
+    """Phases, modes and payloads of the streams that are chosen, and what came of fits, previews and pushes."""
+
     def hourly(name: str, by: str) -> Query:
         legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
         return f"sum by ({by}) (increase(driftd_{name}_total{ANY}[1h]))", legend

@@ -24,6 +24,7 @@ from dashboards.panels import (
 
 
 def stream() -> dashboard.Dashboard:
+    """Scores, rates and messages of the one stream that is chosen; the variable `cut` is one of its cuts."""
     cut = dashboard.QueryVariable("cut").label("Cut").query(f"label_values(driftd_cut_code{ONE}, cut)")
     cut = cut.datasource(DATASOURCE).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.NUMERICAL_ASC)
     return framed(

@@ -36,6 +36,7 @@ class AxiBus:
         self._memory: memoryview | None = None
 
     def transfer(self, accesses: Sequence[Read | Write]) -> list[Words]:
+        """The words of each Read, all accesses done in their order; none is done if one lies beyond the mapping."""
         memory = self._mapped()
         for access in accesses:
             end = access.address + (access.size if isinstance(access, Read) else len(access.words))
@@ -53,6 +54,7 @@ class AxiBus:
         return answers
 
     def close(self) -> None:
+        """Let go of the mapping; the next transfer maps anew."""
         self._memory = None
 
     def _load(self, memory: memoryview, address: int) -> int:

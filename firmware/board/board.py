@@ -48,6 +48,7 @@ class BoardState:
 
     @property
     def armed(self) -> bool:
+        """Whether a swap to the shadow bank is armed."""
         return self.arm_status == ArmStatus.ARMED
 
 
@@ -76,16 +77,20 @@ class Counters:
 class Board(Protocol):
     """After any BoardError the state of the board is unknown: what was asked may have happened. Read it."""
 
-    def identify(self, stream: str) -> tuple[Identity, BoardState]: ...
+    def identify(self, stream: str) -> tuple[Identity, BoardState]:
+        """What the board and a stream say that they are, and the state of the stream right after."""
 
-    def state(self, stream: str) -> BoardState: ...
+    def state(self, stream: str) -> BoardState:
+        """The registers of a stream that say what it runs and what is armed."""
 
     def write_shadow(self, stream: str, words: Words) -> Shadow:
         """Send a whole bank, and read all of it back from the registers."""
 
-    def read_shadow(self, stream: str) -> Shadow: ...
+    def read_shadow(self, stream: str) -> Shadow:
+        """The words (n_words,) of the shadow bank, and the state right after they were read."""
 
-    def read_bank(self, stream: str, bank: BankName) -> Words: ...
+    def read_bank(self, stream: str, bank: BankName) -> Words:
+        """The words (n_words,) of one bank."""
 
     def preview(self, stream: str, prescale: int) -> None:
         """Run every `prescale`-th colliding event through the shadow bank too, counting from 0; 0 stops."""
@@ -102,11 +107,14 @@ class Board(Protocol):
     def arm(self, stream: str, generation: int, target_ls: int, crc: int) -> BoardState:
         """Ask for the swap. Whether the board will do it stands in the state right after."""
 
-    def disarm(self, stream: str) -> None: ...
+    def disarm(self, stream: str) -> None:
+        """Take back a swap that is armed, if there is one."""
 
-    def counters(self, stream: str) -> Counters: ...
+    def counters(self, stream: str) -> Counters:
+        """What the last complete lumi section counted."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the connection to the board."""
 
 
 class RemoteBoard:
@@ -131,49 +139,64 @@ class RemoteBoard:
 
     @property
     def pid(self) -> int | None:
+        """Id of the driver's process; None when there is none."""
         return self._remote.pid
 
     @property
     def rss_bytes(self) -> int:
+        """Resident memory of the driver's process in bytes; 0 when there is none."""
         return self._remote.rss_bytes
 
     def identify(self, stream: str) -> tuple[Identity, BoardState]:
+        """See `Board.identify`."""
         return self._call(Board.identify, stream)
 
     def state(self, stream: str) -> BoardState:
+        """See `Board.state`."""
         return self._call(Board.state, stream)
 
     def write_shadow(self, stream: str, words: Words) -> Shadow:
+        """See `Board.write_shadow`."""
         return self._call(Board.write_shadow, stream, words)
 
     def read_shadow(self, stream: str) -> Shadow:
+        """See `Board.read_shadow`."""
         return self._call(Board.read_shadow, stream)
 
     def read_bank(self, stream: str, bank: BankName) -> Words:
+        """See `Board.read_bank`."""
         return self._call(Board.read_bank, stream, bank)
 
     def preview(self, stream: str, prescale: int) -> None:
+        """See `Board.preview`."""
         self._call(Board.preview, stream, prescale)
 
     def previewed(self, stream: str) -> tuple[int, tuple[int, ...]]:
+        """See `Board.previewed`."""
         return self._call(Board.previewed, stream)
 
     def playback(self, stream: str) -> int:
+        """See `Board.playback`."""
         return self._call(Board.playback, stream)
 
     def play(self, stream: str, events: NDArray[Any], bank: BankName) -> Words:
+        """See `Board.play`."""
         return self._call(Board.play, stream, events, bank)
 
     def arm(self, stream: str, generation: int, target_ls: int, crc: int) -> BoardState:
+        """See `Board.arm`."""
         return self._call(Board.arm, stream, generation, target_ls, crc)
 
     def disarm(self, stream: str) -> None:
+        """See `Board.disarm`."""
         self._call(Board.disarm, stream)
 
     def counters(self, stream: str) -> Counters:
+        """See `Board.counters`."""
         return self._call(Board.counters, stream)
 
     def close(self) -> None:
+        """End the driver's process for good; a call in flight raises BoardUnreachable."""
         self._remote.close()
 
     def _call(self, method: Callable[Concatenate[Any, P], T], *args: P.args, **_: P.kwargs) -> T:

@@ -32,6 +32,7 @@ class Node:
 
     @property
     def end(self) -> int:
+        """The word address behind the last word of the node."""
         return self.address + (self.size if self.mode == "incremental" else 1)
 
 

@@ -54,7 +54,8 @@ class Bus(Protocol):
     def transfer(self, accesses: Sequence[Read | Write]) -> list[Words]:
         """Do all accesses in their order, and give the words of each Read."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give up the connection or mapping."""
 
 
 class RegisterBoard:
@@ -70,6 +71,7 @@ class RegisterBoard:
         self._nodes = parse_table(address_table, folder)
 
     def identify(self, stream: str) -> tuple[Identity, BoardState]:
+        """See `Board.identify`; all of it is read in one transfer."""
         scalars = self._words("info.magic", "info.version", "info.epoch", f"{stream}.n_words")
         model_id = self._block(f"{stream}.model_id")
         answers = _integers(self._bus.transfer([*scalars, model_id, *self._state(stream)]))
@@ -78,9 +80,11 @@ class RegisterBoard:
         return Identity(magic, version, epoch, name, n_words), _board_state(answers[4 + model_id.size :])
 
     def state(self, stream: str) -> BoardState:
+        """See `Board.state`; all of it is read in one transfer."""
         return _board_state(_integers(self._bus.transfer(self._state(stream))))
 
     def write_shadow(self, stream: str, words: Words) -> Shadow:
+        """See `Board.write_shadow`; a BoardError if there are not as many words as the bank has."""
         blocks = self._bank(stream, "shadow")
         size = sum(block.size for block in blocks)
         if size != len(words):
@@ -92,27 +96,33 @@ class RegisterBoard:
         return self._shadow(stream, writes)
 
     def read_shadow(self, stream: str) -> Shadow:
+        """See `Board.read_shadow`."""
         return self._shadow(stream, [])
 
     def read_bank(self, stream: str, bank: BankName) -> Words:
+        """See `Board.read_bank`."""
         return np.concatenate(self._bus.transfer(self._bank(stream, bank)))
 
     def preview(self, stream: str, prescale: int) -> None:
+        """See `Board.preview`; what was counted before is cleared."""
         self._bus.transfer(self._writes(f"{stream}.preview", prescale=prescale, clear=1))
 
     def previewed(self, stream: str) -> tuple[int, tuple[int, ...]]:
+        """See `Board.previewed`."""
         preview = f"{stream}.preview"
         answers = self._bus.transfer([*self._words(f"{preview}.events"), self._block(f"{preview}.accepts")])
         events, *accepts = _integers(answers)
         return events, tuple(accepts)
 
     def playback(self, stream: str) -> int:
+        """See `Board.playback`; 0 where the address table has no such node."""
         if f"{stream}.playback" not in self._nodes:
             return 0
         (capacity,) = _integers(self._bus.transfer(self._words(f"{stream}.playback.capacity")))
         return capacity
 
     def play(self, stream: str, events: NDArray[Any], bank: BankName) -> Words:
+        """See `Board.play`; a BoardError if the board refuses, or takes longer than `PLAY_S` seconds."""
         playback = f"{stream}.playback"
         answer = [
             *self._words(f"{playback}.status"),
@@ -135,13 +145,16 @@ class RegisterBoard:
         return codes
 
     def arm(self, stream: str, generation: int, target_ls: int, crc: int) -> BoardState:
+        """See `Board.arm`; command and state are one transfer."""
         asked = self._writes(f"{stream}.arm", generation=generation, target_ls=target_ls, crc=crc, command=ARM)
         return _board_state(_integers(self._bus.transfer([*asked, *self._state(stream)])))
 
     def disarm(self, stream: str) -> None:
+        """See `Board.disarm`."""
         self._bus.transfer(self._writes(f"{stream}.arm", command=DISARM))
 
     def counters(self, stream: str) -> Counters:
+        """See `Board.counters`."""
         counters = f"{stream}.counters"
         scalars = self._words(*(f"{counters}.{name}" for name in ("ls", "generation", "events", "dropped")))
         answers = self._bus.transfer([*scalars, self._block(f"{counters}.accepts")])
@@ -149,6 +162,7 @@ class RegisterBoard:
         return Counters(ls, generation, events, tuple(accepts), dropped)
 
     def close(self) -> None:
+        """Close the bus."""
         self._bus.close()
 
     def _shadow(self, stream: str, writes: Sequence[Write]) -> Shadow:

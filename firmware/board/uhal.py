@@ -36,6 +36,7 @@ class UhalBus:
         self._client: Any = None
 
     def transfer(self, accesses: Sequence[Read | Write]) -> list[Words]:
+        """The words of each Read, all accesses queued in their order and sent in one dispatch."""
         import uhal
 
         try:
@@ -52,6 +53,7 @@ class UhalBus:
             raise kind(f"{self._uri}: {str(error).strip()}") from error
 
     def close(self) -> None:
+        """Let go of the client; the next transfer makes another."""
         self._client = None
 
 

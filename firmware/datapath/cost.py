@@ -156,6 +156,7 @@ class Cost:
 
     @property
     def parts(self) -> dict[str, Resources]:
+        """Each part by its name; they add up to `total`."""
         return {
             FROZEN: self.frozen,
             BANK: self.bank,
@@ -167,6 +168,7 @@ class Cost:
 
     @property
     def total(self) -> Resources:
+        """The whole stream, with preview and playback."""
         return sum(self.parts.values(), Resources())
 
 

@@ -87,6 +87,7 @@ class Emulator:
         return _network(model, model.layers_under(payload)) if model.trained else self._layers
 
     def codes(self, events: NDArray[Any], payload: Payload) -> NDArray[np.uint32]:
+        """The score codes (n,) of events (n, n_features), as `run` gives them."""
         return self.run(events, payload).codes
 
     def _latent(self, events: Integers, raws: dict[str, Integers], core: Sequence[Transform]) -> Integers:

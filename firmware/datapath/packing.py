@@ -45,6 +45,7 @@ class Packing:
 
     @classmethod
     def build(cls, format: Format, first_link: int, fields: Iterable[tuple[str, Fixed]]) -> Self:
+        """Place fields one behind the other from bit 0 of word 0 on, none of them across two words."""
         places: list[Place] = []
         word = low = 0
         for name, type in fields:
@@ -58,16 +59,19 @@ class Packing:
 
     @classmethod
     def of_events(cls, model: Model, format: Format, first_link: int = 0) -> Self:
+        """The packing of a model's events: its features in their order."""
         return cls.build(format, first_link, ((feature.name, feature.type) for feature in model.features))
 
     @classmethod
     def of_answers(cls, model: Model, format: Format, first_link: int = 0) -> Self:
+        """The packing of a model's answers: the code, then an accept bit for each cut."""
         code = Fixed(model.code_type.width, model.code_type.width, signed=False)
         bits = [(f"accept{i}", Fixed(1, 1, signed=False)) for i in range(model.n_cuts)]
         return cls.build(format, first_link, [("code", code), *bits])
 
     @property
     def n_words(self) -> int:
+        """Words of one event."""
         return self.places[-1].word + 1
 
     @property

@@ -29,6 +29,7 @@ class Format:
 
     @property
     def digits(self) -> int:
+        """Hexadecimal digits of a word."""
         return self.word_bits // 4
 
     @property

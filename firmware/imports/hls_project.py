@@ -73,6 +73,7 @@ class HlsProject:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
+        """The project that lies in a folder, by its `hls4ml_config.yml`; its backend must be one of `BACKENDS`."""
         settings = dict(re.findall(r"^(\w+): *(.*?) *$", _read(folder / CONFIGURATION), re.MULTILINE))
         backend = settings.get("Backend", "")
         if backend not in BACKENDS:
@@ -90,10 +91,12 @@ class HlsProject:
 
     @cached_property
     def input_type(self) -> Fixed:
+        """The type of each number that the top function takes."""
         return self._type(self._ports[0][0], "the input")
 
     @cached_property
     def n_inputs(self) -> int:
+        """Numbers that the first layer takes."""
         return self._size(self.calls[0], "n_in")
 
     @cached_property

@@ -68,6 +68,7 @@ class Specification:
 
     @property
     def cuts(self) -> CutsPart:
+        """The cuts' codes, or the rates that they are to have."""
         return self.file.cuts
 
     @cached_property

@@ -89,18 +89,22 @@ class Fixed:
 
     @property
     def frac(self) -> int:
+        """Bits behind the binary point; negative where the lowest bit is worth more than 1."""
         return self.width - self.integer
 
     @property
     def lsb(self) -> float:
+        """The value of the lowest bit, 2^-frac."""
         return float(2.0**-self.frac)
 
     @property
     def min_raw(self) -> int:
+        """The lowest raw that the width holds."""
         return -(1 << self.width - 1) if self.signed else 0
 
     @property
     def max_raw(self) -> int:
+        """The highest raw that the width holds."""
         return (1 << self.width - self.signed) - 1
 
     @property
@@ -160,6 +164,7 @@ class Fixed:
         return self._overflow(raw + self._carry(scaled, raw, rest, 0.5))
 
     def value(self, raw: ArrayLike) -> Floats:
+        """The values raw · 2^-frac of raws, in their shape."""
         return np.ldexp(np.asarray(raw, dtype=np.float64), -self.frac)
 
     def pack(self, raw: ArrayLike) -> Words:

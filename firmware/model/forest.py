@@ -48,6 +48,7 @@ class Nodes(NamedTuple):
 
     @classmethod
     def of(cls, words: ArrayLike) -> Self:
+        """The parts of words of any shape, each part in that shape."""
         w = np.asarray(words).astype(np.int64)
         return cls(
             NODE_VALUE.unpack(w),
@@ -58,6 +59,7 @@ class Nodes(NamedTuple):
 
     @property
     def words(self) -> Words:
+        """The words that have these parts, in their shape."""
         value = NODE_VALUE.pack(self.value).astype(np.int64) & ((1 << VALUE_BITS) - 1)
         found = self.inner * INNER | self.feature << FEATURE_AT | self.left << CHILD_AT | value
         return np.asarray(found).astype(np.uint32)
@@ -100,6 +102,7 @@ class Shape:
 
     @property
     def size(self) -> int:
+        """Words of a whole forest, n_trees · n_nodes."""
         return self.n_trees * self.n_nodes
 
     def prove(self, words: ArrayLike) -> None:
@@ -256,6 +259,7 @@ class Forest:
             raise ForestError(f"forest: no nodes.json of conifer: {error!r}") from error
 
     def to_json(self) -> str:
+        """What conifer calls `nodes.json`: an engine for each tree, and scales of 1."""
         nodes, roots = self.to_conifer()
         scales = [1.0] * (self.shape.n_features + 1)
         return json.dumps({"nodes": nodes.tolist(), "roots": roots.tolist(), "scales": scales})

@@ -44,6 +44,7 @@ class Inputs:
 
     @property
     def n_features(self) -> int:
+        """Features that an event consists of."""
         return len(self.features)
 
     @property

@@ -20,6 +20,7 @@ class Field:
 
     @property
     def words(self) -> slice:
+        """The slice of a bank's words (n_words,) that is the field's."""
         return slice(self.address, self.address + self.size)
 
 
@@ -32,6 +33,7 @@ class Layout:
 
     @classmethod
     def build(cls, fields: Iterable[tuple[str, int, Fixed]], forest: Shape | None = None) -> Self:
+        """Place fields of (name, size, type) one behind the other, from word 0 on."""
         placed: list[Field] = []
         address = 0
         for name, size, type in fields:
@@ -41,6 +43,7 @@ class Layout:
 
     @property
     def n_words(self) -> int:
+        """Words of a bank."""
         return sum(field.size for field in self.fields)
 
     def __getitem__(self, name: str) -> Field:

@@ -99,6 +99,7 @@ class Model(Inputs):
 
     @cached_property
     def layout(self) -> Layout:
+        """The registers of a bank: which there are, of which types, and where."""
         code = Fixed(self.code_type.width, self.code_type.width, signed=False)
         return Layout.build(
             [

@@ -52,6 +52,7 @@ class Registers:
     result_type: Fixed
 
     def exact(self, given: Fixed) -> Fixed:
+        """The type that holds every x · scale + offset without loss, for x of the type `given`."""
         return given * self.scale_type + self.offset_type
 
     @property

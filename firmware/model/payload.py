@@ -19,13 +19,16 @@ class Registered(Protocol):
     """What has registers: its id, where they lie, and what some of them hold as trained, as raws by field."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The id that payloads made for it bear as `model_id`."""
 
     @property
-    def layout(self) -> Layout: ...
+    def layout(self) -> Layout:
+        """Where its registers lie in a bank."""
 
     @property
-    def trained(self) -> Mapping[str, NDArray[Any]]: ...
+    def trained(self) -> Mapping[str, NDArray[Any]]:
+        """Raws of the registers that hold what was trained, by field."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Payload:
 
     @classmethod
     def from_bytes(cls, layout: Layout, model_id: str, data: bytes) -> Self:
+        """The payload of little-endian words of 4 bytes; a PayloadError if they are not as many as the layout has."""
         if len(data) != 4 * layout.n_words:
             raise PayloadError(f"{len(data)} bytes, expected {4 * layout.n_words} for {layout.n_words} words")
         return cls(model_id, layout, np.frombuffer(data, dtype="<u4").astype(np.uint32))
@@ -113,21 +117,26 @@ class Payload:
         return cls(model_id, layout, kept)
 
     def to_bytes(self) -> bytes:
+        """All words in the order of their addresses, 4 bytes each, little-endian."""
         return self.words.astype("<u4").tobytes()
 
     @cached_property
     def id(self) -> str:
+        """SHA-256 of model id and `to_bytes`, in hexadecimal."""
         return hashlib.sha256(self.model_id.encode() + self.to_bytes()).hexdigest()
 
     @cached_property
     def crc(self) -> int:
+        """CRC-32 of `to_bytes`, which the board computes of a bank too."""
         return zlib.crc32(self.to_bytes())
 
     def raw(self, name: str) -> Integers:
+        """Raw integers (size,) of a field."""
         field = self.layout[name]
         return field.type.unpack(self.words[field.words])
 
     def value(self, name: str) -> Floats:
+        """Values (size,) of a field, each raw · lsb."""
         return self.layout[name].type.value(self.raw(name))
 
     def replace(self, **raws: ArrayLike) -> Self:

@@ -22,19 +22,24 @@ class NotedStep(Protocol):
     """A note as the journal gives it back, with the transaction that it belongs to."""
 
     @property
-    def generation(self) -> int: ...
+    def generation(self) -> int:
+        """The generation under which the transaction writes its payload."""
 
     @property
-    def payload_id(self) -> str: ...
+    def payload_id(self) -> str:
+        """The id of the payload that the transaction writes."""
 
     @property
-    def step(self) -> str: ...
+    def step(self) -> str:
+        """The name of the step."""
 
     @property
-    def status(self) -> str: ...
+    def status(self) -> str:
+        """`begun`, `done` or `failed`."""
 
     @property
-    def detail(self) -> Mapping[str, Any]: ...
+    def detail(self) -> Mapping[str, Any]:
+        """What else was noted of the step, as its `StepNote` had it."""
 
 
 class KeptPayload(Protocol):

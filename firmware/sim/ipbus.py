@@ -41,9 +41,11 @@ class TransactionType(IntEnum):
 class RegisterSpace(Protocol):
     """What lies behind the bus: consecutive 32-bit words, all of them or a BusError."""
 
-    def read(self, address: int, n: int) -> Sequence[int]: ...
+    def read(self, address: int, n: int) -> Sequence[int]:
+        """n words from `address` on."""
 
-    def write(self, address: int, words: Sequence[int]) -> None: ...
+    def write(self, address: int, words: Sequence[int]) -> None:
+        """Write words from `address` on."""
 
 
 class Target:
@@ -164,18 +166,22 @@ class Server:
 
     @property
     def address(self) -> tuple[str, int]:
+        """Host and port, the same for UDP and TCP."""
         host, port = self._listener.getsockname()
         return host, port
 
     @property
     def uri(self) -> str:
+        """The uHAL URI over UDP."""
         return "ipbusudp-2.0://{}:{}".format(*self.address)
 
     @property
     def tcp_uri(self) -> str:
+        """The uHAL URI over TCP."""
         return "ipbustcp-2.0://{}:{}".format(*self.address)
 
     def close(self) -> None:
+        """Stop serving and close every connection; nothing happens the second time."""
         if self._closed:
             return
         self._closed = True

@@ -13,9 +13,11 @@ from firmware.sim.ipbus import RegisterSpace
 class RegisterBank(RegisterSpace, Protocol):
     """The registers of one stream, at word offsets from its base."""
 
-    def boot(self) -> None: ...
+    def boot(self) -> None:
+        """Power on: nominal registers, generation 0, counters cleared."""
 
-    def begin_ls(self, ls: int) -> None: ...
+    def begin_ls(self, ls: int) -> None:
+        """Start lumi section `ls`, with the armed registers if their time has come."""
 
 
 class BoardRegisters:
@@ -38,12 +40,14 @@ class BoardRegisters:
                 bank.boot()
 
     def begin_ls(self, ls: int) -> None:
+        """Start lumi section `ls` in every stream."""
         with self.lock:
             self.ls = ls
             for bank in self._banks:
                 bank.begin_ls(ls)
 
     def read(self, address: int, n: int) -> Sequence[int]:
+        """n words from `address` on, of the info block or of one stream; a BusError if they are not readable."""
         with self.lock:
             if address >= STREAM_SPAN:
                 return self._bank(address).read(address % STREAM_SPAN, n)
@@ -62,6 +66,7 @@ class BoardRegisters:
             return info[address : address + n]
 
     def write(self, address: int, words: Sequence[int]) -> None:
+        """Write words of one stream from `address` on; a BusError if they are not writable."""
         with self.lock:
             if address < STREAM_SPAN:
                 raise BusError(f"{address:#x} is not writable")

@@ -50,10 +50,12 @@ class RtlBank:
 
     @property
     def generation(self) -> int:
+        """The active generation, as its register says."""
         return self.read(GENERATION, 1)[0]
 
     @property
     def active(self) -> Payload:
+        """The payload that the words of the active bank make."""
         layout = self._model.layout
         words = np.array(self.read(ACTIVE, layout.n_words), np.uint32)
         return Payload.from_registers(layout, self._model.id, words)

@@ -22,10 +22,12 @@ class DecidingBank(RegisterBank, Protocol):
     """The registers of a stream, and what decides with them."""
 
     @property
-    def generation(self) -> int: ...
+    def generation(self) -> int:
+        """The active generation."""
 
     @property
-    def active(self) -> Payload: ...
+    def active(self) -> Payload:
+        """The active payload."""
 
     def decide(self, events: npt.NDArray[Any], lock: RLock) -> tuple[Words, Accepts]:
         """Codes (n,) and accept bits (n, n_cuts) of n events, of which the last counts nowhere.
@@ -45,6 +47,7 @@ class EmulatedBank(Bank):
         self._execute = execute
 
     def decide(self, events: npt.NDArray[Any], lock: RLock) -> tuple[Words, Accepts]:
+        """See `DecidingBank.decide`; `lock` is held only where the preview is begun and counted."""
         # The lock is not held while the datapath runs, or every access of the bus would wait for it. What was written
         # to the shadow bank meanwhile is told by the trial's revision.
         words = self._execute(events, self.active)
@@ -57,6 +60,7 @@ class EmulatedBank(Bank):
         return words.codes, words.accepts
 
     def end_ls(self, counts: Counts) -> None:
+        """See `DecidingBank.end_ls`."""
         self.counts = counts
 
 
@@ -73,6 +77,7 @@ class Sampling:
     tail: float = 0.75
 
     def tail_code(self, package: Package) -> int:
+        """The code from which on every event of a package is published."""
         middle = float(np.median(package.golden_codes))
         return int(middle + self.tail * (int(package.nominal.raw("cuts").min()) - middle))
 
@@ -96,6 +101,7 @@ class Stream:
         self._before = (0, self.accepts.copy())
 
     def begin_ls(self) -> None:
+        """Remember the totals so far, which `end_ls` takes off."""
         self._before = (self.events, self.accepts.copy())
 
     def end_ls(self, ls: int) -> None:

@@ -58,10 +58,12 @@ class Verilator:
 
     @property
     def headers(self) -> Path:
+        """The folder of Verilator's own C++ headers and sources."""
         return self.root / "include"
 
     @property
     def version(self) -> str:
+        """What the program answers to `--version`."""
         return self._run(["--version"]).stdout.strip()
 
     def lint(self, sources: Sequence[Path], top: str) -> str:

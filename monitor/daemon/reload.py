@@ -129,7 +129,8 @@ class Reloads:
         self._daemon.note("error", self.fault, {"faults": faults})
 
     def _prepare(self) -> Prepared:
-        """
+        """What the file says now, with all of it known to work.
+
         Raises:
             ConfigError: the file has faults, or asks for what a running daemon cannot change; all are named.
         """

@@ -38,6 +38,7 @@ class Expectation:
     scores_since: int | None = None
 
     def on(self, base: Expected) -> Expected:
+        """What the payload should give where the reference gives `base`."""
         return base if self.ratio is None else base.times(self.ratio, self.m)
 
 
@@ -75,16 +76,20 @@ class LsReport:
 
     @property
     def n(self) -> int:
+        """The number of scores counted."""
         return self.window.n
 
     @property
     def above(self) -> Counts:
+        """Scores (n_cuts,) at or above each of the cuts active then."""
         return self.window.above
 
     @property
     def pileup(self) -> float | None:
+        """Mean pile-up; None if nothing was counted, or the pile-up of a part is unknown."""
         return self.window.pileup
 
     @property
     def rates(self) -> Probabilities:
+        """Share (n_cuts,) of the scores at or above each cut; 0 if nothing was counted."""
         return np.asarray(self.above / max(self.n, 1), dtype=np.float64)

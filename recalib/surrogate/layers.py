@@ -60,6 +60,7 @@ class Layer:
         self._conditions = None if conditions is None else [tensor(each, device) for each in conditions]
 
     def __call__(self, x: Tensor, registers: Mapping[str, Tensor]) -> Tensor:
+        """Outputs (n, n_out) in units of `lsb`, for inputs (n, n_in) and the registers by field."""
         x = self._weighed(x.double(), registers) if self.live else self._summed(x, registers)
         for step, ratio in self._sums:
             x = step(x) * ratio

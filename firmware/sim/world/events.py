@@ -14,7 +14,8 @@ __all__ = ["SIGNALS", "VIEWS", "Generator", "Truth", "View", "digitise", "region
 class View(Protocol):
     """How a detector in some state shows crossings to an algorithm: inputs (n, width)."""
 
-    def __call__(self, truth: Truth, response: Response = ..., /) -> npt.NDArray[np.int16]: ...
+    def __call__(self, truth: Truth, response: Response = ..., /) -> npt.NDArray[np.int16]:
+        """The inputs (n, width) of crossings whose objects the detector sees with a response."""
 
 
 VIEWS: dict[int, View] = {WIDTH: digitise, REGIONS: regions}

@@ -140,6 +140,7 @@ class Ideal:
 
     @property
     def payload(self) -> Payload:
+        """The ideal payload of the chunk in which it comes into force."""
         coming = self._seen - 1 + DELAY
         return self._world.ideal(min(coming, self._world.course.chunks - 1))
 

@@ -21,6 +21,8 @@ OUTCOMES = ("written", "failed", "dropped")
 
 @dataclass(frozen=True)
 class Note:
+    """An annotation: its text, its tags, and when it was, in Unix seconds."""
+
     text: str
     tags: list[str]
     at: float = field(default_factory=time.time)

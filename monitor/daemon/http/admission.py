@@ -58,6 +58,7 @@ class AdmittingRoute(APIRoute):
     """Lets in who may, before anything of the body is read."""
 
     def get_route_handler(self) -> Handler:
+        """FastAPI's handler behind a check of the host's name and, where one is needed, of the caller's role."""
         answer = super().get_route_handler()
         role = (self.openapi_extra or {}).get(ROLE)
 
@@ -76,6 +77,7 @@ class CommandRoute(AdmittingRoute):
     """Writes what became of each attempt to the audit, also of one that was not let in."""
 
     def get_route_handler(self) -> Handler:
+        """The admitting handler behind a check of the site that asks, its outcome written to the audit."""
         answer = super().get_route_handler()
 
         async def audited(request: Request) -> Response:

@@ -38,6 +38,7 @@ router = APIRouter(route_class=AdmittingRoute, responses=answers_with(421))
 
 @router.get("/live")
 async def live() -> models.Live:
+    """Says that the daemon answers, whatever its streams and boards do."""
     return models.Live()
 
 
@@ -59,6 +60,7 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
+    """The operator's page."""
     return await asset(request, "index.html")
 
 

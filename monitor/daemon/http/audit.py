@@ -126,6 +126,7 @@ class Audit:
         return [json.loads(entry) | {"hash": hash} for entry, hash in rows]
 
     def close(self) -> None:
+        """Write how many more attempts there were, and close the file."""
         self.settle(last=True)
         self._db.close()
 

@@ -45,6 +45,8 @@ class Order(BaseModel):
 
 
 class RecalibrateOrder(Order):
+    """``dry_run``: collect events and fit, but write nothing to a board."""
+
     dry_run: bool = False
 
 

@@ -65,10 +65,12 @@ def fit_seconds(registry: CollectorRegistry) -> Histogram:
 
 
 def gauge(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> Metric:
+    """A gauge with a sample for each row that has a value."""
     return _filled(GaugeMetricFamily(name, text, labels=labels), rows)
 
 
 def counter(name: str, text: str, labels: Sequence[str], rows: Iterable[Row]) -> Metric:
+    """A counter with a sample for each row that has a value; Prometheus sees its name with `_total`."""
     return _filled(CounterMetricFamily(name, text, labels=labels), rows)
 
 

@@ -30,6 +30,7 @@ class Frame:
         self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a request answered, and count it; a fault before the answer has begun is answered with 500."""
         status = 0
 
         async def framed(message: Message) -> None:

@@ -19,6 +19,8 @@ Interval = tuple[Number, Number]
 
 
 class Answer(BaseModel):
+    """What all answers have in common: no other fields than those named, and null where a number is not finite."""
+
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
 
 
@@ -29,10 +31,14 @@ class Error(Answer):
 
 
 class Live(Answer):
+    """`live` is always true: a daemon that answers is alive."""
+
     live: Literal[True] = True
 
 
 class Ready(Answer):
+    """`ready`: whether messages of every stream have come within the time after which it is silent."""
+
     ready: bool
 
 
@@ -77,6 +83,8 @@ class Window(Divergences):
 
 
 class NamedWindow(Window):
+    """A window with the name of its stream: the data of the event `window`."""
+
     stream: str
 
 
@@ -137,6 +145,8 @@ class Stream(Answer):
 
 
 class Brief(Answer):
+    """One stream in a line; `level` is null until a lumi section was judged."""
+
     name: str
     phase: Phase
     mode: Mode
@@ -144,12 +154,16 @@ class Brief(Answer):
 
 
 class Board(Answer):
+    """Where a board is reached, whether its last call went well (`up`), and if not, what went wrong."""
+
     uri: str
     up: bool
     error: str
 
 
 class NamedBoard(Board):
+    """A board with its name: the data of the event `board`."""
+
     name: str
 
 
@@ -164,6 +178,8 @@ class Status(Answer):
 
 
 class Gate(Answer):
+    """One condition on a proposal: the number, its limit, and in words what both are; `advice` rejects nothing."""
+
     name: str
     value: Number
     limit: Number
@@ -173,6 +189,8 @@ class Gate(Answer):
 
 
 class Candidate(Answer):
+    """What one knob can do, on events that its fit has not seen; `verdict` says why it was taken or left."""
+
     knob: str
     kl: Number
     kl_error: Number
@@ -262,11 +280,15 @@ class Payload(Answer):
 
 
 class PayloadChanges(Payload, Changes):
+    """A payload, what writing it would change, and its registers that are not the nominal ones, 200 at most."""
+
     against_nominal: list[Change]
     n_against_nominal: int
 
 
 class History(Answer):
+    """`iovs`, oldest first: which payload decided since when; `events`, newest first: what happened."""
+
     iovs: list[Iov]
     events: list[EventRow]
 
@@ -296,6 +318,8 @@ class Command(Answer):
 
 
 class Caller(Answer):
+    """Who asks: the name of the token or `anonymous`, and the role."""
+
     name: str
     role: Role
 

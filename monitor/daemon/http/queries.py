@@ -51,6 +51,7 @@ UNKNOWN, INVALID = answers_with(404), answers_with(404, 422)
 
 
 async def caller(request: Request) -> access.Caller:
+    """Who asks, as the route has found when it let the request in."""
     found: access.Caller = request.state.caller
     return found
 
@@ -76,16 +77,19 @@ async def status(reached: Reached) -> models.Status:
 
 @router.get("/whoami", openapi_extra=VIEWER)
 async def whoami(caller: Caller) -> models.Caller:
+    """The caller's role and name, which is that of the token or `anonymous`."""
     return models.Caller(name=caller.name, role=caller.role)
 
 
 @router.get("/streams", openapi_extra=VIEWER)
 async def streams(reached: Reached) -> list[models.Brief]:
+    """Every stream in a line: its phase, its mode and its last verdict."""
     return [views.brief(work.runner) for work in reached.streams.values()]
 
 
 @router.get("/streams/{stream}", openapi_extra=VIEWER, responses=UNKNOWN)
 async def stream(reached: Reached, runner: Of) -> models.Stream:
+    """Where one stream's loop stands, its last lumi section, and what its board runs."""
     return reached.overview.stream(runner.name)
 
 
@@ -175,6 +179,7 @@ class EventStream(StreamingResponse):
         self._forget: Callable[[], None] = lambda: broadcast.clients.discard(client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the client goes or the stream ends, then forget the client."""
         try:
             await super().__call__(scope, receive, send)
         finally:

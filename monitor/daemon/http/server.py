@@ -26,11 +26,13 @@ class BoundedProtocol(H11Protocol):
     _due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give the first request's head `HEAD_S` seconds from now."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "drop": transport.abort}
         self._due = self.loop.call_later(HEAD_S, transport.abort)
 
     def data_received(self, data: bytes) -> None:
+        """Stop the clock once a head is complete, or start it when the next one begins."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._disarm()
@@ -38,6 +40,7 @@ class BoundedProtocol(H11Protocol):
             self._due = self.loop.call_later(HEAD_S, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock of a connection that has ended."""
         self._disarm()
         super().connection_lost(exc)
 

@@ -47,6 +47,7 @@ class Client:
     queue: asyncio.Queue[Message | None] = field(default_factory=lambda: asyncio.Queue(WAITING))
 
     def wants(self, message: Message) -> bool:
+        """Whether a message is for this client: any if either names no stream, else one of the same stream."""
         return not (self.stream and message.stream) or message.stream == self.stream
 
 
@@ -62,6 +63,7 @@ class Broadcast:
         self._closed = False
 
     def publish(self, name: Name, stream: str, data: str) -> None:
+        """Pass an event to every client that wants it; one whose queue is full is dropped."""
         self._number += 1
         message = Message(name, stream, data, self._number)
         self._memory.append(message)

@@ -39,6 +39,7 @@ class Role(StrEnum):
     EXPERT = "expert"
 
     def includes(self, other: "Role") -> bool:
+        """Whether this role may do all that the other may."""
         order = list(Role)
         return order.index(self) >= order.index(other)
 
@@ -63,6 +64,7 @@ class Token(BaseModel):
 
     @property
     def expired(self) -> bool:
+        """Whether its time is over; a token without `expires` stays good."""
         return self.expires is not None and self.expires <= datetime.now(UTC)
 
 

@@ -57,6 +57,7 @@ class Receiver:
         self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
 
     def start(self) -> None:
+        """Start the thread that receives and counts."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -43,12 +43,15 @@ class BoardLink:
 
     @property
     def rss_bytes(self) -> int:
+        """Resident memory of the driver's process in bytes; 0 when there is none."""
         return self.board.rss_bytes
 
     def status(self) -> dict[str, Any]:
+        """Where the board is, whether it answered last, and what went wrong if not."""
         return {"uri": self.uri, "up": self.up, "error": self.board.error}
 
     def close(self) -> None:
+        """End the driver's process for good."""
         self.board.close()
 
 
@@ -85,6 +88,7 @@ class StreamBoards:
 
     @property
     def name(self) -> str:
+        """The boards' names, with commas between them."""
         return ", ".join(self.boards)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -82,6 +82,7 @@ class Pusher:
         return Staged(task, generation)
 
     async def start_preview(self, task: int) -> Event | None:
+        """Begin the preview; without an event, but for `Previewed` if none is configured."""
         prescale = self._settings.preview_prescale
         if prescale == 0:
             return Previewed(task, True, "no preview is configured")
@@ -99,10 +100,12 @@ class Pusher:
         return Previewed(task, good, reason)
 
     async def arm(self, task: int) -> Event:
+        """Arm all boards for one lumi section ahead, which the answer names."""
         standing = await self._boards.call(self._open.arm, self._settings.arm_margin_ls)
         return Armed(task, standing.ls)
 
     async def poll_latch(self, task: int) -> Event | None:
+        """None while the boards are armed, `Latched` once they run the payload, `WorkFailed` if they do neither."""
         standing = await self._boards.call(self._open.confirm)
         if standing.outcome is Outcome.ARMED:
             return None
