@@ -244,7 +244,7 @@ def test_a_bad_file_changes_nothing_and_every_fault_is_told(site: Site, systemd:
         good.replace("deadline_s = 1.0", "deadline_s = 1.5").replace('mode = "auto"', 'mode = "shadow"'): [
             "restart for: boards.gt.deadline_s"
         ],
-        "a = = 3": ["no TOML"],
+        "a = = 3": ["not TOML"],
     }
     for text, told in bad.items():
         path.write_text(text)
