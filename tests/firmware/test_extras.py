@@ -54,6 +54,8 @@ def test_a_package_that_is_not_there_is_asked_for_by_its_extra(
     for suffix in ("h5", "parquet", "root"):
         (tmp_path / f"a.{suffix}").touch()
     monkeypatch.setitem(sys.modules, package, None)
+    for loaded in [name for name in sys.modules if name.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, loaded)  # an earlier test may have imported parts of it
     with pytest.raises(MissingExtra, match=rf"^{package} is not installed: pip install 'driftd\[{extra}\]'$"):
         use(tmp_path)
 

@@ -294,7 +294,7 @@ def test_the_page_is_light_and_needs_nothing_from_elsewhere(
     assert weight < LIGHTEST
     shoot(page, scheme)
     page.set_viewport_size({"width": 400, "height": 900})
-    page.wait_for_function("document.querySelector('#series svg').width.baseVal.value < 400")
+    site.until(lambda: page.evaluate("document.querySelector('#series svg').width.baseVal.value < 400"))
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     shoot(page, f"narrow-{scheme}")
     page.close()

@@ -293,7 +293,7 @@ def test_an_answer_at_another_clock_or_for_another_bank_is_out_of_step(
     model = odd_models()["distance"]
     text, right = datapath.verilog(model), f"assign {port} = {port.removesuffix('_out')}[21];"
     assert right in text
-    monkeypatch.setattr(datapath, "source", lambda _: text.replace(right, f"assign {port} = {wrong};"))
+    monkeypatch.setattr(datapath, "verilog", lambda _: text.replace(right, f"assign {port} = {wrong};"))
     with pytest.raises(OutOfStep, match="of 64 slots were not answered 21 clocks later"):
         VerilatedDatapath(model, tmp_path).run(random_events(model, 64, 1), Payload.nominal(model, [1, 2]))
 

@@ -138,7 +138,7 @@ def test_crossings_are_fresh_for_every_chunk_and_the_same_for_the_same_seed(
     path: Path, datapath: Datapath, pool: Executor, package: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a fill in which nothing happens, so that the same numbers would make the same crossings."""
-    monkeypatch.setattr(bench_fill, "BLOCK", 5000)
+    monkeypatch.setattr(bench_fill, "DRAWN_TOGETHER", 5000)
     steady = Course(2, Fill(start=50.0, floor=50.0, since=0), (), {})
 
     def drawn(events: int, seed: int) -> list[Chunk]:
